@@ -1,0 +1,47 @@
+# make run     install what is needed into .venv and take the whole road once
+# make test    the test suite
+# make check   lint, format, types, layers, and whether the README tells the truth
+# make bench   seconds to an accuracy, against the usual tutorial network
+PYTHON ?= python3
+BIN := .venv/bin
+
+.PHONY: run test check bench clean
+.DEFAULT_GOAL := run
+
+run: .venv/.installed
+	$(BIN)/tenfold quickstart
+
+test: .venv/.installed-dev
+	$(BIN)/python -m pytest
+
+check: .venv/.installed-dev
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/python -m pytest --quiet tests/test_readme.py
+	$(BIN)/python -m tenfold.scoring.results --check README.md
+
+bench: .venv/.installed
+	$(BIN)/python benchmarks/time_to_accuracy.py
+
+clean:
+	rm -rf .venv build dist .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+$(BIN)/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "Error: '$(PYTHON)' is older than Python 3.11. Run: make PYTHON=/path/to/python3.11"; exit 1; }
+	@echo "Creating .venv"
+	@$(PYTHON) -m venv .venv
+
+# The stamps make a second `make` start at once; a changed pyproject.toml installs again.
+.venv/.installed: pyproject.toml | $(BIN)/python
+	@echo "Installing Tenfold with what training needs into .venv (once; PyTorch is large)"
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[train]'
+	@touch $@
+
+.venv/.installed-dev: pyproject.toml | $(BIN)/python
+	@echo "Installing Tenfold with what training, tests and checks need into .venv (once; PyTorch is large)"
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[train,dev]'
+	@touch .venv/.installed $@

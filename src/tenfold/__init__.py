@@ -1,0 +1,33 @@
+"""Tenfold: handwritten digits, from labelled data to an honest score.
+
+What `import tenfold` offers is loaded when it is first used, so that importing Tenfold never imports torch.
+"""
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from tenfold.data import load
+    from tenfold.data.digits import Digits
+    from tenfold.training.estimator import DigitClassifier
+
+__version__ = "0.1.0"
+__all__ = ["DigitClassifier", "Digits", "__version__", "load"]
+
+_HOME = {
+    "Digits": "tenfold.data.digits",
+    "DigitClassifier": "tenfold.training.estimator",
+    "load": "tenfold.data",
+}
+
+
+def __getattr__(name: str) -> Any:
+    """Return the public name, importing the module that it lives in."""
+    if name not in _HOME:
+        raise AttributeError(f"module 'tenfold' has no attribute '{name}'")
+    return getattr(importlib.import_module(_HOME[name]), name)
+
+
+def __dir__() -> list[str]:
+    """Return the public names, those not yet loaded too."""
+    return sorted([*globals(), *_HOME])

@@ -1,0 +1,70 @@
+"""The Digits type: images, labels and ids that belong together."""
+
+import hashlib
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tenfold.errors import DataError
+
+IMAGE_SHAPE = (28, 28)
+
+
+@dataclass(frozen=True, eq=False)
+class Digits:
+    """A set of digit images.
+
+    images: (N, 28, 28) uint8, ink 255 on background 0.
+    labels: (N,) int64, 0 to 9; None where the data has no labels.
+    ids:    (N,) int64, the image's number in its source, from 1 (Kaggle's ImageId).
+    """
+
+    images: NDArray[np.uint8]
+    labels: NDArray[np.int64] | None
+    ids: NDArray[np.int64]
+
+    def __post_init__(self) -> None:
+        if self.images.dtype != np.uint8 or self.images.shape[1:] != IMAGE_SHAPE:
+            raise DataError(
+                f"Images have shape '{self.images.shape}' and dtype '{self.images.dtype}'. Give (N, 28, 28) uint8."
+            )
+        if len(self.ids) != len(self.images):
+            raise DataError(f"There are '{len(self.ids)}' ids for '{len(self.images)}' images. Give one an image.")
+        if self.labels is None:
+            return
+        if len(self.labels) != len(self.images):
+            raise DataError(
+                f"There are '{len(self.labels)}' labels for '{len(self.images)}' images. Give one an image."
+            )
+        wrong = np.flatnonzero((self.labels < 0) | (self.labels > 9))
+        if len(wrong):
+            raise DataError(f"Label '{self.labels[wrong[0]]}' of image {wrong[0] + 1} is not a digit. Give 0 to 9.")
+
+    @classmethod
+    def of(cls, images: NDArray[np.uint8], labels: NDArray[np.integer] | None = None) -> "Digits":
+        """Return Digits with ids 1 to N."""
+        cast = None if labels is None else np.asarray(labels).astype(np.int64)
+        return cls(images, cast, np.arange(1, len(images) + 1, dtype=np.int64))
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def take(self, indices: NDArray[np.integer]) -> "Digits":
+        """Return the images at `indices` (also a boolean mask), in that order, with their labels and ids."""
+        labels = None if self.labels is None else self.labels[indices]
+        return Digits(self.images[indices], labels, self.ids[indices])
+
+    def content_hash(self) -> str:
+        """Return the SHA-256 (hex) of the images' and labels' bytes; ids do not count."""
+        digest = hashlib.sha256(np.ascontiguousarray(self.images).data)
+        if self.labels is not None:
+            digest.update(np.ascontiguousarray(self.labels.astype(np.uint8)).data)
+        return digest.hexdigest()
+
+
+def image_hashes(images: NDArray[np.uint8]) -> NDArray[np.uint64]:
+    """Return one 64-bit BLAKE2b hash an image, (N,) uint64: equal images have equal hashes."""
+    rows = np.ascontiguousarray(images).reshape(len(images), IMAGE_SHAPE[0] * IMAGE_SHAPE[1])
+    digests = b"".join(hashlib.blake2b(row.data, digest_size=8).digest() for row in rows)
+    return np.frombuffer(digests, dtype="<u8").astype(np.uint64)

@@ -1,0 +1,209 @@
+"""Digits from a path, whatever the file or folder is: the kind is found by looking inside, not by the name.
+
+    file    IDX (gzipped or not; the labels file is found beside it) · Kaggle's CSV · Kaggle's zip · NPZ
+    folder  Kaggle's unpacked files · IDX files · a folder per class with pictures
+
+Each reader has its own file: idx.py, csv_format.py, npz.py, pictures.py; archive.py guards what is compressed.
+"""
+
+from collections.abc import Mapping
+from pathlib import Path, PurePosixPath
+from typing import BinaryIO
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tenfold.data.archive import (
+    gunzip,
+    gunzip_start,
+    is_clutter,
+    open_zip,
+    quoted,
+    read_file,
+    read_member,
+    safe_members,
+    unreadable,
+)
+from tenfold.data.csv_format import parse_csv, parse_sample_submission
+from tenfold.data.digits import Digits
+from tenfold.data.idx import IMAGE_DIMENSIONS, find_labels, is_idx, read_idx
+from tenfold.data.npz import is_npz, read_npz
+from tenfold.data.parsed import cached
+from tenfold.data.pictures import list_pictures, read_pictures
+from tenfold.errors import DataError
+
+__all__ = ["read", "read_csv", "read_idx", "sample_submission_ids"]
+
+KINDS = "IDX, Kaggle's CSV or zip, NPZ, or a folder with class folders 0 to 9"
+NEEDS_LABELS = ("train", "evaluate")
+HELD_OUT = ("evaluate", "submit")  # take the test part where a folder or archive holds both
+SAMPLE_SUBMISSION = "sample_submission.csv"
+PART_FOLDERS = frozenset(("train", "training", "test", "testing"))
+PICTURE_STARTS = (b"\x89PNG", b"\xff\xd8\xff", b"GIF8", b"BM", b"II*\0", b"MM\0*", b"RIFF")
+
+
+def read(path: Path, purpose: str) -> Digits:
+    """Return the digits at `path` for a purpose: train, evaluate, explore or submit.
+
+    Where there is a training and a test part, Kaggle's test.csv is for submit alone (it has no labels); otherwise
+    evaluate and submit take the test part. DataError, with the row or byte, for whatever is not as it should be,
+    and where train or evaluate get data without labels.
+    """
+    path = Path(path)
+    try:
+        exists, is_folder = path.exists(), path.is_dir()
+    except (OSError, ValueError) as error:
+        raise unreadable(path, error) from error
+    if not exists:
+        raise DataError(f"'{path}' does not exist. Give {KINDS}.")
+    digits = _read_folder(path, purpose) if is_folder else _read_file(path, purpose)
+    if digits.labels is None and purpose in NEEDS_LABELS:
+        raise DataError(
+            f"'{path}' has no labels, and {purpose} needs them. "
+            "Give a CSV with a label column, the IDX labels file beside the images, 'y' in an NPZ, or class folders."
+        )
+    return digits
+
+
+def read_csv(source: Path | BinaryIO) -> Digits:
+    """Return the digits of a Kaggle CSV, a path (gzipped or not) or an open binary stream."""
+    if isinstance(source, Path):
+        data, name = read_file(source), source.name
+    else:
+        data, name = source.read(), str(getattr(source, "name", "CSV"))
+    return parse_csv(gunzip(data, name) if data[:2] == b"\x1f\x8b" else data, name)
+
+
+def sample_submission_ids(path: Path) -> NDArray[np.int64] | None:
+    """Return the ImageId column of sample_submission.csv in a Kaggle zip or folder, or beside a CSV, (N,) int64.
+
+    None where there is no such file.
+    """
+    path = Path(path)
+    if path.is_file() and read_start(path)[:2] == b"PK":
+        with open_zip(path) as archive:
+            members = safe_members(archive, path.name)
+            name = _one_named(members, SAMPLE_SUBMISSION, path.name)
+            if name is None:
+                return None
+            return parse_sample_submission(read_member(archive, members[name], path.name), name)
+    sample = (path if path.is_dir() else path.parent) / SAMPLE_SUBMISSION
+    if not sample.is_file() or (path.is_file() and kind_of(path) != "csv"):
+        return None
+    return parse_sample_submission(read_file(sample), sample.name)
+
+
+def read_start(path: Path) -> bytes:
+    """Return the first 4,096 bytes of a file."""
+    if not path.is_file():
+        raise DataError(f"'{path}' is not a file. Give {KINDS}.")
+    try:
+        with path.open("rb") as file:
+            return file.read(4096)
+    except OSError as error:
+        raise unreadable(path, error) from error
+
+
+def kind_of(path: Path) -> str:
+    """Return "idx", "zip" or "csv" by a file's first bytes. DataError for an empty file and any other kind."""
+    start = read_start(path)
+    if not start:
+        raise DataError(f"'{path.name}' is empty: '0' bytes. Give {KINDS}.")
+    if start[:2] == b"PK":
+        return "zip"
+    if start[:2] == b"\x1f\x8b":
+        start = gunzip_start(start) or gunzip(read_file(path), path.name)  # the second says where it is damaged
+    if is_idx(start):
+        return "idx"
+    if start.startswith(PICTURE_STARTS):
+        raise DataError(f"'{path.name}' is one picture. Give a folder with pictures in folders named 0 to 9.")
+    if b"\0" in start and not start.startswith((b"\xff\xfe", b"\xfe\xff")):
+        raise DataError(f"'{path.name}' begins with '{start[:4].hex()}', which no reader knows. Give {KINDS}.")
+    return "csv"
+
+
+def _read_file(path: Path, purpose: str) -> Digits:
+    kind = kind_of(path)
+    if kind == "zip":
+        return _read_zip(path, purpose)
+    if kind == "csv":
+        return cached({"csv": path}, lambda: read_csv(path))
+    labels = find_labels(path)
+    files = {"images": path} if labels is None else {"images": path, "labels": labels}
+    return cached(files, lambda: read_idx(path))
+
+
+def _read_zip(path: Path, purpose: str) -> Digits:
+    with open_zip(path) as archive:
+        members = safe_members(archive, path.name)
+        if is_npz(members):
+            return read_npz(archive, path.name, purpose in HELD_OUT)
+        name = _kaggle_file(members, purpose, path.name)
+        if name is None:
+            contents = quoted(", ".join(members) or "nothing")
+            raise DataError(f"'{path.name}' holds {contents}. Give Kaggle's zip or an NPZ.")
+        return cached({name: path}, lambda: parse_csv(read_member(archive, members[name], path.name), name))
+
+
+def _read_folder(path: Path, purpose: str) -> Digits:
+    try:
+        entries = sorted((entry for entry in path.iterdir() if not is_clutter(Path(entry.name))), key=lambda p: p.name)
+    except OSError as error:
+        raise unreadable(path, error) from error
+    files = {entry.name: entry for entry in entries if entry.is_file()}
+    name = _kaggle_file(files, purpose, path.name)
+    if name is not None:
+        return _read_file(files[name], purpose)
+    images = [file for file in files.values() if "images" in file.name and _is_idx_images(file)]
+    if images:
+        return _read_file(_choose_part(images, path, purpose), purpose)
+    folders = [entry for entry in entries if entry.is_dir()]
+    if folders and {folder.name.lower() for folder in folders} <= PART_FOLDERS:
+        path = _choose_part(folders, path, purpose)
+    elif files and not folders:
+        raise DataError(f"'{path}' holds {quoted(', '.join(files))}. Give {KINDS}.")
+    pictures = list_pictures(path)
+    return cached(pictures, lambda: read_pictures(pictures))
+
+
+def _kaggle_file(names: Mapping[str, object], purpose: str, where: str) -> str | None:
+    """Return which of the files in a zip or folder holds the digits for this purpose, or None."""
+    wanted = "test.csv" if purpose == "submit" else "train.csv"
+    name = _one_named(names, wanted, where)
+    if name is not None:
+        return name
+    tables = [each for each in names if each.lower().endswith(".csv") and _base(each) != SAMPLE_SUBMISSION]
+    if len(tables) > 1 or (tables and _base(tables[0]) in ("train.csv", "test.csv")):
+        contents = quoted(", ".join(tables))
+        raise DataError(f"'{where}' holds {contents} but no '{wanted}', which {purpose} needs. Add it.")
+    return tables[0] if tables else None
+
+
+def _one_named(names: Mapping[str, object], wanted: str, where: str) -> str | None:
+    found = [name for name in names if _base(name) == wanted]
+    if len(found) > 1:
+        raise DataError(f"'{where}' holds {quoted(', '.join(found))}. Leave one '{wanted}' in it.")
+    return found[0] if found else None
+
+
+def _base(name: str) -> str:
+    return PurePosixPath(name).name.lower()
+
+
+def _is_idx_images(path: Path) -> bool:
+    start = read_start(path)
+    if start[:2] == b"\x1f\x8b":
+        start = gunzip_start(start)
+    return is_idx(start) and start[3] == IMAGE_DIMENSIONS
+
+
+def _choose_part(parts: list[Path], folder: Path, purpose: str) -> Path:
+    """Return the training or the test part among files or folders whose names say which they are."""
+    if len(parts) == 1:
+        return parts[0]
+    held_out = purpose in HELD_OUT
+    chosen = [part for part in parts if ("t10k" in part.name.lower() or "test" in part.name.lower()) == held_out]
+    if len(chosen) != 1:
+        names = quoted(", ".join(part.name for part in parts))
+        raise DataError(f"'{folder}' holds {names}, and which one {purpose} needs is not clear. Give one of them.")
+    return chosen[0]

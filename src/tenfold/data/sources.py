@@ -1,0 +1,202 @@
+"""Named data sets: what a name stands for, where its files lie, and how they get there.
+
+    mnist    the folder that TENFOLD_DATA names, then the cache folder, then a download from one of two mirrors
+    kaggle   the same two folders; Kaggle hands its files to its users alone, so there is nothing to download
+    uci      the 1,797 digits that scikit-learn carries
+
+Each has two parts, `NAME:train` and `NAME:test`. In a folder, `mnist/` and `kaggle/` are looked into, then the folder
+itself. What lies in TENFOLD_DATA is taken as it is; what is downloaded must have the published content.
+"""
+
+import importlib.util
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tenfold import settings
+from tenfold.data import formats
+from tenfold.data.digits import IMAGE_SHAPE, Digits
+from tenfold.data.download import DownloadError, RemoteFile, fetch
+from tenfold.data.idx import find_labels
+from tenfold.data.splits import stratified_split
+from tenfold.errors import DataError, MissingExtraError, SourceError
+
+NAMES = ("mnist", "kaggle", "uci")
+PARTS = ("train", "test")
+DOWNLOAD_SECONDS = 600.0
+
+MIRRORS = (
+    "https://ossci-datasets.s3.amazonaws.com/mnist/",
+    "https://storage.googleapis.com/cvdf-datasets/mnist/",
+)
+# SHA-256 of the uncompressed files, whose MD5s are those that LeCun, Cortes and Burges's files have everywhere.
+MNIST_FILES = (
+    RemoteFile(
+        "train-images-idx3-ubyte.gz", 47_040_016, "ba891046e6505d7aadcbbe25680a0738ad16aec93bde7f9b65e87a2fc25776db"
+    ),
+    RemoteFile(
+        "train-labels-idx1-ubyte.gz", 60_008, "65a50cbbf4e906d70832878ad85ccda5333a97f0f4c3dd2ef09a8a9eef7101c5"
+    ),
+    RemoteFile(
+        "t10k-images-idx3-ubyte.gz", 7_840_016, "0fa7898d509279e482958e8ce81c8e77db3f2f8254e26661ceb7762c4d494ce7"
+    ),
+    RemoteFile("t10k-labels-idx1-ubyte.gz", 10_008, "ff7bcfd416de33731a308c3f266cc351222c34898ecbeaf847f06e48f7ec33f2"),
+)
+MNIST_STEMS = {"train": "train-images", "test": "t10k-images"}
+MNIST_ENDINGS = ("-idx3-ubyte.gz", "-idx3-ubyte", ".idx3-ubyte.gz", ".idx3-ubyte")  # the dot: some unpackers' way
+KAGGLE_ZIP = "digit-recognizer.zip"
+
+UCI_TEST_SIZE = 360
+UCI_SPLIT_SEED = 0  # the split is fixed: scores on `uci:test` can be compared
+UCI_BOX = (20, 20)  # what a digit fills of MNIST's 28x28
+
+
+def parse(spec: str) -> tuple[str, str | None] | None:
+    """Return (name, part or None) of a spec such as `mnist:test`, or None where it is no name.
+
+    Raises DataError for a part that the name doesn't have.
+    """
+    name, colon, part = spec.partition(":")
+    if name not in NAMES:
+        return None
+    if colon and part not in PARTS:
+        raise DataError(f"'{spec}' names no part of {name}. Give '{name}:train', '{name}:test' or '{name}'.")
+    return name, part or None
+
+
+def part_for(name: str, purpose: str) -> str | None:
+    """Return the part that a bare name gives for a purpose; None for the whole (`uci` to explore)."""
+    if name == "kaggle":  # only train.csv has labels
+        return "test" if purpose == "submit" else "train"
+    if name == "uci" and purpose == "explore":
+        return None
+    return "train" if purpose in ("train", "explore") else "test"
+
+
+def load(
+    name: str,
+    part: str | None,
+    purpose: str,
+    *,
+    deadline: float = DOWNLOAD_SECONDS,
+    mirrors: Sequence[str] = MIRRORS,
+) -> Digits:
+    """Return the digits of a named data set, downloading MNIST where this machine doesn't have it.
+
+    part: `train`, `test`, or None for what the purpose needs. deadline: seconds that the download may take. Raises
+    SourceError where the data is not to be had, MissingExtraError for `uci` without scikit-learn, and DataError where
+    the purpose needs labels that the part doesn't have.
+    """
+    part = part or part_for(name, purpose)
+    if name == "uci":
+        return uci(part)
+    path = find(name, part or "train")
+    if path is None:
+        path = _download_mnist(part or "train", deadline, mirrors) if name == "mnist" else None
+    if path is None:
+        raise SourceError(
+            f"'kaggle' is not on this machine, and Kaggle gives it to its users alone. Run 'kaggle competitions "
+            f"download -c digit-recognizer' and put '{KAGGLE_ZIP}' into '{settings.cache_folder() / 'kaggle'}', "
+            f"or give its path."
+        )
+    digits = formats.read(path, _reading_purpose(name, part, purpose))
+    if digits.labels is None and purpose in ("train", "evaluate"):
+        raise DataError(f"'{name}:{part}' has no labels, and {purpose} needs them. Give '{name}:train'.")
+    return digits
+
+
+def available(name: str) -> bool:
+    """Return True where every part of a named data set is on this machine, so that nothing need be downloaded."""
+    if name == "uci":
+        return importlib.util.find_spec("sklearn") is not None
+    return all(find(name, part) is not None for part in PARTS)
+
+
+def find(name: str, part: str) -> Path | None:
+    """Return the file on this machine that holds a part of `mnist` or `kaggle`, or None.
+
+    For MNIST it is the images file, with the labels file beside it; for Kaggle the zip or the CSV.
+    """
+    candidates = _mnist_candidates(part) if name == "mnist" else _kaggle_candidates(part)
+    return next(candidates, None)
+
+
+def uci(part: str | None = None) -> Digits:
+    """Return the UCI digits in the 28x28 frame: 1,437 to train, 360 to test, or all 1,797; ids count from 1.
+
+    Source: E. Alpaydin, C. Kaynak, "Optical Recognition of Handwritten Digits", UCI repository, 1998.
+    """
+    try:
+        from sklearn.datasets import load_digits
+    except ImportError as error:
+        raise MissingExtraError("scikit-learn, which carries the UCI digits,", "train") from error
+    images, labels = load_digits(return_X_y=True)
+    digits = Digits.of(np.stack([_enlarge(image) for image in images.reshape(-1, 8, 8)]), labels)
+    if part is None:
+        return digits
+    train, test = stratified_split(labels, UCI_TEST_SIZE, UCI_SPLIT_SEED)
+    return digits.take(train if part == "train" else test)
+
+
+def _enlarge(image: NDArray[np.float64]) -> NDArray[np.uint8]:
+    """Return an 8x8 image of 0 to 16 as MNIST would have it: 28x28 uint8, its centre of mass at pixel (14, 14)."""
+    import cv2
+
+    large = np.clip(cv2.resize(image * (255 / 16), UCI_BOX, interpolation=cv2.INTER_CUBIC), 0, 255)
+    rows, columns = np.indices(large.shape)
+    ink = large.sum()
+    top = min(max(round(14 - (rows * large).sum() / ink), 0), 8)
+    left = min(max(round(14 - (columns * large).sum() / ink), 0), 8)
+    frame = np.zeros(IMAGE_SHAPE, np.uint8)
+    frame[top : top + 20, left : left + 20] = np.rint(large)
+    return frame
+
+
+def _reading_purpose(name: str, part: str | None, purpose: str) -> str:
+    """Return the purpose that makes the reader of a Kaggle zip take this part, whatever it is for."""
+    if name == "kaggle":
+        return "submit" if part == "test" else "explore"
+    return purpose
+
+
+def _download_mnist(part: str, deadline: float, mirrors: Sequence[str]) -> Path:
+    folder = settings.cache_folder() / "mnist"
+    names = ", ".join(f"'{file.name}'" for file in MNIST_FILES)
+    advice = f"Put {names} into '{folder}', or into the folder that TENFOLD_DATA names"
+    if settings.offline():
+        raise SourceError(f"'mnist' is not on this machine, and TENFOLD_OFFLINE forbids to download it. {advice}.")
+    try:
+        fetch(MNIST_FILES, folder, mirrors, deadline=deadline)
+    except DownloadError as error:
+        raise SourceError(f"'mnist' could not be downloaded ({error}). {advice}, or try again.") from error
+    except OSError as error:
+        raise SourceError(
+            f"'mnist' cannot be stored in '{folder}': {error.strerror or error}. Set TENFOLD_CACHE to a folder that "
+            f"you can write to."
+        ) from error
+    return next(_mnist_candidates(part))
+
+
+def _folders(*names: str) -> Iterator[Path]:
+    """Yield the folders in which the files of a data set may lie, those in TENFOLD_DATA first."""
+    data = settings.data_folder()
+    if data is not None:
+        if not data.is_dir():
+            raise SourceError(f"TENFOLD_DATA names '{data}', which is not a folder. Correct it, or unset it.")
+        yield from (data / name for name in (*names, "."))
+    yield settings.cache_folder() / names[0]
+
+
+def _mnist_candidates(part: str) -> Iterator[Path]:
+    for folder in _folders("mnist", "MNIST/raw"):  # the second is how torchvision lays it out
+        for ending in MNIST_ENDINGS:
+            path = folder / f"{MNIST_STEMS[part]}{ending}"
+            if path.is_file() and find_labels(path) is not None:
+                yield path
+
+
+def _kaggle_candidates(part: str) -> Iterator[Path]:
+    for folder in _folders("kaggle"):
+        yield from (path for path in (folder / KAGGLE_ZIP, folder / f"{part}.csv") if path.is_file())

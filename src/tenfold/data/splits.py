@@ -1,0 +1,73 @@
+"""Stratified choices among labelled digits: a held-out part, k folds, a subset. All are functions of the seed."""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tenfold.errors import DataError
+
+Indices = NDArray[np.int64]
+
+# Each kind of choice draws from its own stream; otherwise a subset would lie inside the split of the same seed.
+SPLIT_STREAM, FOLDS_STREAM, SUBSET_STREAM = 1, 2, 3
+
+
+def stratified_split(labels: NDArray[np.integer], fraction_or_count: float, seed: int) -> tuple[Indices, Indices]:
+    """Return (train indices, held-out indices), each sorted, int64, together every index once.
+
+    fraction_or_count: how much is held out; a float is a fraction in (0, 1), an int a number of images.
+    Each class is held out in proportion, to within one image (the method of largest remainders).
+    """
+    size = len(labels)
+    if isinstance(fraction_or_count, (int, np.integer)) and not isinstance(fraction_or_count, bool):
+        count = int(fraction_or_count)
+    elif 0 < fraction_or_count < 1:
+        count = round(size * float(fraction_or_count))
+    else:
+        raise DataError(f"A fraction of '{fraction_or_count}' cannot be held out. Give one above 0 and below 1.")
+    if not 0 < count < size:
+        raise DataError(f"'{count}' of {size} images cannot be held out. Leave at least one image on either side.")
+    held_out = _draw(labels, count, seed, SPLIT_STREAM)
+    return np.setdiff1d(np.arange(size, dtype=np.int64), held_out), held_out
+
+
+def stratified_folds(labels: NDArray[np.integer], k: int, seed: int) -> list[tuple[Indices, Indices]]:
+    """Return k pairs (train indices, held-out indices), sorted, int64; each index is held out exactly once.
+
+    The sizes of the folds, and of each class in them, differ by at most one.
+    """
+    counts = np.unique(labels, return_counts=True)
+    if k < 2:
+        raise DataError(f"'{k}' folds cannot be made. Give at least 2.")
+    if len(labels) == 0 or counts[1].min() < k:
+        least = f"digit {counts[0][counts[1].argmin()]} has {counts[1].min()} images" if len(labels) else "no images"
+        raise DataError(f"'{k}' folds cannot be made: {least}. Give at most as many folds as the rarest digit has.")
+    # Dealing the images, sorted by class, round the table keeps folds and classes even at once.
+    dealt = np.concatenate(_shuffled_classes(labels, seed, FOLDS_STREAM))
+    everything = np.arange(len(labels), dtype=np.int64)
+    folds = [np.sort(dealt[start::k]) for start in range(k)]
+    return [(np.setdiff1d(everything, fold), fold) for fold in folds]
+
+
+def subset(labels: NDArray[np.integer], n: int, seed: int) -> Indices:
+    """Return the sorted indices, (n,) int64, of n images with the classes in proportion, to within one image."""
+    if not 0 < n <= len(labels):
+        raise DataError(f"'{n}' images cannot be taken from {len(labels)}. Give 1 to {len(labels)}.")
+    return _draw(labels, n, seed, SUBSET_STREAM)
+
+
+def _draw(labels: NDArray[np.integer], count: int, seed: int, stream: int) -> Indices:
+    """Return `count` sorted indices, the classes in proportion."""
+    classes = _shuffled_classes(labels, seed, stream)
+    # Largest remainders in whole numbers: every class gets its quota rounded down, the largest remainders one more.
+    quotas, remainders = np.divmod(np.array([len(members) for members in classes]) * count, len(labels))
+    missing = count - int(quotas.sum())
+    quotas[np.argsort(-remainders, kind="stable")[:missing]] += 1
+    return np.sort(np.concatenate([members[:quota] for members, quota in zip(classes, quotas, strict=True)]))
+
+
+def _shuffled_classes(labels: NDArray[np.integer], seed: int, stream: int) -> list[Indices]:
+    """Return the indices of each class that occurs, in the order of the classes, each list shuffled."""
+    if seed < 0:
+        raise DataError(f"The seed '{seed}' is negative. Give 0 or more.")
+    generator = np.random.default_rng([seed, stream])
+    return [generator.permutation(np.flatnonzero(labels == each)).astype(np.int64) for each in np.unique(labels)]

@@ -1,0 +1,184 @@
+"""What a set of digits is like: balance, ink, position, what is unusual in it, and a map of it."""
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tenfold.data.digits import IMAGE_SHAPE
+
+CLASSES = 10
+PIXELS = IMAGE_SHAPE[0] * IMAGE_SHAPE[1]
+STROKE = 128  # grey level from which a pixel counts as stroke
+NEARLY_EMPTY = 10  # stroke pixels: the faintest 1 of MNIST has 15
+COMPONENTS = 50  # principal components kept: 82% of MNIST's variance
+CHUNK = 8192  # images made into floats at a time: 26 MB
+PERPLEXITY = 30  # t-SNE's number of effective neighbours
+
+# What `measure` gives of an image: name -> (what it says, unit).
+MEASURES = {
+    "ink": ("Mean ink", "grey levels"),
+    "coverage": ("Stroke coverage", "share of pixels"),
+    "height": ("Height of the stroke", "pixels"),
+    "width": ("Width of the stroke", "pixels"),
+    "down": ("Ink below the middle", "pixels"),
+    "right": ("Ink right of the middle", "pixels"),
+}
+
+
+def class_counts(labels: NDArray[np.integer]) -> NDArray[np.int64]:
+    """Return (10,) int64: how many images each digit has."""
+    return np.bincount(labels, minlength=CLASSES).astype(np.int64)
+
+
+def chi_square(counts: NDArray[np.integer]) -> tuple[float, float]:
+    """Return Pearson's chi-square (statistic, p) of class counts (10,) against ten equally frequent digits."""
+    expected = counts.sum() / CLASSES
+    statistic = float(((counts - expected) ** 2 / expected).sum())
+    return statistic, chi_square_tail(statistic)
+
+
+def chi_square_between(first: NDArray[np.integer], second: NDArray[np.integer]) -> tuple[float, float]:
+    """Return Pearson's chi-square (statistic, p) that two sets' class counts (10,) come from one distribution.
+
+    A digit that neither set has does not count, and the degrees of freedom stay 9: the p-value is then too large.
+    """
+    table = np.stack([first, second]).astype(np.float64)
+    table = table[:, table.sum(axis=0) > 0]
+    expected = table.sum(axis=1, keepdims=True) * table.sum(axis=0) / table.sum()
+    statistic = float(((table - expected) ** 2 / expected).sum())
+    return statistic, chi_square_tail(statistic)
+
+
+def chi_square_tail(statistic: float) -> float:
+    """Return the chance that chi-square with nine degrees of freedom exceeds `statistic`.
+
+    Formula: M. Abramowitz, I. A. Stegun, "Handbook of mathematical functions" (1964), 26.4.4, exact for odd degrees.
+    """
+    root = math.sqrt(statistic)
+    series = sum(root ** (2 * r - 1) / math.prod(range(1, 2 * r, 2)) for r in range(1, 5))
+    return math.erfc(root / math.sqrt(2)) + math.sqrt(2 / math.pi) * math.exp(-statistic / 2) * series
+
+
+def measure(images: NDArray[np.uint8]) -> dict[str, NDArray[np.float32]]:
+    """Return each of MEASURES for each image, (N,) float32; one without ink has size 0 and its ink in the middle."""
+    parts = [_measure(images[start : start + CHUNK]) for start in range(0, len(images), CHUNK)]
+    return {name: np.concatenate([part[name] for part in parts]).astype(np.float32) for name in MEASURES}
+
+
+def _measure(images: NDArray[np.uint8]) -> dict[str, NDArray[np.floating]]:
+    height, width = IMAGE_SHAPE
+    values = images.astype(np.float32)
+    stroke: NDArray[np.bool_] = images >= STROKE
+    rows, columns = values.sum(axis=2), values.sum(axis=1)
+    total = rows.sum(axis=1)
+    weight = np.maximum(total, 1)
+    return {
+        "ink": total / PIXELS,
+        "coverage": stroke.mean(axis=(1, 2)),
+        "height": _extent(np.asarray(stroke.any(axis=2))),
+        "width": _extent(np.asarray(stroke.any(axis=1))),
+        "down": np.where(total > 0, rows @ (np.arange(height, dtype=np.float32) - height / 2 + 0.5) / weight, 0),
+        "right": np.where(total > 0, columns @ (np.arange(width, dtype=np.float32) - width / 2 + 0.5) / weight, 0),
+    }
+
+
+def _extent(marked: NDArray[np.bool_]) -> NDArray[np.float32]:
+    """Return how far apart the first and the last True of each row (N, K) are, both counted; 0 without any."""
+    first, last = marked.argmax(axis=1), marked.shape[1] - marked[:, ::-1].argmax(axis=1)
+    return np.where(marked.any(axis=1), last - first, 0).astype(np.float32)
+
+
+def nearly_empty(images: NDArray[np.uint8]) -> NDArray[np.int64]:
+    """Return the indices of images with fewer than `NEARLY_EMPTY` pixels of stroke."""
+    return np.flatnonzero((images >= STROKE).sum(axis=(1, 2)) < NEARLY_EMPTY)
+
+
+def mean_and_spread(images: NDArray[np.uint8]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return the mean and the standard deviation of each pixel, (28, 28) each, in grey levels; zeros for no image."""
+    n = max(1, len(images))
+    total = np.zeros(IMAGE_SHAPE)
+    squares = np.zeros(IMAGE_SHAPE)
+    for start in range(0, len(images), CHUNK):
+        values = images[start : start + CHUNK].astype(np.float32)
+        total += values.sum(axis=0, dtype=np.float64)
+        squares += np.einsum("nyx,nyx->yx", values, values, dtype=np.float64)
+    mean = total / n
+    return mean, np.sqrt(np.maximum(squares / n - mean**2, 0))
+
+
+def principal_components(images: NDArray[np.uint8], k: int = COMPONENTS) -> NDArray[np.float32]:
+    """Return the images' coordinates (N, k) float32 on the `k` directions of largest variance, the largest first."""
+    rows = images.reshape(len(images), -1)
+    mean = rows.mean(axis=0, dtype=np.float64).astype(np.float32)
+    covariance = np.zeros((PIXELS, PIXELS), np.float32)
+    for start in range(0, len(rows), CHUNK):
+        centred = rows[start : start + CHUNK] - mean
+        covariance += centred.T @ centred
+    _, directions = np.linalg.eigh(covariance)  # in ascending order of variance
+    chosen = directions[:, ::-1][:, :k]
+    parts = [(rows[start : start + CHUNK] - mean) @ chosen for start in range(0, len(rows), CHUNK)]
+    return np.concatenate(parts).astype(np.float32)
+
+
+def strangeness(coordinates: NDArray[np.float32], groups: NDArray[np.integer]) -> NDArray[np.float64]:
+    """Return each image's Mahalanobis distance (N,) from the mean of its group, over the square root of dimensions.
+
+    coordinates: (N, K), groups: (N,). About 1 is usual. A little of the overall variance is added to every group's,
+    so that a group of a few images has a distance too.
+    """
+    n, k = coordinates.shape
+    floor = np.cov(coordinates.T).reshape(k, k).trace() / k * 0.01 + 1e-9 if n > 1 else 1.0
+    distances = np.zeros(n)
+    for group in np.unique(groups):
+        members = np.flatnonzero(groups == group)
+        centred = coordinates[members].astype(np.float64)
+        centred -= centred.mean(axis=0)
+        covariance = centred.T @ centred / len(members) + floor * np.eye(k)
+        distances[members] = np.sqrt(np.einsum("nk,nk->n", centred, np.linalg.solve(covariance, centred.T).T) / k)
+    return distances
+
+
+def embed(coordinates: NDArray[np.float32]) -> tuple[NDArray[np.float64], str]:
+    """Return a place (N, 2) for each image on a map where alike images are close, and how it was made.
+
+    By t-SNE (L. van der Maaten, G. Hinton, "Visualizing data using t-SNE", 2008) where scikit-learn is installed, and
+    otherwise by the first two principal components, which `coordinates` (N, K) start with.
+    """
+    flat = np.zeros((len(coordinates), 2))
+    flat[:, : coordinates.shape[1]] = coordinates[:, :2]
+    if len(coordinates) <= 3 * PERPLEXITY:
+        return flat, "the first two principal components"
+    try:
+        from sklearn.manifold import TSNE
+    except ModuleNotFoundError:
+        return flat, "the first two principal components (t-SNE needs the extra 'train')"
+    start = flat / max(flat[:, 0].std(), 1e-9) * 1e-4
+    places = TSNE(perplexity=PERPLEXITY, init=start, max_iter=500, random_state=0).fit_transform(coordinates)
+    return places.astype(np.float64), "t-SNE"
+
+
+def place_on_grid(places: NDArray[np.floating], rows: int, columns: int) -> NDArray[np.int64]:
+    """Return the cell (row * columns + column) of a grid that each point (N, 2) falls in, (N,) int64; -1 where taken.
+
+    A point whose cell is taken moves to a free cell next to it, and is left out where there is none.
+    """
+    low, high = places.min(axis=0), places.max(axis=0)
+    share = (places - low) / np.maximum(high - low, 1e-9)
+    wanted = np.rint(share * (columns - 1, rows - 1)).astype(int)
+    taken: set[int] = set()
+    cells = np.full(len(places), -1, np.int64)
+    for i, (column, row) in enumerate(wanted):
+        for x, y in _neighbourhood(int(column), int(row)):
+            if 0 <= x < columns and 0 <= y < rows and y * columns + x not in taken:
+                cells[i] = y * columns + x
+                taken.add(y * columns + x)
+                break
+    return cells
+
+
+def _neighbourhood(x: int, y: int) -> Sequence[tuple[int, int]]:
+    """Return the cell itself, then its eight neighbours, those that share an edge first."""
+    steps = ((0, 0), (1, 0), (-1, 0), (0, 1), (0, -1), (1, 1), (-1, -1), (1, -1), (-1, 1))
+    return [(x + a, y + b) for a, b in steps]

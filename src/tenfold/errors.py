@@ -1,0 +1,53 @@
+"""Every error that Tenfold raises on purpose, and how a message is worded.
+
+    TenfoldError
+    ├── DataError          input that cannot be read as labelled digits
+    │   └── SourceError    a named data set that could not be found or downloaded
+    ├── RecipeError        a recipe that does not parse, or an unknown recipe, key or value
+    ├── RunError           a folder that is not a run, or not the run that is needed
+    ├── TrainingError      training that cannot go on (a loss that is not finite, no memory)
+    └── MissingExtraError  an optional dependency that is not installed
+
+A message is one line: what went wrong, the offending value in quotes, what to do about it. The command line
+prints it as `Error: ...` and exits with 1; a traceback appears with `--debug` alone.
+"""
+
+import difflib
+from collections.abc import Iterable
+
+
+class TenfoldError(Exception):
+    """The base of every error that a user can cause and mend."""
+
+
+class DataError(TenfoldError):
+    """Input that cannot be read as digits; the message names the row or byte where it goes wrong."""
+
+
+class SourceError(DataError):
+    """A named data set that is neither on this machine nor could be downloaded."""
+
+
+class RecipeError(TenfoldError):
+    """A recipe that is unknown, does not parse, or holds an unknown key or a value out of range."""
+
+
+class RunError(TenfoldError):
+    """A folder that is not a run, or a run that lacks what the command needs."""
+
+
+class TrainingError(TenfoldError):
+    """Training that cannot go on, such as a loss that is no longer finite."""
+
+
+class MissingExtraError(TenfoldError):
+    """A dependency that an extra brings is not installed."""
+
+    def __init__(self, what: str, extra: str) -> None:
+        super().__init__(f"{what} is not installed. Run: pip install 'tenfold[{extra}]'")
+
+
+def nearest(word: str, known: Iterable[str]) -> str:
+    """Return " Did you mean 'X'?" for the known word most like `word`, or "" when none is close."""
+    matches = difflib.get_close_matches(word, list(known), n=1, cutoff=0.6)
+    return f" Did you mean '{matches[0]}'?" if matches else ""

@@ -1,0 +1,223 @@
+"""A picture of one digit to MNIST's frame: ink 255 on 0, fitted into 20x20, its centre of mass in the middle of 28x28.
+
+The frame is that of LeCun, Bottou, Bengio, Haffner, "Gradient-based learning applied to document recognition"
+(1998), section III.A: size-normalised to a 20x20 box keeping the aspect ratio, then centred by centre of mass. In
+all 70,000 MNIST images the longer side is 19 or 20 and the centre of mass lies in [13.48, 14.5], counting pixels
+from 0.
+"""
+
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tenfold.errors import DataError
+from tenfold.imaging.decode import LUMINANCE, border, flatten
+
+Ink = Literal["auto", "dark", "light"]
+
+SIDE, BOX = 28, 20
+CENTRE = 14.0
+WORKING_SIDE = 400  # larger pictures are first shrunk to this: 20 times the resolution of the result
+MIN_CONTRAST = 20.0  # of 255; paper and lighting alone vary less
+NOISE_DEVIATIONS = 4.0
+SPECK_SHARE = 0.03  # of the largest connected stroke; smaller ones are dirt
+SHADOW_SHARE = 0.3  # of the largest; smaller ones at the border, where the largest does not reach, are shadows
+LOCAL_SHARE = 1 / 8  # of the picture's side: strokes are thinner than this where light is judged locally
+MIN_STROKE = 2.0  # pixels in the frame; a thin pen's strokes are widened to it (MNIST's are 2 to 4)
+FAINT = 32  # of 255; below this a pixel belongs to no stroke
+EDGE = 0.25  # of a full stroke; where the ink's extent ends, so that a blurred edge does not make a digit smaller
+
+
+def to_frame(image: NDArray[np.uint8], ink: Ink = "auto") -> NDArray[np.uint8]:
+    """Return a picture of one digit in the frame, (28, 28) uint8, ink 255 on background 0.
+
+    image: (H, W), (H, W, 3) RGB or (H, W, 4) RGBA, uint8. ink: whether the strokes are dark or light; "auto" takes
+    the border for background. A picture that is in the frame already comes back as it is, a blank one as zeros.
+    """
+    grey = _to_grey(image)  # Shape: at most (400, 400)
+    if grey.shape == (SIDE, SIDE) and ink != "dark" and is_framed(grey):
+        return grey.copy()
+    strokes = _crop(_keep_strokes(_find_ink(grey, ink)))
+    if strokes.size == 0:
+        return np.zeros((SIDE, SIDE), dtype=np.uint8)
+    return _place(_fit(_crop(_thicken(strokes))))
+
+
+def to_frames(images: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Return a set of images in the frame, (N, 28, 28): as they are if they have that size and are light on dark.
+
+    images: (N, H, W) uint8. All share one polarity, found from the borders of all: surer than from one border.
+    """
+    dark_ink = float(np.mean(np.median(border(images), axis=1) > 191)) > 0.5
+    if images.shape[1:] == (SIDE, SIDE) and not dark_ink:
+        return images
+    return np.stack([to_frame(image, "dark" if dark_ink else "light") for image in images])
+
+
+def is_framed(grey: NDArray[np.uint8]) -> bool:
+    """Return True where a (28, 28) image is as MNIST's are: dark border, 20x20 at most, in the middle."""
+    strokes = np.where(grey >= FAINT, grey, 0).astype(np.float64)
+    mass = strokes.sum()
+    if mass == 0 or grey.max() < 128 or np.median(border(grey)) >= FAINT:
+        return False
+    rows, columns = np.flatnonzero(strokes.any(axis=1)), np.flatnonzero(strokes.any(axis=0))
+    longer = max(rows[-1] - rows[0], columns[-1] - columns[0]) + 1
+    places = np.arange(SIDE)
+    centre = (strokes.sum(axis=1) @ places / mass, strokes.sum(axis=0) @ places / mass)
+    return bool(BOX - 3 <= longer <= BOX and max(abs(each - CENTRE) for each in centre) <= 0.6)
+
+
+def _to_grey(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    if image.dtype != np.uint8 or image.size == 0 or not (image.ndim == 2 or image.shape[2:] in ((3,), (4,))):
+        raise DataError(f"A picture has shape '{image.shape}' and dtype '{image.dtype}'. Give (H, W[, 3 or 4]) uint8.")
+    if image.shape[2:] == (4,):
+        image = flatten(image)
+    image = _shrink(image)
+    if image.ndim == 3:
+        return np.asarray(np.rint(image @ LUMINANCE), dtype=np.uint8)
+    return image
+
+
+def _shrink(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    longer = max(image.shape[:2])
+    if longer <= WORKING_SIDE:
+        return image
+    import cv2
+
+    height, width = (max(1, round(side * WORKING_SIDE / longer)) for side in image.shape[:2])
+    return np.asarray(cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA), dtype=np.uint8)
+
+
+def _find_ink(grey: NDArray[np.uint8], ink: Ink) -> NDArray[np.float32]:
+    """Return how much ink each pixel holds, (H, W) float32, 0 on the background to 1 in a full stroke.
+
+    First with light that falls from one side; where that shows no digit, with light judged locally (shadows).
+    """
+    bright = _split(grey)
+    dark = ink == "dark" or (ink == "auto" and bool(border(bright).mean() + bright.mean() > 1))
+    height = (255 - grey if dark else grey).astype(np.float32)  # higher: more ink
+    strokes = bright != dark
+    found = _rise(height - _plane(height, ~strokes), strokes)
+    if not found.any() and np.ptp(grey) >= MIN_CONTRAST:
+        for each in (height,) if ink != "auto" else (height, 255 - height):
+            above = each - _local(each)
+            found = np.maximum(found, _rise(above, _split(np.clip(above, 0, 255).astype(np.uint8))))
+            if found.any():
+                break
+    return found
+
+
+def _split(grey: NDArray[np.uint8]) -> NDArray[np.bool_]:
+    """Return which pixels are in the brighter of two classes (Otsu, 1979), (H, W) bool."""
+    import cv2
+
+    threshold, _ = cv2.threshold(grey, 0, 255, cv2.THRESH_BINARY + cv2.THRESH_OTSU)
+    return np.asarray(grey > threshold)
+
+
+def _rise(height: NDArray[np.float32], strokes: NDArray[np.bool_]) -> NDArray[np.float32]:
+    """Return the height above the background's noise, 1 at the strokes' own height; zeros where that is no more."""
+    if strokes.all() or not strokes.any():
+        return np.zeros_like(height)
+    height = height - np.median(height[~strokes])
+    full = float(np.median(height[strokes]))
+    # The deviation by the median: the soft edges of strokes lie among the background's pixels, but are few.
+    noise = NOISE_DEVIATIONS * 1.4826 * float(np.median(np.abs(height[~strokes])))
+    if full < MIN_CONTRAST or full <= noise:
+        return np.zeros_like(height)
+    return np.asarray(np.clip((height - noise) / (full - noise), 0, 1), dtype=np.float32)
+
+
+def _plane(height: NDArray[np.float32], background: NDArray[np.bool_]) -> NDArray[np.float32]:
+    """Return a plane through the background's pixels, by least squares, the second time without outliers."""
+    if not background.any():
+        return np.zeros_like(height)
+    rows, columns = np.mgrid[0 : height.shape[0], 0 : height.shape[1]].astype(np.float32)
+    terms = np.stack([np.ones_like(rows), rows / height.shape[0], columns / height.shape[1]], axis=-1)
+    plane = np.full_like(height, np.median(height[background]))
+    for _ in range(2):
+        distance = np.abs(height - plane)
+        chosen = background & (distance <= 3 * 1.4826 * float(np.median(distance[background])))
+        if np.ptp(height[chosen]) == 0 or chosen.sum() < height.size / 4:
+            return plane
+        solution = np.linalg.lstsq(terms[chosen], height[chosen], rcond=None)[0]
+        plane = (terms @ solution).astype(np.float32)
+    return plane
+
+
+def _local(height: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return the height without whatever is narrower than `LOCAL_SHARE` of the picture (morphological opening)."""
+    import cv2
+
+    side = max(3, round(max(height.shape) * LOCAL_SHARE))
+    opened = cv2.morphologyEx(cv2.medianBlur(height, 3), cv2.MORPH_OPEN, np.ones((side, side), np.uint8))
+    return np.asarray(cv2.blur(opened, (side, side)), dtype=np.float32)
+
+
+def _keep_strokes(ink: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return the ink without specks: connected parts much smaller than the largest."""
+    import cv2
+
+    visible = (ink >= FAINT / 255).astype(np.uint8)
+    count, parts, statistics, _ = cv2.connectedComponentsWithStats(visible, connectivity=8)
+    if count == 1:
+        return np.zeros_like(ink)
+    areas = statistics[:, cv2.CC_STAT_AREA].copy()
+    areas[0] = 0  # the background
+    large = areas >= max(SPECK_SHARE * areas.max(), 1)
+    at_border = np.unique(border(parts))
+    if areas.argmax() not in at_border:
+        large[at_border] &= areas[at_border] >= SHADOW_SHARE * areas.max()
+    # Soft edges, fainter than `visible`, belong to the stroke they touch.
+    kept = cv2.dilate(large[parts].astype(np.uint8), np.ones((3, 3), np.uint8))
+    return np.where(kept, ink, 0).astype(np.float32)
+
+
+def _crop(strokes: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return the smallest box that holds all ink but its soft edges; (0, 0) where there is none."""
+    solid = strokes >= EDGE
+    rows, columns = np.flatnonzero(solid.any(axis=1)), np.flatnonzero(solid.any(axis=0))
+    if len(rows) == 0:
+        return strokes[:0, :0]
+    return strokes[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
+
+
+def _thicken(strokes: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return the cropped ink with strokes widened so that they are `MIN_STROKE` wide in the frame."""
+    import cv2
+
+    wanted = MIN_STROKE * max(strokes.shape) / BOX
+    padded = np.pad(strokes, int(wanted) + 1)
+    # Across a stroke of width w the distance to its edge averages w / 4; pixels count from their middle.
+    distance = cv2.distanceTransform((padded >= 0.5).astype(np.uint8), cv2.DIST_L2, 5)
+    grow = round(wanted - 4 * (float(distance[distance > 0].mean()) - 0.5)) if distance.any() else 0
+    if grow < 1:
+        return strokes
+    return np.asarray(cv2.dilate(padded, cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (grow + 1, grow + 1))))
+
+
+def _fit(strokes: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return the cropped ink with its longer side 20, as floats 0 to 1."""
+    import cv2
+
+    height, width = strokes.shape
+    scale = BOX / max(height, width)
+    if scale == 1:
+        return strokes
+    size = (max(1, round(width * scale)), max(1, round(height * scale)))
+    small = cv2.resize(strokes, size, interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR)
+    return np.asarray(small / small.max(), dtype=np.float32)  # a thin pen's strokes must not fade
+
+
+def _place(box: NDArray[np.float32]) -> NDArray[np.uint8]:
+    """Return the box in 28x28 with its centre of mass within half a pixel of (14, 14), as far as there is room."""
+    frame = np.zeros((SIDE, SIDE), dtype=np.uint8)
+    corner = []
+    for axis in (0, 1):
+        profile = box.sum(axis=1 - axis)
+        centre = float(profile @ np.arange(len(profile)) / profile.sum())
+        corner.append(int(np.clip(np.ceil(CENTRE - 0.5 - centre), 0, SIDE - len(profile))))
+    top, left = corner
+    frame[top : top + box.shape[0], left : left + box.shape[1]] = np.rint(box * 255)
+    return frame

@@ -1,0 +1,85 @@
+"""Convolutional networks, small and readable: one building block, stacked as the recipe says."""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+ACTIVATIONS = {"relu": F.relu, "gelu": F.gelu, "silu": F.silu}
+
+
+class ConvNet(nn.Module):
+    """Stages of conv-norm-activation blocks, each stage ended by 2x2 max pooling, then a global pool and one linear layer.
+
+    widths:  channels of every block, a list a stage, such as [[32, 32], [64, 64]].
+    patch:   edge of the squares that are folded into channels at the input (space to depth); 1: none.
+    crop:    pixels cut from every side of the input; MNIST's frame has a blank margin.
+    kernel:  edge of the filters; `first_kernel` of the first block alone.
+    pool:    the global pool, "max", "mean" or "both" (concatenated).
+    whiten:  fix the first layer's filters to the principal components of the training patches (set by `whiten_`).
+    Gives (B, 10) logits for (B, 1, 28, 28) inputs in [0, 1].
+    """
+
+    def __init__(
+        self,
+        widths: list[list[int]],
+        patch: int = 1,
+        crop: int = 0,
+        kernel: int = 3,
+        first_kernel: int = 3,
+        pool: str = "max",
+        activation: str = "relu",
+        dropout: float = 0.0,
+        residual: bool = False,
+        bn_momentum: float = 0.1,
+        logit_scale: float = 1.0,
+    ) -> None:
+        super().__init__()
+        self.patch, self.crop, self.pool, self.logit_scale = patch, crop, pool, logit_scale
+        stages = []
+        channels = patch * patch
+        first = True
+        for stage in widths:
+            blocks: list[nn.Module] = []
+            for width in stage:
+                size = first_kernel if first else kernel
+                blocks.append(Block(channels, width, size, activation, residual and not first, bn_momentum))
+                channels, first = width, False
+            stages.append(nn.Sequential(*blocks))
+        self.stages = nn.ModuleList(stages)
+        self.dropout = nn.Dropout(dropout)
+        self.head = nn.Linear(channels * (2 if pool == "both" else 1), 10)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return logits, (B, 10)."""
+        if self.crop:
+            x = x[:, :, self.crop : -self.crop, self.crop : -self.crop]
+        if self.patch > 1:
+            x = F.pixel_unshuffle(x, self.patch)
+        x = x.contiguous(memory_format=torch.channels_last)
+        for number, stage in enumerate(self.stages):
+            if number:
+                x = F.max_pool2d(x, 2)
+            x = stage(x)
+        if self.pool == "max":
+            x = x.amax((2, 3))
+        elif self.pool == "mean":
+            x = x.mean((2, 3))
+        else:
+            x = torch.cat([x.amax((2, 3)), x.mean((2, 3))], 1)
+        return self.head(self.dropout(x)) * self.logit_scale
+
+
+class Block(nn.Module):
+    """Convolution, batch norm, activation; with `residual`, the input is added where the shapes agree."""
+
+    def __init__(self, inside: int, outside: int, kernel: int, activation: str, residual: bool, momentum: float) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(inside, outside, kernel, padding=kernel // 2, bias=False)
+        self.norm = nn.BatchNorm2d(outside, momentum=momentum)
+        self.activation = ACTIVATIONS[activation]
+        self.residual = residual and inside == outside
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return (B, outside, H, W)."""
+        y = self.activation(self.norm(self.conv(x)))
+        return x + y if self.residual else y

@@ -1,0 +1,76 @@
+"""The whole road in one command: the best data at hand, the default recipe, a score, a report, and where to go next."""
+
+from itertools import count
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tenfold.errors import SourceError
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+RECIPE = "fast"
+FOLDER = Path("runs", "quickstart")
+DOWNLOAD_SECONDS = 20.0  # for MNIST's 11 MB; who has a slower line starts with the UCI digits
+
+
+def quickstart(out: Path | None = None, *, quiet: bool = False) -> dict[str, Any]:
+    """Return data (the name that was taken), status, run, report, train and evaluate (those verbs' results).
+
+    Takes MNIST where it is on this machine or downloads in 20 s, and otherwise the UCI digits that scikit-learn
+    carries. out: the run's folder; `runs/quickstart` where not given, numbered where that is taken. After Ctrl-C
+    status is `interrupted`, report and evaluate are None, and the run can be resumed. quiet: print nothing.
+    """
+    from rich.console import Console
+
+    from tenfold.evaluate import evaluate
+    from tenfold.train import train
+
+    console = Console(stderr=True, quiet=quiet, highlight=False, soft_wrap=True)
+    name = choose_data(console)
+    folder = out or free_folder(FOLDER)
+    trained = train(RECIPE, f"{name}:train", folder, quiet=quiet)
+    result = {"data": name, "status": trained["status"], "run": trained["run"], "train": trained}
+    if trained["status"] == "interrupted":
+        console.print(f"Go on with: tenfold train --resume {folder}", markup=False)
+        return result | {"report": None, "evaluate": None}
+    scored = evaluate(folder, f"{name}:test", quiet=quiet)
+    console.print(next_steps(name, folder), markup=False)
+    return result | {"report": scored["report"], "evaluate": scored}
+
+
+def choose_data(console: "Console") -> str:
+    """Return `mnist`, or `uci` after saying why where MNIST is not to be had."""
+    from tenfold.data import load, sources
+
+    if sources.available("mnist"):
+        return "mnist"
+    try:
+        with console.status("Downloading MNIST"):
+            load("mnist", "train", deadline=DOWNLOAD_SECONDS)
+    except SourceError:
+        console.print(
+            "MNIST is not on this machine and could not be downloaded, so this trains on the 1,797 small digits of UCI."
+        )
+        return "uci"
+    return "mnist"
+
+
+def free_folder(folder: Path) -> Path:
+    """Return the folder, or the first of FOLDER-2, FOLDER-3, ... that does not exist."""
+    numbered = (folder if n == 1 else folder.with_name(f"{folder.name}-{n}") for n in count(1))
+    return next(path for path in numbered if not path.exists())
+
+
+def next_steps(name: str, folder: Path) -> str:
+    """Return where the run is, and what to try after a quickstart on the data called `name`."""
+    steps = [
+        (f"tenfold explore --data {name}", "see what is in the data"),
+        (f"tenfold train strong --data {name}", "take longer, err less"),
+        ("tenfold train --data digit-recognizer.zip", "train on Kaggle's files, or your own"),
+        (f"tenfold submit {folder} --data FILE --out answers.csv", "answer images without labels"),
+    ]
+    if name != "mnist":
+        steps.insert(0, ("tenfold train --data mnist", "train on all of MNIST, once there is a network"))
+    width = max(len(command) for command, _ in steps)
+    return "\n".join([f"Run: {folder}", "Next:", *(f"  {command:{width}}  {why}" for command, why in steps)])

@@ -1,0 +1,168 @@
+"""Scores from labels and probabilities: how often, how sure, how well calibrated, and where it goes wrong."""
+
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from tenfold.errors import DataError
+from tenfold.scoring.intervals import wilson
+
+CLASSES = 10
+ECE_BINS = 15
+# An exact 0 is underflow, not knowledge: below float32's machine epsilon (1.2e-7) a probability counts as that, so one
+# image costs at most 15.9 nats. scikit-learn's log_loss clips at the same place.
+NLL_FLOOR = float(np.finfo(np.float32).eps)
+# float32 softmax sums to 1 within 1e-6; rounded probabilities (bf16, three decimals in a file) within this.
+ROW_SUM_TOLERANCE = 5e-3
+
+
+class CalibrationBin(NamedTuple):
+    """The images whose confidence lies in (low, high]; `confidence` and `accuracy` are means, None where n is 0."""
+
+    low: float
+    high: float
+    n: int
+    confidence: float | None
+    accuracy: float | None
+    ci95: tuple[float, float] | None  # Wilson interval of the accuracy
+
+
+def checked(labels: ArrayLike, probabilities: ArrayLike) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    """Return labels (N,) int64 and probabilities (N, 10) float64, or raise DataError that says what is wrong."""
+    given = np.asarray(labels)
+    shares = np.asarray(probabilities, dtype=np.float64)
+    if shares.ndim != 2 or shares.shape[1] != CLASSES:
+        raise DataError(f"Probabilities have shape '{shares.shape}'. Give (N, {CLASSES}), one row an image.")
+    if given.ndim != 1 or len(given) != len(shares):
+        raise DataError(f"Labels have shape '{given.shape}' for {len(shares)} rows of probabilities. Give one a row.")
+    if not len(given):
+        raise DataError("There are '0' images to score. Give at least one.")
+    if not np.issubdtype(given.dtype, np.integer):
+        raise DataError(f"Labels have dtype '{given.dtype}'. Give whole numbers, 0 to 9.")
+    wrong = np.flatnonzero((given < 0) | (given >= CLASSES))
+    if len(wrong):
+        raise DataError(f"Label '{given[wrong[0]]}' in row {wrong[0]} is not a digit. Give 0 to 9.")
+    row, column = (~(np.isfinite(shares) & (shares >= 0) & (shares <= 1 + ROW_SUM_TOLERANCE))).nonzero()
+    if len(row):
+        value = shares[row[0], column[0]]
+        raise DataError(f"Probability '{value}' in row {row[0]}, column {column[0]} is not in 0 to 1. Give a softmax.")
+    sums = shares.sum(axis=1)
+    wrong = np.flatnonzero(np.abs(sums - 1) > ROW_SUM_TOLERANCE)
+    if len(wrong):
+        raise DataError(
+            f"Row {wrong[0]} of the probabilities sums to '{sums[wrong[0]]:.6g}', not to 1. Give a softmax."
+        )
+    return given.astype(np.int64), shares
+
+
+def score(labels: ArrayLike, probabilities: ArrayLike) -> dict[str, Any]:
+    """Return every number about a set of predictions, ready for JSON; fractions are 0 to 1.
+
+    labels:        (N,) integers, 0 to 9
+    probabilities: (N, 10), rows sum to 1; the prediction is the largest, the first of equals
+
+    Keys: accuracy, errors, n, ci95 (Wilson, [low, high]), nll, ece, brier, per_class (ten dicts: digit, precision,
+    recall, f1, n; None where it is undefined) and confusion (10 x 10 counts, rows the true digit, columns the given).
+    Raises DataError for wrong shapes, labels outside 0 to 9, no images, or rows that are no probabilities.
+    """
+    given, shares = checked(labels, probabilities)
+    n = len(given)
+    right = int((shares.argmax(axis=1) == given).sum())
+    table = confusion(given, shares)
+    return {
+        "accuracy": right / n,
+        "errors": n - right,
+        "n": n,
+        "ci95": list(wilson(right, n)),
+        "nll": nll(given, shares),
+        "ece": ece(given, shares),
+        "brier": brier(given, shares),
+        "per_class": per_class(table),
+        "confusion": table.tolist(),
+    }
+
+
+def nll(labels: ArrayLike, probabilities: ArrayLike) -> float:
+    """Return the mean negative log likelihood in nats, -ln p(true digit), with p no lower than `NLL_FLOOR`."""
+    given, shares = checked(labels, probabilities)
+    true = shares[np.arange(len(given)), given]
+    return float(-np.log(np.clip(true, NLL_FLOOR, 1.0)).mean())
+
+
+def brier(labels: ArrayLike, probabilities: ArrayLike) -> float:
+    """Return Brier's score, 0 (perfect) to 2: the squared distance to the one-hot truth, averaged over images.
+
+    Formula: G. W. Brier, "Verification of forecasts expressed in terms of probability" (1950), the sum over classes.
+    """
+    given, shares = checked(labels, probabilities)
+    return float(((shares - np.eye(CLASSES)[given]) ** 2).sum(axis=1).mean())
+
+
+def confusion(labels: ArrayLike, probabilities: ArrayLike) -> NDArray[np.int64]:
+    """Return the (10, 10) int64 counts of images: rows the true digit, columns the digit given."""
+    given, shares = checked(labels, probabilities)
+    cells = given * CLASSES + shares.argmax(axis=1)
+    return np.bincount(cells, minlength=CLASSES**2).reshape(CLASSES, CLASSES).astype(np.int64)
+
+
+def per_class(table: NDArray[np.int64]) -> list[dict[str, Any]]:
+    """Return digit, precision, recall, f1 and n for each digit of a confusion matrix; None where it would be 0 / 0."""
+    hits, given, true = table.diagonal(), table.sum(axis=0), table.sum(axis=1)
+    return [
+        {
+            "digit": digit,
+            "precision": _ratio(hits[digit], given[digit]),
+            "recall": _ratio(hits[digit], true[digit]),
+            "f1": _ratio(2 * hits[digit], given[digit] + true[digit]),
+            "n": int(true[digit]),
+        }
+        for digit in range(CLASSES)
+    ]
+
+
+def calibration_bins(labels: ArrayLike, probabilities: ArrayLike, bins: int = ECE_BINS) -> list[CalibrationBin]:
+    """Return the reliability diagram: `bins` bins of equal width over the confidence, lowest first, empty ones too.
+
+    The confidence of an image is its largest probability. A bin holds what lies above its low edge, up to and with
+    its high edge, as in C. Guo et al., "On calibration of modern neural networks" (2017).
+    """
+    if bins < 1:
+        raise DataError(f"'{bins}' calibration bins are too few. Give at least 1.")
+    given, shares = checked(labels, probabilities)
+    confidence = np.minimum(shares.max(axis=1), 1.0)
+    right = shares.argmax(axis=1) == given
+    edges = np.linspace(0.0, 1.0, bins + 1)
+    place = np.searchsorted(edges[1:-1], confidence, side="left")  # an edge itself belongs to the bin below it
+    return [_bin(float(edges[i]), float(edges[i + 1]), confidence[place == i], right[place == i]) for i in range(bins)]
+
+
+def ece(labels: ArrayLike, probabilities: ArrayLike, bins: int = ECE_BINS) -> float:
+    """Return the expected calibration error: |accuracy - confidence| of each calibration bin, weighted by its n.
+
+    Formula: M. P. Naeini et al., "Obtaining well calibrated probabilities using Bayesian binning" (2015), on the
+    predicted digit's confidence, with the 15 equal bins of Guo et al. (2017).
+    """
+    found = calibration_bins(labels, probabilities, bins)
+    gaps = [b.n * abs(b.accuracy - b.confidence) for b in found if b.accuracy is not None and b.confidence is not None]
+    return sum(gaps) / sum(b.n for b in found)
+
+
+def most_confident_mistakes(labels: ArrayLike, probabilities: ArrayLike, k: int | None = None) -> NDArray[np.int64]:
+    """Return the indices of wrong predictions, the surest first (equals by index): (at most k,) int64, all for None."""
+    given, shares = checked(labels, probabilities)
+    wrong = np.flatnonzero(shares.argmax(axis=1) != given)
+    order = np.argsort(-shares[wrong].max(axis=1), kind="stable")
+    return wrong[order][:k].astype(np.int64)
+
+
+def _ratio(part: np.int64, whole: np.int64) -> float | None:
+    return float(part / whole) if whole else None
+
+
+def _bin(low: float, high: float, confidence: NDArray[np.float64], right: NDArray[np.bool_]) -> CalibrationBin:
+    n = len(right)
+    if not n:
+        return CalibrationBin(low, high, 0, None, None, None)
+    hits = int(right.sum())
+    return CalibrationBin(low, high, n, float(confidence.mean()), hits / n, wilson(hits, n))

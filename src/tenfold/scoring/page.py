@@ -1,0 +1,134 @@
+"""What the HTML pages share: rendering, pictures inside the page, the wording of numbers, and writing.
+
+A page is one file that asks the network for nothing and runs no script: style, charts (SVG) and pictures (data URIs)
+are in it. Pictures of digits are alpha masks, so that ink takes the page's text colour, light or dark.
+"""
+
+import base64
+import io
+import os
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from jinja2 import Environment
+
+MISSING = "–"  # what stands for a figure that does not exist, such as the precision of a digit never given
+
+
+def render(template: str, **values: Any) -> str:
+    """Return the page that `template` (a file in templates/) makes of `values`; text is escaped, Markup is not."""
+    return _environment().get_template(template).render(**values)
+
+
+def write(path: Path, html: str) -> Path:
+    """Return `path`, written whole: a crash leaves the old page or the new one, never half of one."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        temporary.write_text(html, encoding="utf-8")
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+    return path
+
+
+def picture(ink: NDArray[np.uint8]) -> str:
+    """Return a PNG data URI, black with `ink` (H, W) uint8 as its opacity, to be used as a CSS mask.
+
+    Sixteen levels (4 bits a pixel) halve the size, and the eye does not see it.
+    """
+    from PIL import Image
+
+    image = Image.fromarray(((ink.astype(np.uint16) + 8) // 17).astype(np.uint8))
+    image.putpalette([0, 0, 0] * 16)
+    buffer = io.BytesIO()
+    image.save(buffer, "PNG", bits=4, optimize=True, transparency=bytes(range(0, 256, 17)))
+    return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode("ascii")
+
+
+def sheet(images: NDArray[np.uint8], columns: int, gap: int = 0) -> NDArray[np.uint8]:
+    """Return images (N, H, W) laid row by row on one sheet (rows * (H + gap) - gap, columns * (W + gap) - gap)."""
+    n, height, width = images.shape
+    rows = -(-n // columns)
+    cells = np.zeros((rows * columns, height + gap, width + gap), np.uint8)
+    cells[:n, :height, :width] = images
+    grid = cells.reshape(rows, columns, height + gap, width + gap).swapaxes(1, 2)
+    whole = grid.reshape(rows * (height + gap), columns * (width + gap))
+    return whole[: rows * (height + gap) - gap, : columns * (width + gap) - gap]
+
+
+def percent(fraction: float | None, digits: int = 2) -> str:
+    """Return 0.9971 as "99.71%"; a fraction short of 1 is never rounded up to "100%"."""
+    if not _finite(fraction):
+        return MISSING
+    assert fraction is not None
+    if fraction == 1:
+        return "100%"
+    shown = f"{100 * fraction:.{digits}f}%"
+    return percent(fraction, digits + 1) if shown.startswith("100") and digits < 6 else shown
+
+
+def count(value: float | None) -> str:
+    """Return 60000 as "60,000"."""
+    return f"{value:,.0f}" if _finite(value) else MISSING
+
+
+def number(value: float | None, digits: int = 4) -> str:
+    """Return 0.012345 as "0.0123", rounded to `digits` places."""
+    return f"{value:.{digits}f}" if _finite(value) else MISSING
+
+
+def short(value: float | None) -> str:
+    """Return 214_321 as "214k", 1_500_000 as "1.5M"."""
+    if not _finite(value):
+        return MISSING
+    assert value is not None
+    for size, unit in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
+        if abs(value) >= size:
+            return f"{value / size:.3g}{unit}"
+    return f"{value:.3g}"
+
+
+def duration(seconds: float | None) -> str:
+    """Return 58.23 as "58.2 s", 872 as "14 min 32 s", 3.41 as "3.41 s"; the spaces do not break."""
+    if not _finite(seconds):
+        return MISSING
+    assert seconds is not None
+    if seconds < 10:
+        return f"{seconds:.2f}\N{NO-BREAK SPACE}s"
+    if seconds < 99.95:
+        return f"{seconds:.1f}\N{NO-BREAK SPACE}s"
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    words = f"{hours} h {minutes} min" if hours else f"{minutes} min {rest} s"
+    return words.replace(" ", "\N{NO-BREAK SPACE}")
+
+
+def name_of(spec: str) -> str:
+    """Return a SPEC as a heading shows it: a path's last part, any other name as it is."""
+    return spec.replace("\\", "/").rstrip("/").rpartition("/")[2] or spec
+
+
+def _finite(value: float | None) -> bool:
+    return value is not None and bool(np.isfinite(value))
+
+
+@cache
+def _environment() -> "Environment":
+    from jinja2 import Environment, PackageLoader, StrictUndefined
+
+    environment = Environment(
+        loader=PackageLoader("tenfold.scoring"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    filters: list[Callable[..., str]] = [percent, count, number, short, duration, name_of]
+    environment.filters.update({function.__name__: function for function in filters})
+    return environment

@@ -1,0 +1,249 @@
+"""A run's report: one self-contained HTML page made from what is in the run folder."""
+
+import json
+import shlex
+import zipfile
+import zlib
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tenfold.errors import RunError
+from tenfold.scoring import page, plots
+from tenfold.scoring.metrics import calibration_bins, most_confident_mistakes, score
+
+if TYPE_CHECKING:
+    from tenfold.training.run import Run
+
+SHOWN_MISTAKES = 60
+SHOWN_SETS = 4  # the newest evaluation of each of the newest data sets gets a section; the table lists every look
+CALIBRATION_BINS = 10  # a phone has room for ten counts
+
+STATUS = {
+    "interrupted": "Training was interrupted; the figures are those of the weights kept at that moment.",
+    "out_of_time": "Training ended at its time limit, before the recipe was through.",
+    "running": "Training had not ended when this page was written.",
+}
+
+
+def write_report(run: "Run") -> Path:
+    """Return the path of report.html in the run folder, written anew from the run's files.
+
+    Shows the newest evaluation of each data set, then the validation images; either may be missing.
+    Raises RunError where the folder cannot be written or a file in it is damaged.
+    """
+    looks = read_evaluations(run.path)
+    newest = {_data(look)["sha256"] or _data(look)["spec"]: look for look in looks}  # later looks replace earlier ones
+    latest = sorted(newest.values(), key=looks.index, reverse=True)[:SHOWN_SETS]
+    sections = [_evaluation(run.path, look, f"set-{i}") for i, look in enumerate(latest, 1)]
+    validation = _validation(run)
+    if validation:
+        sections.append(validation)
+    html = page.render(
+        "report.html",
+        run=run,
+        manifest=run.manifest,
+        sections=sections,
+        headline=sections[0] if sections else None,
+        curves=_curves(run.metrics(), run.manifest),
+        looks=_look_rows(looks),
+        status=STATUS.get(run.manifest.get("status", ""), ""),
+        recipe=_recipe_text(run),
+        command=_command(run),
+        provenance=_provenance(run.manifest),
+    )
+    try:
+        return page.write(run.path / "report.html", html)
+    except OSError as error:
+        raise RunError(f"The report cannot be written to '{run.path}': {error.strerror}. Free it or move it.") from None
+
+
+def read_evaluations(folder: Path) -> list[dict[str, Any]]:
+    """Return the run's evaluations, oldest first; a last line torn by a crash is left out."""
+    path = folder / "evaluations.jsonl"
+    if not path.exists():
+        return []
+    lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
+    rows = []
+    for i, line in enumerate(lines, 1):
+        try:
+            rows.append(json.loads(line))
+        except json.JSONDecodeError:
+            if i < len(lines):
+                raise RunError(f"Line {i} of '{path}' is not JSON. Remove it.") from None
+    return rows
+
+
+def _evaluation(folder: Path, look: dict[str, Any], anchor: str) -> dict[str, Any]:
+    """Return the section of one evaluation: its figures from the record, its pictures from the .npz beside it."""
+    file = folder / str(look.get("file") or "")
+    inside = file.is_file() and file.resolve().is_relative_to(folder.resolve())
+    arrays = _arrays(file) if inside else {}
+    return _section(look, arrays, anchor, title=page.name_of(_data(look)["spec"]), kind="test")
+
+
+def _validation(run: "Run") -> dict[str, Any] | None:
+    """Return the section of the validation images, scored here, or None where the run held none out."""
+    held_out = run.validation()
+    if held_out is None or len(held_out["labels"]) == 0:
+        return None
+    figures = score(held_out["labels"], held_out["probabilities"])
+    return _section(figures, held_out, "validation", title="Validation images", kind="validation")
+
+
+def _section(
+    figures: dict[str, Any], arrays: dict[str, NDArray[Any]], anchor: str, title: str, kind: str
+) -> dict[str, Any]:
+    """Return what the page shows of one set of predictions."""
+    confusion = np.array(figures["confusion"])
+    section = figures | {
+        "anchor": anchor,
+        "title": title,
+        "kind": kind,
+        "when": _minute(figures.get("time")),
+        "confusion": np.dstack([confusion, plots.heat(confusion)]).tolist(),  # (10, 10, 2): images, shade
+        "confused": _most_confused(confusion),
+        "overlap": figures.get("overlap"),
+        "calibration": None,
+        "mistakes": None,
+    }
+    if "labels" in arrays and "probabilities" in arrays:
+        labels, probabilities = arrays["labels"], arrays["probabilities"]
+        bins = calibration_bins(labels, probabilities, CALIBRATION_BINS)
+        section["calibration"] = plots.reliability(bins, label=f"Accuracy against confidence, {title}")
+        section["mistakes"] = _mistakes(labels, probabilities, arrays)
+    return section
+
+
+def _mistakes(
+    labels: NDArray[np.int64], probabilities: NDArray[np.float32], arrays: dict[str, NDArray[Any]]
+) -> list[dict[str, Any]] | None:
+    """Return the surest mistakes with their pictures, or None where the pictures were not kept."""
+    if "mistake_images" not in arrays or "mistake_indices" not in arrays:
+        return None
+    pictures = {int(i): image for i, image in zip(arrays["mistake_indices"], arrays["mistake_images"], strict=True)}
+    shown = [int(i) for i in most_confident_mistakes(labels, probabilities, SHOWN_MISTAKES) if int(i) in pictures]
+    return [
+        {
+            "image": page.picture(pictures[i]),
+            "index": i,
+            "label": int(labels[i]),
+            "given": int(probabilities[i].argmax()),
+            "confidence": float(probabilities[i].max()),
+        }
+        for i in shown
+    ]
+
+
+def _most_confused(confusion: NDArray[np.int64], most: int = 3) -> list[tuple[int, int, int]]:
+    """Return up to `most` (true digit, given digit, images), the most frequent confusions first."""
+    errors = confusion * (1 - np.eye(len(confusion), dtype=np.int64))
+    order = np.argsort(-errors, axis=None, kind="stable")[:most]
+    pairs = [divmod(int(cell), len(confusion)) for cell in order]
+    return [(true, given, int(errors[true, given])) for true, given in pairs if errors[true, given] > 0]
+
+
+def _curves(metrics: list[dict[str, Any]], manifest: dict[str, Any]) -> list[dict[str, Any]]:
+    """Return the charts of loss, validation accuracy and learning rate over training that there is data for."""
+    n = (manifest.get("data") or {}).get("n_validation") or 1000
+
+    def chart(key: str, title: str, text: plots.Text, floor: float, transform: plots.Transform, flip: bool) -> None:
+        rows = [row for row in metrics if row.get(key) is not None and np.isfinite(row[key])]
+        if not rows:
+            return
+        x, seconds = [float(row["epoch"]) for row in rows], [float(row["seconds"]) for row in rows]
+        y = [max(transform(float(row[key])), floor) for row in rows]
+        last = text(y[-1]) if y[-1] > floor else text(transform(float(rows[-1][key])))
+        label = f"{title} over training, {last} at the end"
+        svg = plots.line_chart(x, y, label=label, text=text, log=True, flip=flip, seconds=seconds)
+        charts.append({"title": title, "svg": svg})
+
+    charts: list[dict[str, Any]] = []
+    # Accuracy is drawn by the logarithm of its error, or every good run is a line along the top; half an image stands
+    # for no error, which has no logarithm.
+    chart("validation_accuracy", "Validation accuracy", plots.accuracy_text, 0.5 / n, lambda a: 1 - a, True)
+    chart("loss", "Training loss", lambda v: f"{v:.3g}", 1e-6, float, False)
+    chart("validation_nll", "Validation loss (NLL)", lambda v: f"{v:.3g}", 1e-6, float, False)
+    chart("learning_rate", "Learning rate", lambda v: f"{v:.2g}", 1e-8, float, False)
+    return charts
+
+
+def _look_rows(looks: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return a row for every look at labelled evaluation data, newest first, with its interval on a shared strip."""
+    if not looks:
+        return []
+    domain = (min(look["ci95"][0] for look in looks), max(look["ci95"][1] for look in looks))
+    rows = []
+    for look in looks:
+        low, high = look["ci95"]
+        strip = plots.interval(
+            look["accuracy"], low, high, domain, label=f"95% interval {page.percent(low)} to {page.percent(high)}"
+        )
+        rows.append(look | {"strip": strip, "spec": _data(look)["spec"], "when": _minute(look.get("time"))})
+    return rows[::-1]
+
+
+def _data(look: dict[str, Any]) -> dict[str, str]:
+    """Return the spec and the content hash of the data that was looked at, "" where unknown."""
+    data = look.get("data")
+    if isinstance(data, dict):
+        return {"spec": str(data.get("spec", "")), "sha256": str(data.get("sha256", ""))}
+    return {"spec": str(data or ""), "sha256": str(look.get("data_sha256", ""))}
+
+
+def _minute(time: str | None) -> str:
+    """Return an ISO-8601 time to the minute, for people: "2025-11-21 08:12 UTC"."""
+    if not time:
+        return ""
+    zone = " UTC" if time.endswith(("Z", "+00:00")) else ""
+    return time[:16].replace("T", " ") + zone
+
+
+def _recipe_text(run: "Run") -> str:
+    path = run.path / "recipe.toml"
+    return path.read_text(encoding="utf-8", errors="replace") if path.exists() else ""
+
+
+def _command(run: "Run") -> str:
+    """Return the shell command that trains this run again: as it was typed where that is known."""
+    typed = run.manifest.get("command")
+    if typed:
+        return typed if isinstance(typed, str) else shlex.join(map(str, typed))
+    data = (run.manifest.get("data") or {}).get("spec", "DATA")
+    words = ["tenfold", "train", str(run.path / "recipe.toml"), "--data", str(data)]
+    if run.manifest.get("seed") is not None:
+        words += ["--seed", str(run.manifest["seed"])]
+    return shlex.join(words)
+
+
+def _provenance(manifest: dict[str, Any]) -> list[tuple[str, str]]:
+    """Return the rows (what, value) that say where the run comes from; unknown ones are left out."""
+    data, machine, versions = (manifest.get(key) or {} for key in ("data", "machine", "versions"))
+    n_train, n_validation = data.get("n_train"), data.get("n_validation")
+    images = f"{page.count(n_train)} trained on, {page.count(n_validation)} held out" if n_train is not None else None
+    cores, threads = machine.get("cores"), machine.get("threads")
+    rows = [
+        ("Started", _minute(manifest.get("started"))),
+        ("Seed", manifest.get("seed")),
+        ("Training data", data.get("spec")),
+        ("Images", images),
+        ("Data SHA-256", data.get("sha256")),
+        ("Processor", machine.get("cpu")),
+        ("Cores", f"{cores}, {threads} threads used" if cores is not None and threads is not None else cores),
+        ("Device", machine.get("device")),
+        ("Precision", machine.get("precision")),
+        ("Versions", ", ".join(f"{name} {version}" for name, version in versions.items())),
+        ("Commit", manifest.get("commit")),
+    ]
+    return [(name, str(value)) for name, value in rows if value not in (None, "")]
+
+
+def _arrays(file: Path) -> dict[str, NDArray[Any]]:
+    """Return the arrays of an .npz file; nothing in it is unpickled."""
+    try:
+        with file.open("rb") as stream, np.load(stream, allow_pickle=False) as stored:
+            return {name: stored[name] for name in stored.files}
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+        raise RunError(f"'{file}' is damaged: {error}. Evaluate the run again.") from None

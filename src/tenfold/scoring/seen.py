@@ -1,0 +1,125 @@
+"""Which of the images that a run is scored on it was trained on, and what its score is without them."""
+
+import io
+import os
+import zipfile
+import zlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tenfold import __version__
+from tenfold.data import load
+from tenfold.data.digits import Digits, image_hashes
+from tenfold.data.overlap import find_overlap
+from tenfold.errors import DataError, RunError
+from tenfold.scoring.intervals import wilson
+
+if TYPE_CHECKING:
+    from tenfold.training.run import Run
+
+
+@dataclass(frozen=True, eq=False)
+class Seen:
+    """Which of the evaluated images the run was trained on.
+
+    exact, near: (K,) int64 sorted indices of images that are equal, or near but not equal, to one trained on.
+    unchecked: why near ones could not be looked for, None where they were.
+    """
+
+    exact: NDArray[np.int64]
+    near: NDArray[np.int64]
+    unchecked: str | None = None
+
+    def mask(self, n: int) -> NDArray[np.bool_]:
+        """Return (n,) which images were trained on, exactly or nearly."""
+        mask = np.zeros(n, dtype=bool)
+        mask[self.exact] = mask[self.near] = True
+        return mask
+
+
+def seen_exactly(run: "Run", images: NDArray[np.uint8]) -> NDArray[np.int64]:
+    """Return the sorted indices of images that equal one the run was trained on, bit for bit."""
+    return np.flatnonzero(np.isin(image_hashes(images), run.training_hashes())).astype(np.int64)
+
+
+def find_seen(run: "Run", digits: Digits, sha256: str) -> Seen:
+    """Return which images of `digits` (whose content hash is `sha256`) the run was trained on.
+
+    Equal images are found by their hashes, which every run keeps. Near ones need the training data itself: it is
+    loaded again, and compared when every image that the run was trained on is still there. That comparison is kept in
+    the run's folder, so a second look at the same data does not wait for it.
+    """
+    exact = seen_exactly(run, digits.images)
+    kept = run.path / "evaluations" / f"overlap-{sha256[:16]}.npz"
+    near = _kept_near(kept)
+    if near is None:
+        found = _near(run, digits)
+        if isinstance(found, str):
+            return Seen(exact, np.empty(0, np.int64), unchecked=found)
+        near = np.setdiff1d(found, exact)
+        try:
+            write_npz(kept, near=near, version=np.array(__version__))
+        except OSError as error:
+            raise not_writable(run.path, error) from error
+    return Seen(exact, near)
+
+
+def figures(seen: Seen, labels: NDArray[np.int64], probabilities: NDArray[np.float32]) -> dict[str, Any]:
+    """Return the overlap's counts, and the accuracy on them and on the others, None where there are none."""
+    right = probabilities.argmax(axis=1) == labels
+    mask = seen.mask(len(labels))
+    others = right[~mask]
+    return {
+        "exact": len(seen.exact),
+        "near": len(seen.near),
+        "near_checked": seen.unchecked is None,
+        "accuracy_on_overlap": float(right[mask].mean()) if mask.any() else None,
+        "accuracy_without": float(others.mean()) if len(others) else None,
+        "n_without": len(others),
+        "ci95_without": list(wilson(int(others.sum()), len(others))) if len(others) else None,
+    }
+
+
+def not_writable(folder: Path, error: OSError) -> RunError:
+    """Return the error for a run's folder that cannot be written to."""
+    return RunError(f"Cannot write into the run '{folder}' ({error.strerror}). Make its folder writable.")
+
+
+def write_npz(file: Path, **arrays: NDArray[Any]) -> None:
+    """Write the arrays whole or not at all."""
+    file.parent.mkdir(exist_ok=True)
+    buffer = io.BytesIO()
+    np.savez_compressed(buffer, allow_pickle=False, **arrays)
+    temporary = file.with_name(f".{file.name}.{os.getpid()}.tmp")
+    try:
+        temporary.write_bytes(buffer.getvalue())
+        os.replace(temporary, file)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _near(run: "Run", digits: Digits) -> NDArray[np.int64] | str:
+    """Return the indices of images near to one trained on, or why that cannot be found out."""
+    spec = run.manifest["data"]["spec"]
+    try:
+        training = load(spec, "train")
+    except DataError as error:
+        return f"the training data '{spec}' cannot be loaded: {error}"
+    trained, hashes = run.training_hashes(), image_hashes(training.images)
+    if not np.isin(trained, hashes).all():
+        return f"the training data '{spec}' no longer hold what the run was trained on"
+    used = np.isin(hashes, trained)  # neither held out nor left out
+    return find_overlap(training.images[used], digits.images).near_in_second()
+
+
+def _kept_near(file: Path) -> NDArray[np.int64] | None:
+    """Return the near images that this version of Tenfold found before, or None."""
+    try:
+        with file.open("rb") as stream, np.load(stream, allow_pickle=False) as kept:
+            return kept["near"].astype(np.int64) if str(kept["version"]) == __version__ else None
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error):
+        return None  # not there, or damaged: it is found again

@@ -1,0 +1,59 @@
+"""Weights and training state as safetensors files: written whole or not at all, and never unpickled.
+
+The state file holds tensors and, as its header's one metadata entry, the JSON of everything else. One entry, because
+the order in which several would be written is not fixed, and equal states shall be equal files.
+"""
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+from torch import Tensor
+
+from tenfold.errors import RunError
+
+
+def write_atomically(path: Path, content: bytes) -> None:
+    """Write `content` under a temporary name beside `path`, force it to the disk, and rename it."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        with temporary.open("wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def save_tensors(path: Path, tensors: dict[str, Tensor], meta: dict[str, Any] | None = None) -> None:
+    """Write tensors, and `meta` as JSON, to a safetensors file; the same input gives the same bytes."""
+    metadata = None if meta is None else {"tenfold": json.dumps(meta, sort_keys=True, allow_nan=False)}
+    ready = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+    write_atomically(path, save(ready, metadata))
+
+
+def load_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """Return a safetensors file's tensors and its `meta`; RunError where it is missing or broken."""
+    try:
+        with safe_open(path, framework="pt") as file:
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a dict
+            meta = json.loads((file.metadata() or {}).get("tenfold", "{}"))
+    except FileNotFoundError:
+        raise RunError(f"'{path}' is missing. Train the run again, or continue it with --resume.") from None
+    except (SafetensorError, OSError, ValueError) as error:
+        raise RunError(f"'{path}' cannot be read: {error}. Train the run again.") from None
+    return tensors, meta
+
+
+def prefixed(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Return the same tensors with `prefix/` before every name."""
+    return {f"{prefix}/{name}": tensor for name, tensor in tensors.items()}
+
+
+def under(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Return the tensors whose names start with `prefix/`, without it: the inverse of `prefixed`."""
+    return {name[len(prefix) + 1 :]: tensor for name, tensor in tensors.items() if name.startswith(f"{prefix}/")}

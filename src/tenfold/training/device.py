@@ -1,0 +1,98 @@
+"""Where and in which arithmetic a network runs: the device asked for, and the faster of the precisions that it has."""
+
+import copy
+import platform
+import time
+from pathlib import Path
+from typing import Literal
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from tenfold import settings
+from tenfold.errors import TrainingError
+
+Precision = Literal["fp32", "bf16"]
+PROBE_STEPS = 3
+
+
+def choose(name: str) -> torch.device:
+    """Return the device that `name` asks for ("auto", "cpu", "cuda", "mps"); TrainingError where it is not there."""
+    there = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
+    if name == "auto":
+        return torch.device(next(kind for kind in ("cuda", "mps", "cpu") if there[kind]))
+    if not there.get(name.partition(":")[0], False):
+        have = ", ".join(kind for kind, yes in there.items() if yes)
+        raise TrainingError(f"Device '{name}' is not available here. Give auto or one of: {have}.")
+    return torch.device(name)
+
+
+def use_threads(count: int | None = None) -> int:
+    """Set how many threads torch computes with (default: all that this process may use) and return it."""
+    threads = count or settings.threads()
+    torch.set_num_threads(threads)
+    return threads
+
+
+def probe(module: nn.Module, batch: Tensor, labels: Tensor) -> Precision:
+    """Return the precision in which a training step on `batch` is faster, timed on a copy of `module`.
+
+    bf16 has processors that compute with it (AVX-512 BF16, AMX, every recent GPU) and others that only emulate it, so
+    the answer is measured, in a handful of steps, and recorded in the run; a resumed run does not ask again.
+    """
+    seconds = {precision: _step_seconds(copy.deepcopy(module), batch, labels, precision) for precision in _candidates()}
+    return min(seconds, key=lambda precision: seconds[precision])
+
+
+def _candidates() -> tuple[Precision, ...]:
+    return ("fp32", "bf16")
+
+
+def _step_seconds(module: nn.Module, batch: Tensor, labels: Tensor, precision: Precision) -> float:
+    """Return the fastest of a few forward and backward passes, after one that warms up, in seconds."""
+    timings = []
+    for _ in range(PROBE_STEPS + 1):
+        _synchronise(batch.device)
+        start = time.perf_counter()
+        with autocast(batch.device, precision):
+            logits = module(batch)
+        F.cross_entropy(logits.float(), labels).backward()
+        _synchronise(batch.device)
+        timings.append(time.perf_counter() - start)
+    return min(timings[1:])
+
+
+def autocast(device: torch.device, precision: Precision) -> torch.autocast:
+    """Return the context in which a forward pass runs at that precision."""
+    return torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16")
+
+
+def _synchronise(device: torch.device) -> None:
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+    elif device.type == "mps":
+        torch.mps.synchronize()
+
+
+def describe(device: torch.device, precision: Precision) -> dict[str, str | int]:
+    """Return what a record says of the machine: processor, cores, threads, device, precision."""
+    name = torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
+    return {
+        "cpu": _processor(),
+        "cores": settings.threads(),
+        "threads": torch.get_num_threads(),
+        "device": name,
+        "precision": precision,
+    }
+
+
+def _processor() -> str:
+    """Return the processor's name as its system gives it."""
+    try:
+        for line in Path("/proc/cpuinfo").read_text().splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    except OSError:
+        pass
+    return platform.processor() or platform.machine()

@@ -1,0 +1,112 @@
+"""DigitClassifier: a recipe behind scikit-learn's estimator methods, so that its own tools work on it unchanged."""
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from sklearn.base import BaseEstimator, ClassifierMixin
+from sklearn.utils.validation import check_is_fitted
+
+from tenfold.data import splits
+from tenfold.errors import DataError
+from tenfold.models import build
+from tenfold.training import device as devices
+from tenfold.training import recipe as recipes
+from tenfold.training.loop import Trainer
+from tenfold.training.predict import predict
+
+if TYPE_CHECKING:
+    import torch
+
+    from tenfold.training.run import Run
+
+
+class DigitClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
+    """A classifier of 28x28 digit images.
+
+    recipe:    a shipped recipe's name, or a .toml file.
+    overrides: KEY=VALUE strings that change single values of it.
+    seed:      of weights, order and augmentation; None takes the recipe's.
+    device:    "auto", "cpu", "cuda" or "mps".
+    Learned: `classes_` (10,), `module_`, `recipe_`, `history_` (the evaluations during training).
+    """
+
+    def __init__(
+        self, recipe: str = "fast", overrides: tuple[str, ...] = (), seed: int | None = None, device: str = "auto"
+    ) -> None:
+        self.recipe = recipe
+        self.overrides = overrides
+        self.seed = seed
+        self.device = device
+
+    def fit(self, X: ArrayLike, y: ArrayLike) -> "DigitClassifier":
+        """Return self, trained on X, (N, 28, 28) or (N, 784) with ink 255 on 0, and labels y, (N,), 0 to 9."""
+        images, labels = as_images(X), np.asarray(y)
+        if labels.shape != (len(images),) or not np.isin(labels, np.arange(10)).all():
+            raise DataError(f"Labels have shape '{labels.shape}' or are not digits. Give ({len(images)},), 0 to 9.")
+        labels = labels.astype(np.int64)
+        self.recipe_ = recipes.load(self.recipe, self.overrides)
+        seed = self.recipe_.seed if self.seed is None else self.seed
+        devices.use_threads()
+        train, held_out = hold_out(labels, self.recipe_, seed)
+        validation = (images[held_out], labels[held_out]) if len(held_out) else None
+        trainer = Trainer(
+            self.recipe_, images[train], labels[train], validation, seed=seed, device=devices.choose(self.device)
+        )
+        trainer.run()
+        self._take(trainer.module, trainer.weights())
+        self.history_ = trainer.history
+        return self
+
+    @classmethod
+    def from_run(cls, run: "Run", device: str = "auto") -> "DigitClassifier":
+        """Return the classifier that a run holds; RunError where its weights are missing or do not fit its recipe."""
+        self = cls(recipe=str(run.path / "recipe.toml"), seed=run.manifest["seed"], device=device)
+        self.recipe_ = run.recipe
+        self.history_ = run.metrics()
+        devices.use_threads()
+        module = build(run.recipe.model.kind, run.recipe.model.arguments())
+        self._take(module.to(devices.choose(device)), run.weights())
+        return self
+
+    def _take(self, module: "torch.nn.Module", weights: "dict[str, torch.Tensor]") -> None:
+        """Keep `module` with `weights`, ready to answer."""
+        import torch
+
+        module.load_state_dict(weights)
+        self.module_ = module.eval().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.classes_ = np.arange(10)
+
+    def predict_proba(self, X: ArrayLike) -> NDArray[np.float32]:
+        """Return probabilities, (N, 10) float32, always computed in fp32, with the recipe's test-time augmentation."""
+        import torch
+
+        check_is_fitted(self)
+        images = torch.from_numpy(as_images(X)).to(next(self.module_.parameters()).device)
+        return predict(self.module_, images, self.recipe_.prediction.shifts)
+
+    def predict(self, X: ArrayLike) -> NDArray[np.int64]:
+        """Return the most probable digits, (N,) int64."""
+        return self.predict_proba(X).argmax(1)
+
+
+def hold_out(
+    labels: NDArray[np.int64], recipe: recipes.Recipe, seed: int
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Return the indices to train on and those to hold out, as the recipe's share asks."""
+    if recipe.data.validation == 0:
+        return np.arange(len(labels)), np.zeros(0, np.int64)
+    return splits.stratified_split(labels, recipe.data.validation, seed)
+
+
+def as_images(X: ArrayLike) -> NDArray[np.uint8]:
+    """Return X as (N, 28, 28) uint8; DataError for another shape, or values that are not whole numbers of 0 to 255."""
+    array: NDArray[Any] = np.asarray(X)
+    if array.shape[1:] not in ((28, 28), (784,)):
+        raise DataError(f"Images have shape '{array.shape}'. Give (N, 28, 28) or (N, 784).")
+    if array.dtype != np.uint8:
+        cast = array.astype(np.uint8) if np.isfinite(array).all() and (array >= 0).all() and (array <= 255).all() else None
+        if cast is None or (cast != array).any():
+            raise DataError(f"Images of '{array.dtype}' hold values that are not whole numbers of 0 to 255. Scale them.")
+        array = cast
+    return np.ascontiguousarray(array.reshape(len(array), 28, 28))

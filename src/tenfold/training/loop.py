@@ -1,0 +1,245 @@
+"""The training loop: the whole data set in memory as one tensor, augmented batch by batch on its own device.
+
+Every random choice is a function of numbers: the initial weights of the seed, the order of the images of (seed, epoch),
+a batch's distortions and dropout of (seed, step). So the state to resume from needs no generator's inside, and a resumed
+training gives the same weights, bit for bit, as an unbroken one on the same machine with the same threads.
+"""
+
+import math
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from tenfold.errors import TrainingError
+from tenfold.models import build
+from tenfold.training.augment import augment
+from tenfold.training.checkpoint import prefixed, under
+from tenfold.training.device import Precision, autocast, probe
+from tenfold.training.optimise import Average, Optimiser, multiple
+from tenfold.training.predict import predict, to_input
+from tenfold.training.recipe import Recipe
+
+ACCELERATOR_CHECK_STEPS = 50  # looking at the loss waits for the accelerator, so there it is looked at rarely
+
+
+@dataclass
+class Position:
+    """How far training is: everything that must survive a crash, besides tensors."""
+
+    step: int = 0
+    seconds: float = 0.0
+    loss_steps: int = 0
+    plateau: float = 1.0  # the factor that ReduceLROnPlateau has come down to
+    best_accuracy: float = -1.0
+    best_step: int = 0
+    without_gain: int = 0
+    stopped_early: bool = False
+
+
+class Trainer:
+    """One network in training.
+
+    images: (N, 28, 28) uint8; labels: (N,) int64; validation: the same two for held-out data, or None.
+    `run` trains until the end or until it is told to stop; `state` and `restore` carry it over a crash.
+    """
+
+    def __init__(
+        self,
+        recipe: Recipe,
+        images: NDArray[np.uint8],
+        labels: NDArray[np.int64],
+        validation: tuple[NDArray[np.uint8], NDArray[np.int64]] | None,
+        *,
+        seed: int,
+        device: torch.device,
+        precision: Precision | None = None,
+    ) -> None:
+        self.recipe, self.seed, self.device = recipe, seed, device
+        start = time.perf_counter()
+        self.images, self.labels = self._on_device(images), self._on_device(labels)
+        self.validation = None if validation is None else (self._on_device(validation[0]), validation[1])
+        self.batch_size = min(recipe.training.batch_size, len(images))
+        self.steps_per_epoch = len(images) // self.batch_size
+        self.total_steps = max(1, round(recipe.training.epochs * self.steps_per_epoch))
+        self.evaluation_steps = max(1, round(recipe.training.evaluate_every * self.steps_per_epoch))
+        self._order: tuple[int, Tensor] = (-1, self.labels)  # the epoch, and its images' order
+        torch.manual_seed(seed)
+        self.module: nn.Module = build(recipe.model.kind, recipe.model.arguments())
+        self.module.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.precision: Precision = precision or self._choose_precision()
+        self.optimiser = Optimiser(self.module, recipe.optimiser)
+        self.average = Average(self.module, recipe.training.ema) if recipe.training.ema else None
+        self.best: dict[str, Tensor] = {}
+        self.history: list[dict[str, Any]] = []
+        self.position = Position()
+        self.loss_sum = torch.zeros((), device=device)
+        self._before = time.perf_counter() - start
+
+    # -- the loop ------------------------------------------------------------------------------------------------
+
+    def run(self, each_step: Callable[["Trainer"], bool] = lambda trainer: False) -> bool:
+        """Train on; return True when done, False when `each_step`, called after every step, asked to stop."""
+        self.module.train()
+        started = time.perf_counter() - self.position.seconds - self._before
+        self._before = 0.0
+        position = self.position
+        while not self.finished:
+            self._train_step()
+            position.step += 1
+            self._check_loss()
+            position.seconds = time.perf_counter() - started
+            if position.step % self.evaluation_steps == 0 or position.step == self.total_steps:
+                self._evaluate()
+                position.seconds = time.perf_counter() - started
+            if each_step(self):
+                break
+        return self.finished
+
+    @property
+    def finished(self) -> bool:
+        """True when no step is left, or early stopping has come."""
+        return self.position.stopped_early or self.position.step >= self.total_steps
+
+    @property
+    def epoch(self) -> float:
+        """Epochs trained so far."""
+        return self.position.step / self.steps_per_epoch
+
+    def _train_step(self) -> None:
+        step, recipe = self.position.step, self.recipe
+        torch.manual_seed(_step_seed(self.seed, step))
+        progress = step / self.total_steps
+        batch, labels = self._batch(step)
+        if progress < 1 - recipe.augment.calm_end:
+            batch = augment(batch, recipe.augment)
+        with autocast(self.device, self.precision):
+            logits = self.module(batch)
+        loss = F.cross_entropy(logits.float(), labels, label_smoothing=recipe.training.label_smoothing)
+        loss.backward()  # type: ignore[no-untyped-call]
+        self.optimiser.step(self.learning_rate_multiple(progress))
+        if self.average:
+            self.average.update(step)
+        self.loss_sum += loss.detach()
+        self.position.loss_steps += 1
+
+    def _batch(self, step: int) -> tuple[Tensor, Tensor]:
+        """Return the step's inputs, (B, 1, 28, 28) float in [0, 1], and labels, (B,)."""
+        epoch, number = divmod(step, self.steps_per_epoch)
+        if self._order[0] != epoch:
+            order = np.random.default_rng((self.seed, epoch)).permutation(len(self.images))
+            self._order = epoch, self._on_device(order)
+        indices = self._order[1][number * self.batch_size : (number + 1) * self.batch_size]
+        return to_input(self.images[indices]), self.labels[indices]
+
+    def learning_rate_multiple(self, progress: float) -> float:
+        """Return the schedule's multiple at `progress`, times what the plateau rule has brought it down to."""
+        return multiple(self.recipe.schedule, progress) * self.position.plateau
+
+    def _check_loss(self) -> None:
+        """Raise TrainingError when the loss is no longer finite, before anything of it is saved."""
+        due = self.device.type == "cpu" or self.position.step % ACCELERATOR_CHECK_STEPS == 0
+        if due and not math.isfinite(self.loss_sum.item()):
+            raise TrainingError(
+                f"The loss is '{self.loss_sum.item()}' at step {self.position.step} (epoch {self.epoch:.2f}). "
+                "Lower optimiser.lr or set optimiser.clip_norm=1; the last checkpoint is intact."
+            )
+
+    # -- validation ----------------------------------------------------------------------------------------------
+
+    def _evaluate(self) -> None:
+        """Add a line to the history; note the best weights, the plateau and early stopping."""
+        position, training, schedule = self.position, self.recipe.training, self.recipe.schedule
+        accuracy, nll = self._validate()
+        position_seconds = max(position.seconds, 1e-9)
+        self.history.append(
+            {
+                "epoch": round(self.epoch, 4),
+                "step": position.step,
+                "images": position.step * self.batch_size,
+                "seconds": round(position.seconds, 3),
+                "loss": self.loss_sum.item() / max(1, position.loss_steps),
+                "learning_rate": self.recipe.optimiser.lr
+                * self.learning_rate_multiple((position.step - 1) / self.total_steps),
+                "images_per_second": round(position.step * self.batch_size / position_seconds, 1),
+                "validation_accuracy": accuracy,
+                "validation_nll": nll,
+            }
+        )
+        self.loss_sum.zero_()
+        position.loss_steps = 0
+        if accuracy is None:
+            return
+        if accuracy > position.best_accuracy:
+            position.best_accuracy, position.best_step, position.without_gain = accuracy, position.step, 0
+            if training.keep == "best":
+                self.best = {name: tensor.clone() for name, tensor in self.weights(latest=True).items()}
+            return
+        position.without_gain += 1
+        if schedule.kind == "plateau" and position.without_gain % schedule.patience == 0:
+            position.plateau *= schedule.factor
+        if training.early_stopping and position.without_gain >= training.early_stopping:
+            position.stopped_early = True
+
+    def _validate(self) -> tuple[float | None, float | None]:
+        """Return accuracy and mean negative log-likelihood on the held-out images, without test-time augmentation."""
+        if self.validation is None:
+            return None, None
+        images, labels = self.validation
+        if self.average:
+            self.average.swap()
+        probabilities = predict(self.module, images, 0, self.precision)
+        if self.average:
+            self.average.swap()
+        nll = -np.log(np.maximum(probabilities[np.arange(len(labels)), labels], 1e-12)).mean()
+        return float((probabilities.argmax(1) == labels).mean()), float(nll)
+
+    # -- weights and state ---------------------------------------------------------------------------------------
+
+    def weights(self, *, latest: bool = False) -> dict[str, Tensor]:
+        """Return the weights to answer with: the best or the last ones, as the recipe says; averaged where it does."""
+        if self.best and not latest:
+            return self.best
+        tensors = self.module.state_dict()
+        return self.average.weights(tensors) if self.average else tensors
+
+    def state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
+        """Return all that resuming needs: tensors, and a JSON-able rest."""
+        tensors = prefixed("module", self.module.state_dict()) | prefixed("optimiser", self.optimiser.state())
+        tensors |= prefixed("best", self.best) | {"loss_sum": self.loss_sum}
+        if self.average:
+            tensors |= prefixed("average", self.average.state())
+        return tensors, {"position": asdict(self.position), "history": self.history, "precision": self.precision}
+
+    def restore(self, tensors: dict[str, Tensor], rest: dict[str, Any]) -> None:
+        """Put back what `state` gave."""
+        self.module.load_state_dict(under("module", tensors))
+        self.optimiser.restore(under("optimiser", tensors))
+        self.best = {name: tensor.to(self.device) for name, tensor in under("best", tensors).items()}
+        self.loss_sum.copy_(tensors["loss_sum"])
+        if self.average:
+            self.average.restore(under("average", tensors))
+        self.position = Position(**rest["position"])
+        self.history = rest["history"]
+
+    def _choose_precision(self) -> Precision:
+        wanted = self.recipe.training.precision
+        if wanted != "auto":
+            return wanted
+        batch, labels = self._batch(0)
+        return probe(self.module, batch, labels)
+
+    def _on_device(self, array: NDArray[Any]) -> Tensor:
+        return torch.from_numpy(np.ascontiguousarray(array)).to(self.device)
+
+
+def _step_seed(seed: int, step: int) -> int:
+    """Return a well-mixed 63-bit seed for one step."""
+    high, low = np.random.SeedSequence((seed, step)).generate_state(2)
+    return (int(high) << 31) ^ int(low)

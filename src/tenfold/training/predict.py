@@ -1,0 +1,47 @@
+"""Probabilities from a trained module, averaged over small shifts where the recipe asks for it."""
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from tenfold.training.device import Precision, autocast
+
+BATCH = 256  # activations of small networks stay in the processor's cache
+
+
+def shift_offsets(radius: int) -> list[tuple[int, int]]:
+    """Return the (down, right) shifts within `radius` pixels in the city-block distance; radius 0 gives the origin."""
+    reach = range(-radius, radius + 1)
+    return [(down, right) for down in reach for right in reach if abs(down) + abs(right) <= radius]
+
+
+def to_input(images: Tensor) -> Tensor:
+    """Return (N, 28, 28) uint8 images as the (N, 1, 28, 28) float in [0, 1] that every network takes."""
+    return images.float().div_(255).unsqueeze(1)
+
+
+@torch.no_grad()
+def predict(module: nn.Module, images: Tensor, radius: int = 0, precision: Precision = "fp32") -> NDArray[np.float32]:
+    """Return probabilities, (N, 10) float32, of `images`, (N, 28, 28) uint8 on the module's device.
+
+    radius: average the probabilities over shifts of up to so many pixels. MNIST's digits are never mirrored, so
+    shifts, and no flips, are what test-time augmentation can use.
+    """
+    was_training = module.training
+    module.eval()
+    offsets = shift_offsets(radius)
+    parts = []
+    for start in range(0, len(images), BATCH):
+        batch = to_input(images[start : start + BATCH])
+        padded = F.pad(batch, (radius, radius, radius, radius))
+        total = torch.zeros(len(batch), 10, device=batch.device)
+        for down, right in offsets:
+            top, left = radius - down, radius - right
+            with autocast(batch.device, precision):
+                logits = module(padded[:, :, top : top + 28, left : left + 28])
+            total += F.softmax(logits.float(), dim=1)
+        parts.append(total / len(offsets))
+    module.train(was_training)
+    return torch.cat(parts).cpu().numpy() if parts else np.zeros((0, 10), np.float32)

@@ -1,0 +1,69 @@
+"""What a user sees while a network trains: a live bar in a terminal, a line an evaluation in a log."""
+
+from typing import TYPE_CHECKING
+
+from tenfold.training.loop import Trainer
+
+if TYPE_CHECKING:
+    from rich.progress import Progress, TaskID
+
+REFRESH_STEPS = 5
+
+
+class TrainingProgress:
+    """Shows loss, validation accuracy, images a second and the time left, on stderr; nothing when quiet."""
+
+    def __init__(self, title: str, quiet: bool) -> None:
+        from rich.console import Console
+
+        self.title = title
+        self.console = Console(stderr=True, quiet=quiet, highlight=False)
+        self.live = self.console.is_terminal and not quiet
+        self.shown = 0  # lines of the history that have been shown
+        self._bar: Progress | None = None
+        self._task: TaskID | None = None
+
+    def update(self, trainer: Trainer) -> None:
+        """Show where `trainer` is; called after every step."""
+        if self.live and (trainer.position.step % REFRESH_STEPS == 0 or trainer.finished):
+            self._update_bar(trainer)
+        for line in trainer.history[self.shown :]:
+            accuracy = line["validation_accuracy"]
+            held_out = "" if accuracy is None else f"  validation {accuracy:.2%}"
+            self.console.print(
+                f"epoch {line['epoch']:6.2f}  loss {line['loss']:.4f}{held_out}"
+                f"  {line['images_per_second']:,.0f} images/s  {line['seconds']:.1f} s"
+            )
+        self.shown = len(trainer.history)
+
+    def _update_bar(self, trainer: Trainer) -> None:
+        position = trainer.position
+        if self._bar is None:
+            from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+            self._bar = Progress(
+                TextColumn("{task.description}"),
+                BarColumn(bar_width=None),
+                TextColumn("{task.fields[speed]}"),
+                TimeRemainingColumn(compact=True),
+                TextColumn("left"),
+                console=self.console,
+                transient=True,
+            )
+            self._task = self._bar.add_task(self.title, total=trainer.total_steps, speed="")
+            self._bar.start()
+        assert self._task is not None
+        loss = trainer.loss_sum.item() / max(1, position.loss_steps)
+        speed = position.step * trainer.batch_size / max(position.seconds, 1e-9)
+        numbers = f"loss {loss:.3f}  {speed:,.0f} images/s" if position.loss_steps else f"{speed:,.0f} images/s"
+        self._bar.update(
+            self._task,
+            completed=position.step,
+            speed=numbers,
+            description=f"{self.title}  epoch {trainer.epoch:.1f} of {trainer.recipe.training.epochs:g}",
+        )
+
+    def close(self) -> None:
+        """Take the bar off the screen."""
+        if self._bar is not None:
+            self._bar.stop()

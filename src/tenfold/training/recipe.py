@@ -1,0 +1,214 @@
+"""The recipe: everything that decides how a system is built and trained, as a TOML file checked by this schema.
+
+A recipe is found by its name among the shipped ones (`recipes/*.toml`) or by its path. Single values are overridden
+with `KEY=VALUE` strings such as `optimiser.lr=0.02`, the value written as in TOML (a bare word is taken as a string).
+"""
+
+import hashlib
+import json
+import tomllib
+from collections.abc import Sequence
+from importlib import resources
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from tenfold.errors import RecipeError, nearest
+
+DEFAULT_RECIPE = "fast"
+
+
+class Section(BaseModel):
+    """A table of the recipe: unknown keys are errors, values do not change."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+class DataSettings(Section):
+    """Which part of the training data is held out, for choosing and for an honest score."""
+
+    validation: float = Field(0.05, ge=0, lt=1, description="share of the images held out, stratified")
+
+
+class AugmentSettings(Section):
+    """Ranges of the random distortions; 0 switches one off. All but the last two are composed into one resampling."""
+
+    rotation: float = Field(0.0, ge=0, le=180, description="largest rotation, degrees")
+    scale: float = Field(0.0, ge=0, lt=1, description="largest relative change of size, each axis its own")
+    shear: float = Field(0.0, ge=0, le=2, description="largest horizontal shear, pixels across a pixel down")
+    shift: float = Field(0.0, ge=0, le=14, description="largest shift, pixels")
+    elastic: float = Field(0.0, ge=0, le=14, description="standard deviation of the elastic displacement, pixels")
+    elastic_grid: int = Field(5, ge=2, le=28, description="control points an axis of the elastic field")
+    contrast: float = Field(0.0, ge=0, lt=1, description="largest relative change of the ink's strength")
+    erasing: float = Field(0.0, ge=0, le=1, description="probability that a rectangle of an image is blanked")
+    calm_end: float = Field(0.0, ge=0, le=1, description="share of training, at its end, without distortion")
+
+
+class OptimiserSettings(Section):
+    """The optimiser and its step size."""
+
+    kind: Literal["sgd", "adamw", "muon"] = "adamw"
+    lr: float = Field(0.01, gt=0)
+    weight_decay: float = Field(0.0, ge=0)
+    momentum: float = Field(0.9, ge=0, lt=1, description="of SGD and Muon; beta 1 of AdamW")
+    beta2: float = Field(0.99, ge=0, lt=1, description="of AdamW, and of the AdamW beside Muon")
+    side_lr: float = Field(0.01, gt=0, description="AdamW's for what Muon leaves: biases, norms, the last layer")
+    clip_norm: float = Field(0.0, ge=0, description="largest gradient norm; 0: no clipping")
+    look_ahead: int = Field(0, ge=0, description="steps between look-ahead averages; 0: none")
+
+
+class ScheduleSettings(Section):
+    """The learning rate over training, as a multiple of the optimiser's."""
+
+    kind: Literal["onecycle", "cosine", "plateau", "constant"] = "onecycle"
+    warmup: float = Field(0.2, ge=0, lt=1, description="share of training until the peak")
+    final: float = Field(0.0, ge=0, le=1, description="the last multiple")
+    patience: int = Field(3, ge=1, description="plateau: evaluations without gain before a reduction")
+    factor: float = Field(0.5, gt=0, lt=1, description="plateau: what the rate is multiplied with")
+
+
+class TrainingSettings(Section):
+    """How long and how training runs."""
+
+    epochs: float = Field(4.0, gt=0)
+    batch_size: int = Field(128, ge=2)
+    label_smoothing: float = Field(0.0, ge=0, lt=1)
+    ema: float = Field(0.0, ge=0, lt=1, description="decay a step of the weights' moving average; 0: none")
+    evaluate_every: float = Field(1.0, gt=0, description="epochs between validations")
+    early_stopping: int = Field(0, ge=0, description="validations without gain before stopping; 0: never")
+    keep: Literal["last", "best"] = "last"
+    precision: Literal["auto", "fp32", "bf16"] = "auto"
+
+
+class PredictionSettings(Section):
+    """How a trained network answers."""
+
+    shifts: int = Field(0, ge=0, le=3, description="average over shifts of up to so many pixels (test-time augmentation)")
+
+
+class ModelSettings(BaseModel):
+    """The network's name in MODELS; the other keys are that module's own arguments."""
+
+    model_config = ConfigDict(extra="allow", frozen=True)
+
+    kind: str
+
+    def arguments(self) -> dict[str, Any]:
+        """Return the keyword arguments for the module."""
+        return dict(self.model_extra or {})
+
+
+class Recipe(Section):
+    """One system, whole."""
+
+    name: str
+    summary: str = ""
+    seed: int = Field(0, ge=0)
+    model: ModelSettings
+    data: DataSettings = DataSettings()
+    augment: AugmentSettings = AugmentSettings()
+    optimiser: OptimiserSettings = OptimiserSettings()
+    schedule: ScheduleSettings = ScheduleSettings()
+    training: TrainingSettings = TrainingSettings()
+    prediction: PredictionSettings = PredictionSettings()
+
+    def config_hash(self) -> str:
+        """Return the SHA-256 (hex) of everything but the name, the summary and the seed."""
+        settings = self.model_dump(exclude={"name", "summary", "seed"})
+        return hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()
+
+    def to_toml(self) -> str:
+        """Return the recipe as TOML, every default written out."""
+        tables = self.model_dump()
+        head = {key: value for key, value in tables.items() if not isinstance(value, dict)}
+        lines = [f"{key} = {_toml_value(value)}" for key, value in head.items()]
+        for title, table in tables.items():
+            if isinstance(table, dict):
+                lines += ["", f"[{title}]"] + [f"{key} = {_toml_value(value)}" for key, value in table.items()]
+        return "\n".join(lines) + "\n"
+
+
+def available() -> list[str]:
+    """Return the names of the shipped recipes, sorted."""
+    folder = resources.files("tenfold") / "recipes"
+    return sorted(entry.name[:-5] for entry in folder.iterdir() if entry.name.endswith(".toml"))
+
+
+def load(name_or_path: str | Path, overrides: Sequence[str] = ()) -> Recipe:
+    """Return the recipe of that name or at that path, with `KEY=VALUE` overrides applied.
+
+    Raises RecipeError naming the unknown recipe, key or value, and the nearest known one.
+    """
+    text, where = _find(name_or_path)
+    try:
+        tables = tomllib.loads(text)
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise RecipeError(f"Recipe '{where}' is not valid TOML: {error}. Mend that line.") from None
+    for override in overrides:
+        _apply(tables, override)
+    return parse(tables, where)
+
+
+def parse(tables: dict[str, Any], where: str) -> Recipe:
+    """Return the recipe that these tables hold; `where` names it in errors (RecipeError)."""
+    try:
+        return Recipe.model_validate(tables)
+    except ValidationError as error:
+        raise RecipeError(_explain(error, where)) from None
+
+
+def _find(name_or_path: str | Path) -> tuple[str, str]:
+    """Return the TOML text and a name for messages."""
+    name = str(name_or_path)
+    if name in available():
+        return (resources.files("tenfold") / "recipes" / f"{name}.toml").read_text("utf-8"), name
+    path = Path(name)
+    if path.suffix == ".toml" or path.is_file():
+        try:
+            return path.read_text("utf-8"), name
+        except OSError as error:
+            raise RecipeError(f"Recipe '{name}' cannot be read: {error.strerror}. Give a .toml file.") from None
+        except UnicodeDecodeError:
+            raise RecipeError(f"Recipe '{name}' is not UTF-8 text. Give a .toml file.") from None
+    known = ", ".join(available())
+    raise RecipeError(f"No recipe is called '{name}'.{nearest(name, available())} Give one of {known}, or a .toml file.")
+
+
+def _apply(tables: dict[str, Any], override: str) -> None:
+    """Set one dotted key in the nested tables."""
+    key, equals, text = override.partition("=")
+    if not equals or not key.strip():
+        raise RecipeError(f"Override '{override}' is not KEY=VALUE. Write for example optimiser.lr=0.02.")
+    try:
+        value = tomllib.loads(f"value = {text.strip()}")["value"]
+    except tomllib.TOMLDecodeError:
+        value = text.strip()
+    *path, last = key.strip().split(".")
+    table = tables
+    for part in path:
+        table = table.setdefault(part, {})
+        if not isinstance(table, dict):
+            raise RecipeError(f"Override '{override}' goes into '{part}', which is no table. Name a key such as seed=1.")
+    table[last] = value
+
+
+def _explain(error: ValidationError, where: str) -> str:
+    """Return one line for the first thing wrong: an unknown key names the nearest known one."""
+    first = error.errors()[0]
+    *tables, last = [str(part) for part in first["loc"]]
+    dotted = ".".join([*tables, last])
+    if first["type"] == "extra_forbidden":
+        section: type[BaseModel] = Recipe
+        for table in tables:
+            section = section.model_fields[table].annotation  # type: ignore[assignment]
+        known = list(section.model_fields)
+        return f"Recipe '{where}' has an unknown key '{dotted}'.{nearest(last, known)} Known here: {', '.join(known)}."
+    if first["type"] == "missing":
+        return f"Recipe '{where}' lacks the key '{dotted}'. Add it."
+    return f"Recipe '{where}' has {dotted} = '{first['input']}': {first['msg']}. Change that value."
+
+
+def _toml_value(value: Any) -> str:
+    """Return a TOML literal; JSON's strings, numbers, booleans and arrays of them are TOML too."""
+    return json.dumps(value, ensure_ascii=False)

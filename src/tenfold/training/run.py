@@ -1,0 +1,175 @@
+"""A run: the folder that holds one trained system, readable and resumable after a crash at any moment.
+
+    recipe.toml          the recipe, resolved: every default and override written out
+    run.json             the manifest: data, seed, machine, versions, status, and the headline numbers
+    metrics.jsonl        one line an evaluation during training
+    weights.safetensors  what answers
+    state.safetensors    what training resumes from
+    data.npz             a hash of every image trained on, and which images were held out
+    validation.npz       the answers on the held-out images
+    evaluations.jsonl    one line a look at labelled data, added by `evaluate`
+    report.html
+
+The folder appears under its name only when it is complete enough to resume; each file is replaced in one rename.
+"""
+
+import io
+import json
+import os
+import shutil
+import tomllib
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tenfold.errors import RunError
+from tenfold.training import recipe as recipes
+from tenfold.training.checkpoint import load_tensors, save_tensors, write_atomically
+from tenfold.training.recipe import Recipe
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from tenfold.training.estimator import DigitClassifier
+
+WEIGHTS, STATE, MANIFEST, RECIPE = "weights.safetensors", "state.safetensors", "run.json", "recipe.toml"
+
+
+class Run:
+    """One run's folder; reading never changes it."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    @classmethod
+    def open(cls, path: str | Path) -> "Run":
+        """Return the run at `path`; RunError where there is none."""
+        folder = Path(path)
+        if not folder.is_dir():
+            raise RunError(f"There is no run at '{path}'. Give the folder that `tenfold train` wrote.")
+        if not (folder / MANIFEST).is_file() or not (folder / RECIPE).is_file():
+            raise RunError(f"'{path}' is not a run: it has no {MANIFEST}. Give the folder that `tenfold train` wrote.")
+        return cls(folder)
+
+    @classmethod
+    def create(
+        cls,
+        path: Path,
+        recipe: Recipe,
+        manifest: dict[str, Any],
+        hashes: NDArray[np.uint64],
+        held_out: NDArray[np.int64],
+    ) -> "Run":
+        """Make a new run's folder, in one rename, and return it; RunError where something stands there already."""
+        if path.exists() and (not path.is_dir() or any(path.iterdir())):
+            raise RunError(f"'{path}' exists already. Give another --out, or --resume '{path}' to continue a run there.")
+        draft = path.with_name(f".{path.name}.{os.getpid()}.part")
+        try:
+            draft.mkdir(parents=True)
+            (draft / RECIPE).write_text(recipe.to_toml(), "utf-8")
+            (draft / MANIFEST).write_text(json.dumps(manifest, indent=2) + "\n", "utf-8")
+            (draft / "data.npz").write_bytes(_npz(hashes=hashes, held_out=held_out))
+            draft.replace(path)
+        except OSError as error:
+            raise RunError(f"The run '{path}' cannot be written: {error.strerror}. Give another --out.") from None
+        finally:
+            shutil.rmtree(draft, ignore_errors=True)
+        return cls(path)
+
+    @cached_property
+    def recipe(self) -> Recipe:
+        """The resolved recipe."""
+        path = self.path / RECIPE
+        try:
+            return recipes.parse(tomllib.loads(path.read_text("utf-8")), str(path))
+        except tomllib.TOMLDecodeError as error:
+            raise RunError(f"'{path}' is not valid TOML: {error}. Train the run again.") from None
+
+    @cached_property
+    def manifest(self) -> dict[str, Any]:
+        """What run.json holds."""
+        path = self.path / MANIFEST
+        try:
+            return dict(json.loads(path.read_text("utf-8")))
+        except ValueError as error:
+            raise RunError(f"'{path}' is not valid JSON: {error}. Train the run again.") from None
+
+    def update_manifest(self, changes: dict[str, Any]) -> None:
+        """Merge `changes` into run.json."""
+        self.manifest.update(changes)
+        self._write(MANIFEST, (json.dumps(self.manifest, indent=2, allow_nan=False) + "\n").encode())
+
+    def metrics(self) -> list[dict[str, Any]]:
+        """Return one dictionary an evaluation during training, oldest first."""
+        path = self.path / "metrics.jsonl"
+        return [json.loads(line) for line in path.read_text("utf-8").splitlines()] if path.exists() else []
+
+    def write_metrics(self, history: list[dict[str, Any]]) -> None:
+        """Replace metrics.jsonl."""
+        self._write("metrics.jsonl", "".join(json.dumps(line) + "\n" for line in history).encode())
+
+    def training_hashes(self) -> NDArray[np.uint64]:
+        """Return `image_hashes` of every image that the weights were fitted to, (N,) uint64."""
+        content = self._arrays("data.npz")
+        kept = np.ones(len(content["hashes"]), bool)
+        kept[content["held_out"]] = False
+        return content["hashes"][kept]
+
+    def held_out(self) -> NDArray[np.int64]:
+        """Return the indices of the validation images in the training data, sorted."""
+        return self._arrays("data.npz")["held_out"]
+
+    def validation(self) -> dict[str, NDArray[Any]] | None:
+        """Return validation.npz: indices, labels, probabilities, mistake_indices, mistake_images; None without one."""
+        return self._arrays("validation.npz") if (self.path / "validation.npz").exists() else None
+
+    def write_validation(self, **arrays: NDArray[Any]) -> None:
+        """Replace validation.npz."""
+        self._write("validation.npz", _npz(**arrays))
+
+    def write_weights(self, tensors: "dict[str, Tensor]") -> None:
+        """Replace the weights: the same weights give the same bytes."""
+        save_tensors(self.path / WEIGHTS, tensors)
+
+    def weights(self) -> "dict[str, Tensor]":
+        """Return the weights by name; RunError where training has not come so far, or the file is broken."""
+        if not (self.path / WEIGHTS).exists():
+            raise RunError(f"The run '{self.path}' has no weights yet. Continue it: tenfold train --resume {self.path}")
+        return load_tensors(self.path / WEIGHTS)[0]
+
+    def write_state(self, tensors: "dict[str, Tensor]", rest: dict[str, Any]) -> None:
+        """Replace the state that training resumes from."""
+        save_tensors(self.path / STATE, tensors, rest)
+
+    def state(self) -> "tuple[dict[str, Tensor], dict[str, Any]] | None":
+        """Return what `write_state` was given last, or None where training was cut off before the first."""
+        return load_tensors(self.path / STATE) if (self.path / STATE).exists() else None
+
+    def classifier(self, device: str = "auto") -> "DigitClassifier":
+        """Return the trained system as a scikit-learn estimator."""
+        from tenfold.training.estimator import DigitClassifier
+
+        return DigitClassifier.from_run(self, device)
+
+    def _write(self, name: str, content: bytes) -> None:
+        try:
+            write_atomically(self.path / name, content)
+        except OSError as error:
+            raise RunError(f"'{self.path / name}' cannot be written: {error.strerror}. Free space or rights.") from None
+
+    def _arrays(self, name: str) -> dict[str, NDArray[Any]]:
+        try:
+            with np.load(self.path / name, allow_pickle=False) as content:
+                return dict(content)
+        except (OSError, ValueError, KeyError, EOFError) as error:
+            raise RunError(f"'{self.path / name}' cannot be read: {error}. Train the run again.") from None
+
+
+def _npz(**arrays: NDArray[Any]) -> bytes:
+    """Return the bytes of an .npz file."""
+    buffer = io.BytesIO()
+    np.savez_compressed(buffer, **arrays)  # type: ignore[arg-type]
+    return buffer.getvalue()

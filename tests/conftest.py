@@ -1,0 +1,66 @@
+"""What every test shares: a cache of its own, no network, and small sets of digits."""
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tenfold import settings
+from tenfold.data.digits import Digits
+
+
+def pytest_configure() -> None:
+    """Make TENFOLD_DATA absolute, because tests change the working directory."""
+    folder = settings.data_folder()
+    if folder is not None:
+        os.environ["TENFOLD_DATA"] = str(folder.resolve())
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Skip the tests marked `data` where TENFOLD_DATA names no folder with MNIST in it."""
+    folder = settings.data_folder()
+    if folder is not None and (folder / "mnist").is_dir():
+        return
+    for item in items:
+        if item.get_closest_marker("data"):
+            item.add_marker(pytest.mark.skip(reason="needs TENFOLD_DATA, a folder with mnist/ in it"))
+
+
+@pytest.fixture(autouse=True)
+def isolated(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Give each test an empty cache, no network, and real data only where it is marked `data`."""
+    monkeypatch.setenv("TENFOLD_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv("TENFOLD_OFFLINE", "1")
+    if not request.node.get_closest_marker("data"):
+        monkeypatch.delenv("TENFOLD_DATA", raising=False)
+
+
+@pytest.fixture(scope="session")
+def make_digits() -> Callable[..., Digits]:
+    """Return a function (n, seed) that draws n labelled digits which a network can learn in a second.
+
+    Digit d is a bar of its own angle and a dot of its own place, in random strength and position, with noise.
+    """
+
+    def make(n: int = 200, seed: int = 0) -> Digits:
+        random = np.random.default_rng(seed)
+        labels = np.arange(n) % 10
+        rows, columns = np.mgrid[0:28, 0:28] - 13.5  # Shape: (28, 28) each
+        images = np.empty((n, 28, 28), np.uint8)
+        for image, label in zip(images, labels, strict=True):
+            angle, shift = label * np.pi / 10, random.uniform(-1, 1, 2)
+            y, x = rows - shift[0], columns - shift[1]
+            bar = (np.abs(y * np.cos(angle) - x * np.sin(angle)) < 1.5) & (np.hypot(x, y) < 10)
+            dot = np.hypot(y - 7 * np.cos(2 * angle), x - 7 * np.sin(2 * angle)) < 2
+            image[:] = (bar | dot) * random.integers(180, 256) * random.uniform(0.9, 1, (28, 28))
+        return Digits.of(images, labels)
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def digits(make_digits: Callable[..., Digits]) -> Digits:
+    """Return 200 labelled generated digits, 20 of each."""
+    return make_digits()

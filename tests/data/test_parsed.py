@@ -1,0 +1,159 @@
+"""The cache of parsed digits: it never changes an answer, whatever happens to it."""
+
+import os
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tenfold import settings
+from tenfold.data import parsed
+from tenfold.data.digits import Digits
+
+
+class Reader:
+    """A reader that counts how often it was called."""
+
+    def __init__(self, path: Path, labelled: bool = True) -> None:
+        self.path, self.labelled, self.calls = path, labelled, 0
+
+    def __call__(self) -> Digits:
+        self.calls += 1
+        value = len(self.path.read_bytes())
+        images = np.full((2, 28, 28), value, np.uint8)
+        return Digits.of(images, np.array([value % 10, 3]) if self.labelled else None)
+
+
+@pytest.fixture
+def source(tmp_path: Path) -> Path:
+    """Return a file that was last changed an hour ago, as far as its time stamps that can be set say so."""
+    path = tmp_path / "source"
+    path.write_bytes(b"abc")
+    os.utime(path, (time.time() - 3600,) * 2)
+    return path
+
+
+def entries() -> list[Path]:
+    """Return the cached sets."""
+    return sorted((settings.cache_folder() / "parsed").glob("*.npy"))
+
+
+@pytest.mark.parametrize("labelled", [True, False])
+def test_second_time_from_cache(source: Path, labelled: bool) -> None:
+    """The second time the same digits come without the reader, writable, labels or none."""
+    reader = Reader(source, labelled)
+    first, second = (parsed.cached({"csv": source}, reader) for _ in range(2))
+    assert reader.calls == 1
+    np.testing.assert_array_equal(first.images, second.images)
+    assert second.images.flags.writeable
+    assert (first.labels is None) == (second.labels is None) == (not labelled)
+    if first.labels is not None:
+        np.testing.assert_array_equal(first.labels, second.labels)
+
+
+def test_key_is_the_content(source: Path, tmp_path: Path) -> None:
+    """The same bytes elsewhere are the same entry; other bytes, or another role, are another."""
+    reader = Reader(source)
+    copy = tmp_path / "copy"
+    copy.write_bytes(b"abc")
+    for files in ({"csv": source}, {"csv": copy}):
+        parsed.cached(files, reader)
+    assert reader.calls == 1
+    parsed.cached({"images": source}, reader)
+    assert reader.calls == 2
+
+
+def test_changed_at_once(source: Path) -> None:
+    """A file changed to other bytes of the same length, its time stamp set back, is read anew."""
+    reader = Reader(source)
+    for content in (b"abc", b"xyz", b"abc", b"pqr"):
+        before = source.stat()
+        source.write_bytes(content)
+        os.utime(source, ns=(before.st_atime_ns, before.st_mtime_ns))
+        parsed.cached({"csv": source}, reader)
+    assert reader.calls == 3
+    assert len(entries()) == 3
+
+
+def test_seen_files_are_not_hashed_again(source: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A file whose stamps are old enough is hashed once; one just written is hashed each time."""
+    hashed = []
+    original = parsed.hashlib.file_digest
+    monkeypatch.setattr(parsed.hashlib, "file_digest", lambda *given: hashed.append(1) or original(*given))
+    for expected in (1, 2):  # created within the last two seconds
+        parsed.cached({"csv": source}, Reader(source))
+        assert len(hashed) == expected
+    monkeypatch.setattr(parsed, "SETTLED_SECONDS", -1.0)
+    for expected in (3, 3):
+        parsed.cached({"csv": source}, Reader(source))
+        assert len(hashed) == expected
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda data: data[:-1],
+        lambda data: data[:100],
+        lambda data: b"",
+        lambda data: data[:500] + bytes([data[500] ^ 1]) + data[501:],
+        lambda data: bytes(len(data)),
+        lambda data: b"\x93NUMPY\x01\x00" + b"\xff" * 100,
+    ],
+)
+def test_damaged_entry(source: Path, damage: Callable[[bytes], bytes], caplog: pytest.LogCaptureFixture) -> None:
+    """An entry with any damage is noticed, said, and made anew."""
+    reader = Reader(source)
+    first = parsed.cached({"csv": source}, reader)
+    (entry,) = entries()
+    good = entry.read_bytes()
+    entry.write_bytes(damage(good))
+    second = parsed.cached({"csv": source}, reader)
+    assert reader.calls == 2
+    assert "made anew" in caplog.text
+    np.testing.assert_array_equal(first.images, second.images)
+    assert entry.read_bytes() == good
+
+
+def test_damaged_index(source: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A damaged record of a file's hash leads to a new hash, not to other digits."""
+    monkeypatch.setattr(parsed, "SETTLED_SECONDS", -1.0)
+    reader = Reader(source)
+    for _ in range(2):
+        assert (parsed.cached({"csv": source}, reader).images == 3).all()
+        for record in (settings.cache_folder() / "parsed" / "seen").iterdir():
+            record.write_bytes(b"\xff nonsense")
+    assert reader.calls == 1
+
+
+def test_no_cache_to_be_had(source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where the cache folder cannot be made, digits are read each time and nothing fails."""
+    (tmp_path / "file").write_bytes(b"")
+    monkeypatch.setenv("TENFOLD_CACHE", str(tmp_path / "file" / "cache"))
+    reader = Reader(source)
+    for _ in range(2):
+        assert len(parsed.cached({"csv": source}, reader)) == 2
+    assert reader.calls == 2
+
+
+def test_full_disk(source: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where writing breaks off half-way, the digits are returned and no half file is left."""
+
+    def fail(*given: object, **named: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(parsed.np, "save", fail)
+    assert len(parsed.cached({"csv": source}, Reader(source))) == 2
+    assert not [path for path in (settings.cache_folder() / "parsed").iterdir() if path.is_file()]
+
+
+def test_changed_while_read(source: Path) -> None:
+    """What was read from a file that changed meanwhile is not kept under the hash from before."""
+
+    def read() -> Digits:
+        source.write_bytes(b"longer than before")
+        return Reader(source)()
+
+    parsed.cached({"csv": source}, read)
+    assert entries() == []

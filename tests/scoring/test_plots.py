@@ -1,0 +1,162 @@
+"""The charts' geometry against values worked out by hand."""
+
+import math
+import re
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+
+from tenfold.scoring import plots
+from tenfold.scoring.metrics import calibration_bins
+from tenfold.scoring.plots import Axis
+
+
+def circles(svg: str, kind: str) -> list[tuple[float, float]]:
+    """Return the centres of the circles of that class."""
+    found = re.findall(rf'<circle class="{kind}" cx="([\d.]+)" cy="([\d.]+)"', svg)
+    return [(float(x), float(y)) for x, y in found]
+
+
+def texts(svg: str, kind: str) -> list[str]:
+    """Return what the texts of that class say."""
+    return re.findall(rf'<text class="{kind}"[^>]*>([^<]*)</text>', svg)
+
+
+def test_axis_maps_linearly() -> None:
+    """The middle of the values lies at the middle of the pixels, also on an axis that runs upwards."""
+    assert Axis(0, 10, 100, 300)(5) == 200
+    assert Axis(0, 10, 300, 100)(2.5) == 250
+
+
+def test_axis_maps_logarithms() -> None:
+    """On a logarithmic axis from 1 to 100 the value 10 lies half way."""
+    assert Axis(1, 100, 0, 50, log=True)(10) == pytest.approx(25)
+
+
+def test_axis_holds_values_inside() -> None:
+    """A value outside the axis, even 0 on a logarithmic one, lands on its nearer end."""
+    assert Axis(0, 1, 10, 20)(7) == 20
+    assert Axis(1, 100, 10, 20, log=True)(0) == 10
+
+
+@pytest.mark.parametrize(
+    ("axis", "ticks"),
+    [
+        (Axis(0, 10, 0, 1), [0, 2, 4, 6, 8, 10]),
+        (Axis(0.3, 1.1, 0, 1), [0.4, 0.6, 0.8, 1]),
+        (Axis(0, 4, 0, 1), [0, 1, 2, 3, 4]),
+        (Axis(0.9, 20, 0, 1, log=True), [1, 2, 5, 10, 20]),
+        (Axis(1e-5, 1, 0, 1, log=True), [1e-5, 1e-4, 1e-3, 1e-2, 1e-1, 1]),
+        (Axis(0.31, 0.34, 0, 1, log=True), [0.31, 0.32, 0.33, 0.34]),  # no 1, 2 or 5 inside: as a linear axis
+    ],
+)
+def test_ticks_are_round(axis: Axis, ticks: list[float]) -> None:
+    """Ticks are the round numbers that a reader would choose."""
+    assert axis.ticks() == pytest.approx(ticks)
+
+
+def test_line_chart_places_points() -> None:
+    """Three points lie at hand-worked pixels: x from 46 to 296; y from 1 to 100 with 5% of its logarithm as air."""
+    svg = plots.line_chart([1, 2, 4], [1, 10, 100], label="loss", text=lambda v: f"{v:g}", log=True)
+    height = (182 - 14) / 1.1
+    expected = [(46 + 62.5, 182 - 0.05 * height), (46 + 125, 98), (46 + 250, 14 + 0.05 * height)]
+    for point, hand_worked in zip(circles(svg, "dot"), expected, strict=True):
+        assert point == pytest.approx(hand_worked, abs=0.06)
+    assert circles(svg, "last") == [pytest.approx(expected[-1], abs=0.06)]
+    assert texts(svg, "value") == ["100"]
+
+
+def test_line_chart_flips() -> None:
+    """With `flip` the smallest error, the best accuracy, is at the top."""
+    svg = plots.line_chart([1, 2], [0.1, 0.01], label="accuracy", text=plots.accuracy_text, log=True, flip=True)
+    (_, first), (_, last) = circles(svg, "dot")
+    assert last < first
+    assert texts(svg, "value") == ["99%"]
+
+
+def test_line_chart_tells_elapsed_time() -> None:
+    """Under epoch 2 of 4 stands the time interpolated between the evaluations, from 0 s at epoch 0."""
+    svg = plots.line_chart([1, 4], [3, 2], label="loss", text=str, seconds=[20, 110])
+    assert texts(svg, "sub") == ["20 s", "50 s", "80 s", "1.83 min", "epoch"]
+
+
+@pytest.mark.parametrize("y", [[0.5], [0.5, 0.5]])
+def test_line_chart_of_one_value(y: list[float]) -> None:
+    """One evaluation, or several equal ones, are drawn half way up."""
+    svg = plots.line_chart([float(i + 1) for i in range(len(y))], y, label="loss", text=str, log=True)
+    assert {height for _, height in circles(svg, "dot")} == {98.0}
+
+
+def test_reliability_places_bins() -> None:
+    """Four images of confidence 0.75, three of them right, make one dot at (0.75, 0.75) with the count 4 below."""
+    probabilities = np.zeros((4, 10))
+    probabilities[:, 3], probabilities[:, 8] = 0.75, 0.25
+    svg = plots.reliability(calibration_bins([3, 3, 3, 8], probabilities, 10), label="calibration")
+    assert circles(svg, "last") == [(46 + 0.75 * 300, 152 - 0.75 * 138)]
+    assert texts(svg, "tiny") == ["4"]
+
+
+def test_bars_have_heights_in_proportion() -> None:
+    """A bar of half the value is half as high, and an empty digit's bar has no height."""
+    svg = plots.bars([[10, 5, 0]], ["0", "1", "2"], label="counts", text=lambda v: f"{v:g}", level=5)
+    heights = [float(h) for h in re.findall(r'<rect class="bar s0"[^>]*height="([\d.]+)"', svg)]
+    assert heights == [154, 77, 0]
+    assert texts(svg, "tiny") == ["10", "5", "0"]
+
+
+def test_bars_of_nothing() -> None:
+    """Counts that are all 0 are drawn, not divided by."""
+    assert "<svg" in plots.bars([[0] * 10], [str(i) for i in range(10)], label="counts", text=str)
+
+
+def test_histogram_counts_shares() -> None:
+    """Three of four values in one bin and one in the other: outlines at 3/3 and 1/3 of the height."""
+    svg = plots.histogram([np.array([1.0, 1, 1, 2])], label="width", text=str, whole=True)
+    points = re.findall(r"([\d.]+),([\d.]+)", svg)
+    assert [float(y) for _, y in points] == [104, 8, 8, 72, 72, 104]
+
+
+@pytest.mark.parametrize("whole", [False, True])
+def test_histogram_of_equal_values(whole: bool) -> None:
+    """A sample without spread has a histogram too."""
+    assert "NaN" not in plots.histogram([np.full(5, 7.0), np.full(3, 7.0)], label="ink", text=str, whole=whole)
+
+
+def test_interval_places_its_ends() -> None:
+    """On a domain of 0.9 to 1 the value 0.95 stands in the middle of the strip."""
+    svg = plots.interval(0.95, 0.9, 1.0, (0.9, 1.0), label="interval")
+    assert circles(svg, "last") == [(80.0, 8.0)]
+    assert 'class="whisker" x1="6.0" x2="154.0"' in svg
+
+
+def test_heat_leaves_the_diagonal_out() -> None:
+    """The most frequent confusion has shade 1, a rarer one its logarithm's share, and right answers none."""
+    confusion = np.array([[900, 7, 0], [1, 800, 0], [0, 0, 700]])
+    expected = [[0, 1, 0], [math.log(2) / math.log(8), 0, 0], [0, 0, 0]]
+    np.testing.assert_allclose(plots.heat(confusion), expected)
+    assert plots.heat(np.diag([5, 5])).max() == 0
+
+
+@pytest.mark.parametrize(
+    ("error", "words"), [(0.1, "90%"), (0.0042, "99.58%"), (0.01, "99%"), (0.0001, "99.99%"), (0.00005, "99.995%")]
+)
+def test_accuracy_text(error: float, words: str) -> None:
+    """An error rate is worded as the accuracy, without idle zeros and never rounded up to 100%."""
+    assert plots.accuracy_text(error) == words
+
+
+@pytest.mark.parametrize(
+    "draw",
+    [
+        lambda bad: plots.line_chart([1, 2], [1, 2], label=bad, text=lambda _: bad),
+        lambda bad: plots.bars([[1, 2]], [bad, bad], label=bad, text=lambda _: bad),
+        lambda bad: plots.histogram([np.arange(9.0)], label=bad, text=lambda _: bad),
+        lambda bad: plots.interval(0.5, 0.4, 0.6, (0, 1), label=bad),
+    ],
+)
+def test_text_in_charts_is_escaped(draw: Callable[[str], str]) -> None:
+    """Neither a label nor a tick can close its tag or its attribute."""
+    svg = draw('"><script>alert(1)</script>')
+    assert "<script" not in svg
+    assert '"">' not in svg

@@ -1,0 +1,236 @@
+"""The command line: what it prints where, and how it ends."""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from typer.testing import CliRunner, Result
+
+from tenfold import __version__
+from tenfold.cli import app
+from tenfold.data.digits import Digits
+from tenfold.errors import DataError
+
+VERBS = ["quickstart", "explore", "train", "evaluate", "submit"]
+SCORE = {"accuracy": 0.5, "n": 2}
+
+
+def run(*words: object) -> Result:
+    """Return what the command line did with these words."""
+    return CliRunner().invoke(app, [str(word) for word in words])
+
+
+@pytest.fixture
+def evaluate(monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[[], Any]], None]:
+    """Return a function that puts another in the place of what `tenfold evaluate` calls."""
+    return lambda call: monkeypatch.setattr("tenfold.evaluate.evaluate", lambda *_, **__: call())
+
+
+def raising(error: BaseException) -> Callable[[], Any]:
+    """Return a function that raises this error."""
+
+    def call() -> Any:
+        raise error
+
+    return call
+
+
+def test_help_names_every_verb() -> None:
+    """`tenfold`, `--help` and `-h` show a line for each verb."""
+    for words in (["--help"], ["-h"]):
+        result = run(*words)
+        assert result.exit_code == 0
+        assert [verb for verb in VERBS if f"\n  {verb} " not in result.stdout] == []
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_every_verb_takes_json_debug_and_quiet(verb: str) -> None:
+    """Each verb has the same three switches."""
+    shown = run(verb, "--help").stdout
+    assert all(f"  {switch} " in shown for switch in ("--json", "--debug", "--quiet"))
+
+
+def test_version() -> None:
+    """`--version` prints the package's version and nothing else."""
+    assert run("--version").stdout == f"tenfold {__version__}\n"
+
+
+def test_recipes_are_listed() -> None:
+    """`train --list` prints a line for each shipped recipe, its name first, and needs no data."""
+    from tenfold.training.recipe import available
+
+    result = run("train", "--list")
+    assert result.exit_code == 0
+    assert [line.split()[0] for line in result.stdout.splitlines()] == available()
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["nothing"],
+        ["train"],
+        ["train", "fast", "--data"],
+        ["train", "--data", "uci", "--seed", "-1"],
+        ["train", "--data", "uci", "--subset", "0"],
+        ["train", "--data", "uci", "--max-seconds", "0"],
+        ["evaluate", "runs/first"],
+        ["submit", "runs/first", "--data", "uci"],
+        ["explore"],
+    ],
+)
+def test_wrong_usage_exits_with_2(words: list[str]) -> None:
+    """Words that make no command end with 2, a line that begins with Error, and no traceback."""
+    result = run(*words)
+    assert result.exit_code == 2
+    assert result.stdout == ""
+    assert result.stderr.splitlines()[-1].startswith("Error: ")
+
+
+def test_json_is_the_last_line(evaluate: Callable[..., None]) -> None:
+    """With --json the last line on stdout is one JSON object; without it stdout is empty."""
+    evaluate(lambda: SCORE)
+    assert json.loads(run("evaluate", "r", "--data", "uci", "--json").stdout.splitlines()[-1]) == SCORE
+    assert run("evaluate", "r", "--data", "uci").stdout == ""
+
+
+def test_no_nan_in_json(evaluate: Callable[..., None]) -> None:
+    """A result that JSON cannot hold is an error, not a `NaN` that other readers stumble over."""
+    evaluate(lambda: {"accuracy": float("nan")})
+    result = run("evaluate", "r", "--data", "uci", "--json")
+    assert result.exit_code == 1
+    assert list(json.loads(result.stdout)) == ["error"]
+
+
+def test_error_is_one_line(evaluate: Callable[..., None]) -> None:
+    """An error that the user caused is one line on stderr and exit code 1; with --json stdout has it too."""
+    evaluate(raising(DataError("'x' holds\n'0' images. Give one.")))
+    result = run("evaluate", "r", "--data", "uci")
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert result.stderr == "Error: 'x' holds '0' images. Give one.\n"
+    result = run("evaluate", "r", "--data", "uci", "--json")
+    assert (result.exit_code, json.loads(result.stdout)) == (1, {"error": "'x' holds '0' images. Give one."})
+
+
+@pytest.mark.parametrize("words", [["--debug", "evaluate"], ["evaluate", "--debug"]])
+def test_debug_shows_the_traceback(evaluate: Callable[..., None], words: list[str]) -> None:
+    """With --debug, before or after the verb, the error itself comes through."""
+    error = DataError("wrong")
+    evaluate(raising(error))
+    result = run(*words, "r", "--data", "uci")
+    assert result.exit_code == 1
+    assert result.exception is error
+
+
+def test_ctrl_c_exits_with_130(evaluate: Callable[..., None]) -> None:
+    """Ctrl-C ends a command with one line and the exit code that shells expect."""
+    evaluate(raising(KeyboardInterrupt()))
+    result = run("evaluate", "r", "--data", "uci")
+    assert (result.exit_code, result.stderr) == (130, "Interrupted.\n")
+
+
+def test_interrupted_training_exits_with_130(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Training that Ctrl-C ended has a run to show, and still ends with 130, so that `&&` does not go on."""
+    trained = {"run": "runs/fast-1", "status": "interrupted", "epochs": 0.5, "seconds": 3.0, "report": "report.html"}
+    monkeypatch.setattr("tenfold.train.train", lambda *_, **__: trained | {"validation_accuracy": None})
+    result = run("train", "--data", "uci", "--json")
+    assert result.exit_code == 130
+    assert "tenfold train --resume runs/fast-1" in result.stderr
+    assert json.loads(result.stdout)["run"] == "runs/fast-1"
+
+
+def test_unexpected_error_says_what_to_do(evaluate: Callable[..., None]) -> None:
+    """An error that nobody foresaw is one line too, with its type and the advice to add --debug."""
+    evaluate(raising(ZeroDivisionError("division by zero")))
+    result = run("evaluate", "r", "--data", "uci")
+    assert result.exit_code == 1
+    assert result.stderr.startswith("Error: ZeroDivisionError: division by zero. ")
+    assert "--debug" in result.stderr
+    assert result.stderr.count("\n") == 1
+
+
+def test_missing_extra_is_named(evaluate: Callable[..., None]) -> None:
+    """Where torch is not installed the error says how to install it."""
+    evaluate(raising(ModuleNotFoundError("No module named 'torch'", name="torch")))
+    result = run("evaluate", "r", "--data", "uci")
+    assert result.exit_code == 1
+    assert "pip install 'tenfold[train]'" in result.stderr
+
+
+def test_operating_system_error_names_the_file(evaluate: Callable[..., None], tmp_path: Path) -> None:
+    """A file that cannot be written is named in the error."""
+    evaluate(lambda: (tmp_path / "not" / "there").write_text(""))
+    result = run("evaluate", "r", "--data", "uci")
+    assert result.exit_code == 1
+    assert f"'{tmp_path / 'not' / 'there'}'" in result.stderr
+
+
+def test_closed_pipe_is_quiet() -> None:
+    """A reader that goes away, as `head` does, draws no traceback."""
+    reader, writer = os.pipe()
+    os.close(reader)
+    command = [sys.executable, "-m", "tenfold", "train", "--list"]
+    done = subprocess.run(command, stdout=writer, stderr=subprocess.PIPE, text=True, check=False)
+    os.close(writer)
+    assert done.stderr == ""
+
+
+@pytest.mark.parametrize(
+    ("words", "quoted"),
+    [
+        (["train", "instnt", "--data", "uci"], "Did you mean 'instant'?"),
+        (["train", "instant", "--data", "uci", "--set", "optimiser.lrr=1"], "Did you mean 'lr'?"),
+        (["train", "instant", "--data", "uci", "--device", "tpu"], "'tpu'"),
+        (["train", "instant", "--data", "not-there.csv"], "'not-there.csv'"),
+        (["train", "instant", "--data", "uci", "--out", "file/run"], "file"),
+        (["train", "instant", "--data", "uci", "--out", "full"], "'full'"),
+        (["train", "--resume", "not-there"], "'not-there'"),
+        (["evaluate", "not-there", "--data", "uci"], "'not-there'"),
+        (["submit", "empty", "--data", "uci", "--out", "s.csv"], "'empty'"),
+        (["explore", "--data", "file"], "'file'"),
+    ],
+)
+def test_bad_input(words: list[str], quoted: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever is wrong with the words, the error is one foreseen line that quotes it, and no file is changed."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "file").write_text("not digits")
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full" / "thesis.txt").write_text("years of work")
+    result = run(*words)
+    assert result.exit_code == 1
+    assert result.stderr.splitlines()[-1].startswith("Error: ")
+    assert quoted in result.stderr
+    assert "unexpected" not in result.stderr
+    assert (tmp_path / "full" / "thesis.txt").read_text() == "years of work"
+    assert (tmp_path / "file").read_text() == "not digits"
+
+
+@pytest.mark.slow
+def test_the_road(digits: Digits, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Train, evaluate and submit run after each other on a file of digits, each with the JSON that others read."""
+    monkeypatch.chdir(tmp_path)
+    np.savez("digits.npz", X=digits.images, y=digits.labels)
+    np.savez("new.npz", X=digits.images[:50])
+
+    def answer(*words: str) -> dict[str, Any]:
+        result = run(*words, "--json")
+        assert result.exit_code == 0, result.output
+        return dict(json.loads(result.stdout.splitlines()[-1]))
+
+    trained = answer("train", "instant", "--data", "digits.npz", "--quiet", "--seed", "3")
+    assert {"run", "seconds", "validation_accuracy", "epochs", "images_per_second"} <= set(trained)
+    assert trained["run"] == str(Path("runs", "instant-1"))
+    score = answer("evaluate", trained["run"], "--data", "digits.npz")
+    assert {"accuracy", "errors", "n", "ci95", "nll", "ece", "overlap"} <= set(score)
+    assert score["n"] == 200
+    assert score["overlap"]["exact"] > 0
+    assert answer("submit", trained["run"], "--data", "new.npz", "--out", "s.csv")["rows"] == 50
+    assert Path("s.csv").read_bytes().splitlines()[0] == b"ImageId,Label"
+    again = run("train", "instant", "--data", "digits.npz", "--out", trained["run"])
+    assert again.exit_code == 1, "a finished run is not overwritten"
