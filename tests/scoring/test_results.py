@@ -180,15 +180,16 @@ def test_the_module_runs(readme: Path) -> None:
     assert done.stderr.count("\n") == 1
 
 
-def fake_run(folder: Path, seed: int, accuracies: list[float], config: str = "c1") -> Any:
+def fake_run(folder: Path, seed: int, accuracies: list[float], config: str = "c1", near: int = 0) -> Any:
     """A run's folder with an evaluation for each accuracy."""
     folder.mkdir()
     data = {"spec": "mnist:test", "sha256": "t", "n": 10_000}
-    lines = [json.dumps({"accuracy": accuracy, "data": data}) + "\n" for accuracy in accuracies]
+    look = {"data": data, "overlap": {"exact": 0, "near": near}}
+    lines = [json.dumps(look | {"accuracy": accuracy}) + "\n" for accuracy in accuracies]
     if lines:
         (folder / "evaluations.jsonl").write_text("".join(lines))
     manifest = {
-        "data": {"spec": "mnist", "sha256": "d", "n_train": 60_000, "n_validation": 0},
+        "data": {"spec": "/somewhere/train.csv", "sha256": "d", "n_train": 60_000, "n_validation": 0},
         "seed": seed,
         "status": "finished",
         "seconds": 58.0 + seed,
@@ -211,7 +212,7 @@ def test_from_runs(tmp_path: Path) -> None:
         Trial(seed=1, accuracy=0.9973, seconds=59.0),
     ]
     assert (found.recipe, found.config_sha256, found.epochs) == ("fast", "c1", 4.0)
-    assert found.train_data == DataUsed(spec="mnist", sha256="d", n=60_000)
+    assert found.train_data == DataUsed(spec="train.csv", sha256="d", n=60_000)
     assert found.test_data == DataUsed(spec="mnist:test", sha256="t", n=10_000)
 
 
@@ -226,3 +227,9 @@ def test_from_runs_that_do_not_belong_together(tmp_path: Path) -> None:
     cut_short.manifest["status"] = "out_of_time"
     with pytest.raises(RunError, match="d' is 'out_of_time'"):
         results.from_runs([first, cut_short])
+
+
+def test_from_runs_that_saw_the_test_set(tmp_path: Path) -> None:
+    """A run that was trained on images it was scored on gives no result."""
+    with pytest.raises(RunError, match="a' was trained on '7' of the images it was scored on"):
+        results.from_runs([fake_run(tmp_path / "a", 0, [0.9999], near=7)])

@@ -53,7 +53,7 @@ def _array(archive: zipfile.ZipFile, info: zipfile.ZipInfo, name: str) -> NDArra
     data = read_member(archive, info, name)
     where = f"{name}/{info.filename}"
     try:
-        shape, fortran_order, dtype, start = _header(data)
+        shape, fortran_order, dtype, start = read_header(data)
     except (ValueError, TypeError, KeyError, SyntaxError, RecursionError, MemoryError, Warning, struct.error) as error:
         raise DataError(f"'{where}' is not a numpy array. Save it again with 'numpy.savez'.") from error
     if dtype.hasobject:
@@ -69,7 +69,7 @@ def _array(archive: zipfile.ZipFile, info: zipfile.ZipInfo, name: str) -> NDArra
     return array.reshape(shape, order="F" if fortran_order else "C")
 
 
-def _header(data: bytes) -> tuple[tuple[int, ...], bool, np.dtype[Any], int]:
+def read_header(data: bytes) -> tuple[tuple[int, ...], bool, np.dtype[Any], int]:
     """Return shape, Fortran order, dtype and the byte where the values begin, by numpy's format 1.0 to 3.0.
 
     Source: numpy.lib.format. Its own functions mend the headers of old Pythons, with warnings; this only reads.

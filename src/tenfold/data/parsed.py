@@ -8,6 +8,7 @@ Nothing here can make a reading fail: without the cache it is only slower.
 import hashlib
 import json
 import logging
+import math
 import re
 import tempfile
 import time
@@ -16,10 +17,12 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from tenfold import settings
 from tenfold.data.archive import unreadable
 from tenfold.data.digits import Digits
+from tenfold.data.npz import MAX_HEADER_BYTES, read_header
 
 READER_VERSION = 1  # raise it when any reader, or the frame, gives other images for the same bytes
 SETTLED_SECONDS = 2.0  # a file changed this recently may change again without its time stamp showing it
@@ -85,19 +88,25 @@ def _content(files: Mapping[str, Path], signature: Signature) -> str:
 def _load(path: Path) -> Digits | None:
     """Return the digits of a cache file, or None where there is none or it is damaged."""
     try:
-        with path.open("rb") as file:
-            payload = memoryview(file.read())
-            if zlib.crc32(payload[:-CRC_BYTES]) != int.from_bytes(payload[-CRC_BYTES:], "little"):
-                log.warning("The cached '%s' is damaged and is made anew.", path)
-                return None
-            file.seek(0)
-            images = np.load(file, allow_pickle=False)
-            labels = np.load(file, allow_pickle=False)
-    except (OSError, ValueError, EOFError) as error:
+        payload = np.fromfile(path, np.uint8)
+    except OSError as error:
         if not isinstance(error, FileNotFoundError):
             log.warning("The cached '%s' cannot be read and is made anew: %s", path, error)
         return None
+    body, crc = payload[:-CRC_BYTES], payload[-CRC_BYTES:]
+    if zlib.crc32(body.data) != int.from_bytes(crc.tobytes(), "little") or not len(body):
+        log.warning("The cached '%s' is damaged and is made anew.", path)
+        return None
+    images, rest = _first_array(body)
+    labels, _ = _first_array(rest)
     return Digits.of(images, labels if len(labels) else None)
+
+
+def _first_array(data: NDArray[np.uint8]) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+    """Return the first array of a file of them as a view, without a copy, and what follows it."""
+    shape, _, _, start = read_header(data[: MAX_HEADER_BYTES + 12].tobytes())
+    end = start + math.prod(shape)
+    return data[start:end].reshape(shape), data[end:]
 
 
 def _store(path: Path, digits: Digits) -> None:

@@ -5,6 +5,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 ACTIVATIONS = {"relu": F.relu, "gelu": F.gelu, "silu": F.silu}
+POOLS = ("max", "mean", "both")
 
 
 class ConvNet(nn.Module):
@@ -15,7 +16,7 @@ class ConvNet(nn.Module):
     crop:    pixels cut from every side of the input; MNIST's frame has a blank margin.
     kernel:  edge of the filters; `first_kernel` of the first block alone.
     pool:    the global pool, "max", "mean" or "both" (concatenated).
-    whiten:  fix the first layer's filters to the principal components of the training patches (set by `whiten_`).
+    residual: add a block's input to its output where the shapes agree.
     Gives (B, 10) logits for (B, 1, 28, 28) inputs in [0, 1].
     """
 
@@ -30,11 +31,13 @@ class ConvNet(nn.Module):
         activation: str = "relu",
         dropout: float = 0.0,
         residual: bool = False,
-        bn_momentum: float = 0.1,
-        logit_scale: float = 1.0,
     ) -> None:
         super().__init__()
-        self.patch, self.crop, self.pool, self.logit_scale = patch, crop, pool, logit_scale
+        if not widths or not all(widths):
+            raise ValueError("widths need at least one stage, and every stage a block")
+        if pool not in POOLS:
+            raise ValueError(f"pool is '{pool}', not one of {', '.join(POOLS)}")
+        self.patch, self.crop, self.pool = patch, crop, pool
         stages = []
         channels = patch * patch
         first = True
@@ -42,7 +45,7 @@ class ConvNet(nn.Module):
             blocks: list[nn.Module] = []
             for width in stage:
                 size = first_kernel if first else kernel
-                blocks.append(Block(channels, width, size, activation, residual and not first, bn_momentum))
+                blocks.append(Block(channels, width, size, activation, residual))
                 channels, first = width, False
             stages.append(nn.Sequential(*blocks))
         self.stages = nn.ModuleList(stages)
@@ -55,7 +58,6 @@ class ConvNet(nn.Module):
             x = x[:, :, self.crop : -self.crop, self.crop : -self.crop]
         if self.patch > 1:
             x = F.pixel_unshuffle(x, self.patch)
-        x = x.contiguous(memory_format=torch.channels_last)
         for number, stage in enumerate(self.stages):
             if number:
                 x = F.max_pool2d(x, 2)
@@ -66,16 +68,16 @@ class ConvNet(nn.Module):
             x = x.mean((2, 3))
         else:
             x = torch.cat([x.amax((2, 3)), x.mean((2, 3))], 1)
-        return self.head(self.dropout(x)) * self.logit_scale
+        return self.head(self.dropout(x))
 
 
 class Block(nn.Module):
     """Convolution, batch norm, activation; with `residual`, the input is added where the shapes agree."""
 
-    def __init__(self, inside: int, outside: int, kernel: int, activation: str, residual: bool, momentum: float) -> None:
+    def __init__(self, inside: int, outside: int, kernel: int, activation: str, residual: bool) -> None:
         super().__init__()
         self.conv = nn.Conv2d(inside, outside, kernel, padding=kernel // 2, bias=False)
-        self.norm = nn.BatchNorm2d(outside, momentum=momentum)
+        self.norm = nn.BatchNorm2d(outside)
         self.activation = ACTIVATIONS[activation]
         self.residual = residual and inside == outside
 

@@ -115,7 +115,8 @@ def read(folder: Path) -> list[Result]:
 def from_runs(runs: Sequence["Run"], note: str = "") -> Result:
     """Return the result of runs of one recipe on the same data that differ by seed, each with its newest evaluation.
 
-    Raises RunError where one was cut short or not evaluated, or where they are not the same system on the same data.
+    Raises RunError where one was cut short, not evaluated, or trained on images it was scored on, or where they are
+    not the same system on the same data.
     """
     looks = []
     for run in runs:
@@ -124,6 +125,11 @@ def from_runs(runs: Sequence["Run"], note: str = "") -> Result:
         found = ledger.read_lines(run.path / "evaluations.jsonl")
         if not found:
             raise RunError(f"'{run.path}' has no evaluation. Run: tenfold evaluate {run.path} --data mnist:test")
+        seen = found[-1]["overlap"]["exact"] + found[-1]["overlap"]["near"]
+        if seen:
+            raise RunError(
+                f"'{run.path}' was trained on '{seen}' of the images it was scored on. Evaluate it on others."
+            )
         looks.append(found[-1])
     first, data = runs[0].manifest, looks[0]["data"]
     for run, look in zip(runs, looks, strict=True):
@@ -142,8 +148,8 @@ def from_runs(runs: Sequence["Run"], note: str = "") -> Result:
         commit=", ".join(sorted({run.manifest["commit"] or "unknown" for run in runs})),
         machine=first["machine"],
         versions=first["versions"],
-        train_data=DataUsed(spec=used["spec"], sha256=used["sha256"], n=used["n_train"]),
-        test_data=DataUsed(spec=data["spec"], sha256=data["sha256"], n=data["n"]),
+        train_data=DataUsed(spec=_name(used["spec"]), sha256=used["sha256"], n=used["n_train"]),
+        test_data=DataUsed(spec=_name(data["spec"]), sha256=data["sha256"], n=data["n"]),
         parameters=first["parameters"],
         epochs=first["epochs"],
         trials=[
@@ -263,6 +269,11 @@ def _group(result: Result) -> str:
     else:
         where = f"{processor}, {device}" if device == "mps" else device  # else the GPU's name
     return f"{result.test_data.spec}, trained on {result.train_data.n:,}: {where}"
+
+
+def _name(spec: str) -> str:
+    """Return a data set's name, or its path without the folders, which mean nothing on another machine."""
+    return Path(spec).name
 
 
 def _mean_and_deviation(values: Sequence[float]) -> tuple[float, float | None]:

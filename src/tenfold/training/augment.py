@@ -1,9 +1,11 @@
 """Random distortions of a batch, on its own device, composed into one resampling.
 
 Rotation, scale, shear, shift and the elastic field all move the point that a pixel is read from, so they are summed in
-one sampling grid and the image is interpolated once: less blur and a fraction of the time of one pass each.
+one sampling grid and the image is interpolated once: less blur and a fraction of the time of one pass each. The grid
+itself is one matrix product: a distortion is a short row of coefficients, and every pixel a column of basis functions.
 """
 
+import functools
 import math
 
 import torch
@@ -14,7 +16,7 @@ from tenfold.training.recipe import AugmentSettings
 
 
 def augment(images: Tensor, settings: AugmentSettings) -> Tensor:
-    """Return a distorted copy of `images`, (B, 1, 28, 28) float in [0, 1], drawn from torch's default generator.
+    """Return a distorted copy of `images`, (B, 1, H, W) float in [0, 1], drawn from torch's default generator.
 
     Elastic displacements follow Simard, Steinkraus and Platt (2003), with a coarse grid of normal displacements
     enlarged bicubically in place of a Gaussian-filtered field: smooth, and a hundredth of the work.
@@ -37,31 +39,44 @@ def _uniform(count: int, like: Tensor) -> Tensor:
 
 def _sampling_grid(images: Tensor, settings: AugmentSettings) -> Tensor | None:
     """Return where each output pixel is read from, (B, H, W, 2) in [-1, 1], or None where nothing moves."""
-    count, _, height, width = images.shape
-    affine = settings.rotation or settings.scale or settings.shear or settings.shift
-    if not affine and not settings.elastic:
+    if not (settings.rotation or settings.scale or settings.shear or settings.shift or settings.elastic):
         return None
-    theta = torch.zeros(count, 2, 3, device=images.device)
-    theta[:, 0, 0] = theta[:, 1, 1] = 1
-    if affine:
-        angle = _uniform(count, images) * math.radians(settings.rotation)
-        scale_x = 1 + settings.scale * _uniform(count, images)
-        scale_y = 1 + settings.scale * _uniform(count, images)
-        shear = settings.shear * _uniform(count, images)
-        cosine, sine = angle.cos(), angle.sin()
-        theta[:, 0, 0] = scale_x * cosine
-        theta[:, 0, 1] = scale_x * (shear * cosine - sine)
-        theta[:, 1, 0] = scale_y * sine
-        theta[:, 1, 1] = scale_y * (shear * sine + cosine)
-        theta[:, 0, 2] = settings.shift * 2 / width * _uniform(count, images)
-        theta[:, 1, 2] = settings.shift * 2 / height * _uniform(count, images)
-    grid = F.affine_grid(theta, [count, 1, height, width], align_corners=False)
-    if settings.elastic:
-        points = settings.elastic_grid
-        field = torch.randn(count, 2, points, points, device=images.device) * (settings.elastic * 2 / width)
-        field = F.interpolate(field, size=(height, width), mode="bicubic", align_corners=True)
-        grid = grid + field.permute(0, 2, 3, 1)
-    return grid
+    count, _, height, width = images.shape
+    points = settings.elastic_grid if settings.elastic else 0
+    coefficients = torch.empty(count, 2, 3 + points * points, device=images.device)
+    coefficients[:, :, :3] = _affine(images, settings)
+    if points:
+        coefficients[:, :, 3:].normal_(std=settings.elastic * 2 / width)
+    basis = _basis(height, width, points, images.device)
+    return (coefficients @ basis).view(count, 2, height, width).permute(0, 2, 3, 1)
+
+
+def _affine(images: Tensor, settings: AugmentSettings) -> Tensor:
+    """Return random affine maps from output to input coordinates, (B, 2, 3): [x, y] = map @ [x, y, 1]."""
+    count, _, height, width = images.shape
+    angle = _uniform(count, images) * math.radians(settings.rotation)
+    scale_x = 1 + settings.scale * _uniform(count, images)
+    scale_y = 1 + settings.scale * _uniform(count, images)
+    shear = settings.shear * _uniform(count, images)
+    right = settings.shift * 2 / width * _uniform(count, images)
+    down = settings.shift * 2 / height * _uniform(count, images)
+    cosine, sine = angle.cos(), angle.sin()
+    row_x = [scale_x * cosine, scale_x * (shear * cosine - sine), right]
+    row_y = [scale_y * sine, scale_y * (shear * sine + cosine), down]
+    return torch.stack(row_x + row_y, 1).view(count, 2, 3)
+
+
+@functools.cache
+def _basis(height: int, width: int, points: int, device: torch.device) -> Tensor:
+    """Return (3 + points^2, H * W): a pixel's x, its y, 1, and its bicubic weights for the elastic control points."""
+    x = (torch.arange(width) * 2 + 1) / width - 1
+    y = (torch.arange(height) * 2 + 1) / height - 1
+    rows = [x.repeat(height), y.repeat_interleave(width), torch.ones(height * width)]
+    if points:
+        unit = torch.eye(points * points).view(points * points, 1, points, points)
+        weights = F.interpolate(unit, size=(height, width), mode="bicubic", align_corners=True)
+        rows += list(weights.view(points * points, -1))
+    return torch.stack(rows).to(device)
 
 
 def _kept(images: Tensor, probability: float) -> Tensor:

@@ -1,6 +1,6 @@
 """The training loop: the whole data set in memory as one tensor, augmented batch by batch on its own device.
 
-Every random choice is a function of numbers: the initial weights of the seed, the order of the images of (seed, epoch),
+Every random choice is a function of numbers: the initial weights of the seed, the order of the images of (seed, pass),
 a batch's distortions and dropout of (seed, step). So the state to resume from needs no generator's inside, and a resumed
 training gives the same weights, bit for bit, as an unbroken one on the same machine with the same threads.
 """
@@ -26,6 +26,8 @@ from tenfold.training.optimise import Average, Optimiser, multiple
 from tenfold.training.predict import predict, to_input
 from tenfold.training.recipe import Recipe
 
+MOST_EVALUATIONS = 100
+RANDOM_PART = 0.3  # of a pass over hard images: drawn from the others, so that none is forgotten
 ACCELERATOR_CHECK_STEPS = 50  # looking at the loss waits for the accelerator, so there it is looked at rarely
 
 
@@ -67,9 +69,12 @@ class Trainer:
         self.validation = None if validation is None else (self._on_device(validation[0]), validation[1])
         self.batch_size = min(recipe.training.batch_size, len(images))
         self.steps_per_epoch = len(images) // self.batch_size
-        self.total_steps = max(1, round(recipe.training.epochs * self.steps_per_epoch))
-        self.evaluation_steps = max(1, round(recipe.training.evaluate_every * self.steps_per_epoch))
-        self._order: tuple[int, Tensor] = (-1, self.labels)  # the epoch, and its images' order
+        asked = round(recipe.training.epochs * self.steps_per_epoch)
+        self.total_steps = max(1, asked, recipe.training.min_steps)
+        asked = round(recipe.training.evaluate_every * self.steps_per_epoch)
+        self.evaluation_steps = max(1, asked, self.total_steps // MOST_EVALUATIONS)
+        self.losses = torch.full((len(images),), torch.inf, device=device)  # each image's last seen loss
+        self.order = torch.zeros(0, dtype=torch.int64, device=device)  # the images of the present pass
         torch.manual_seed(seed)
         self.module: nn.Module = build(recipe.model.kind, recipe.model.arguments())
         self.module.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
@@ -116,27 +121,68 @@ class Trainer:
         step, recipe = self.position.step, self.recipe
         torch.manual_seed(_step_seed(self.seed, step))
         progress = step / self.total_steps
-        batch, labels = self._batch(step)
+        batch, labels, indices = self._batch(step)
         if progress < 1 - recipe.augment.calm_end:
             batch = augment(batch, recipe.augment)
         with autocast(self.device, self.precision):
             logits = self.module(batch)
-        loss = F.cross_entropy(logits.float(), labels, label_smoothing=recipe.training.label_smoothing)
+        losses = F.cross_entropy(
+            logits.float(), labels, label_smoothing=recipe.training.label_smoothing, reduction="none"
+        )
+        loss = losses.mean()
         loss.backward()  # type: ignore[no-untyped-call]
         self.optimiser.step(self.learning_rate_multiple(progress))
         if self.average:
             self.average.update(step)
+        self.losses[indices] = losses.detach()
         self.loss_sum += loss.detach()
         self.position.loss_steps += 1
 
-    def _batch(self, step: int) -> tuple[Tensor, Tensor]:
-        """Return the step's inputs, (B, 1, 28, 28) float in [0, 1], and labels, (B,)."""
-        epoch, number = divmod(step, self.steps_per_epoch)
-        if self._order[0] != epoch:
-            order = np.random.default_rng((self.seed, epoch)).permutation(len(self.images))
-            self._order = epoch, self._on_device(order)
-        indices = self._order[1][number * self.batch_size : (number + 1) * self.batch_size]
-        return to_input(self.images[indices]), self.labels[indices]
+    def _batch(self, step: int) -> tuple[Tensor, Tensor, Tensor]:
+        """Return the step's inputs, (B, 1, 28, 28) float in [0, 1], its labels, (B,), and its indices, (B,)."""
+        number, start = self._pass_of(step)
+        if step == start or not len(self.order):
+            self.order = self._on_device(self._pass_order(number))
+        at = (step - start) * self.batch_size
+        indices = self.order[at : at + self.batch_size]
+        return to_input(self.images[indices]), self.labels[indices], indices
+
+    def _pass_of(self, step: int) -> tuple[int, int]:
+        """Return the number of the pass over the images that `step` falls in, and the pass's first step."""
+        whole = self.recipe.training.hard_after
+        if step < whole * self.steps_per_epoch:
+            number = step // self.steps_per_epoch
+        else:
+            number = whole + (step - whole * self.steps_per_epoch) // self._hard_steps
+        return number, self.pass_start(number)
+
+    def pass_start(self, number: int) -> int:
+        """Return the first step of a pass."""
+        whole = min(number, self.recipe.training.hard_after)
+        return whole * self.steps_per_epoch + (number - whole) * self._hard_steps
+
+    @property
+    def _hard_steps(self) -> int:
+        """Steps in a pass over hard images; with a hard share of 1 those are all."""
+        return max(1, int(len(self.images) * self.recipe.training.hard_share) // self.batch_size)
+
+    def _pass_order(self, number: int) -> NDArray[np.int64]:
+        """Return the images of a pass in their order, a function of seed, pass, and the losses seen so far.
+
+        After the first `hard_after` passes, most images are learnt: a pass then takes those whose loss was highest
+        when last seen, and a random part of the others (after Jiang et al., 2019, with the losses that training
+        computes anyway in place of a forward pass over all images).
+        """
+        random = np.random.default_rng((self.seed, number))
+        count = len(self.images)
+        settings = self.recipe.training
+        if settings.hard_share == 1 or number < settings.hard_after:
+            return random.permutation(count)
+        taken = self._hard_steps * self.batch_size
+        by_loss = np.argsort(-self.losses.cpu().numpy(), kind="stable")
+        hardest = taken - int(taken * RANDOM_PART)
+        others = random.choice(by_loss[hardest:], taken - hardest, replace=False)
+        return random.permutation(np.concatenate([by_loss[:hardest], others]))
 
     def learning_rate_multiple(self, progress: float) -> float:
         """Return the schedule's multiple at `progress`, times what the plateau rule has brought it down to."""
@@ -212,7 +258,8 @@ class Trainer:
     def state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
         """Return all that resuming needs: tensors, and a JSON-able rest."""
         tensors = prefixed("module", self.module.state_dict()) | prefixed("optimiser", self.optimiser.state())
-        tensors |= prefixed("best", self.best) | {"loss_sum": self.loss_sum}
+        tensors |= prefixed("best", self.best)
+        tensors |= {"loss_sum": self.loss_sum, "losses": self.losses, "order": self.order}
         if self.average:
             tensors |= prefixed("average", self.average.state())
         return tensors, {"position": asdict(self.position), "history": self.history, "precision": self.precision}
@@ -223,6 +270,8 @@ class Trainer:
         self.optimiser.restore(under("optimiser", tensors))
         self.best = {name: tensor.to(self.device) for name, tensor in under("best", tensors).items()}
         self.loss_sum.copy_(tensors["loss_sum"])
+        self.losses.copy_(tensors["losses"])
+        self.order = tensors["order"].to(self.device)
         if self.average:
             self.average.restore(under("average", tensors))
         self.position = Position(**rest["position"])
@@ -232,7 +281,7 @@ class Trainer:
         wanted = self.recipe.training.precision
         if wanted != "auto":
             return wanted
-        batch, labels = self._batch(0)
+        batch, labels, _ = self._batch(0)
         return probe(self.module, batch, labels)
 
     def _on_device(self, array: NDArray[Any]) -> Tensor:

@@ -1,0 +1,142 @@
+"""The verb: what it writes, how it ends early, and what it refuses."""
+
+import json
+import os
+import signal
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tenfold.data.digits import Digits, image_hashes
+from tenfold.errors import RunError
+from tenfold.train import train
+from tenfold.training.loop import Trainer
+from tenfold.training.run import Run
+
+QUICK = (
+    "model.widths=[[8],[16]]",
+    "training.batch_size=32",
+    "training.epochs=4",
+    "training.min_steps=0",
+    "training.precision=fp32",
+    "data.validation=0.2",
+)
+
+
+@pytest.fixture
+def spec(digits: Digits, tmp_path: Path) -> str:
+    """Return the path of 200 generated digits."""
+    np.savez(tmp_path / "digits.npz", X=digits.images, y=digits.labels)
+    return str(tmp_path / "digits.npz")
+
+
+def test_run_folder_is_whole(spec: str, digits: Digits, tmp_path: Path) -> None:
+    """A run holds recipe, manifest, metrics, weights, state, hashes, held-out answers and report, and they agree."""
+    result = train("fast", spec, tmp_path / "run", overrides=QUICK, seed=3, quiet=True)
+    run = Run.open(tmp_path / "run")
+    assert result["status"] == run.manifest["status"] == "finished"
+    assert json.loads(json.dumps(result)) == result
+    names = {path.name for path in run.path.iterdir()}
+    assert names == {
+        "recipe.toml", "run.json", "metrics.jsonl", "weights.safetensors",
+        "state.safetensors", "data.npz", "validation.npz", "report.html",
+    }  # fmt: skip
+    assert run.recipe.model.arguments()["widths"] == [[8], [16]]
+    assert (run.manifest["data"]["n_train"], run.manifest["data"]["n_validation"]) == (160, 40)
+    held_out = run.held_out()
+    kept = np.setdiff1d(np.arange(200), held_out)
+    assert (run.training_hashes() == image_hashes(digits.images[kept])).all()
+    answers = run.validation()
+    assert answers is not None
+    assert (answers["labels"] == digits.labels[held_out]).all()
+    assert result["validation_accuracy"] == (answers["probabilities"].argmax(1) == answers["labels"]).mean()
+    assert result["epochs"] == 4
+    assert run.metrics()[-1]["step"] == 20
+    again = run.classifier().predict_proba(digits.images[held_out])
+    np.testing.assert_allclose(again, answers["probabilities"], atol=1e-6)
+
+
+def test_default_folders_are_numbered(spec: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without --out a run goes to runs/RECIPE-1, the next to runs/RECIPE-2."""
+    monkeypatch.chdir(tmp_path)
+    runs = [train("instant", spec, overrides=QUICK, quiet=True)["run"] for _ in range(2)]
+    assert runs == [str(Path("runs/instant-1")), str(Path("runs/instant-2"))]
+
+
+def test_existing_folder_is_kept(spec: str, tmp_path: Path) -> None:
+    """A folder with something in it is never written over."""
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "mine.txt").write_text("mine")
+    with pytest.raises(RunError, match="exists already. Give another --out, or --resume"):
+        train("fast", spec, tmp_path / "run", overrides=QUICK, quiet=True)
+    assert [path.name for path in (tmp_path / "run").iterdir()] == ["mine.txt"]
+
+
+def test_out_of_time_is_usable_and_resumes(spec: str, tmp_path: Path) -> None:
+    """--max-seconds ends after a step with weights that answer; resuming gives the unbroken run's weights."""
+    short = train("fast", spec, tmp_path / "short", overrides=QUICK, max_seconds=1e-6, quiet=True)
+    assert short["status"] == "out_of_time"
+    assert short["epochs"] < 4
+    assert Run.open(tmp_path / "short").classifier().predict_proba(np.zeros((1, 28, 28), np.uint8)).shape == (1, 10)
+    assert (tmp_path / "short" / "report.html").exists()
+    resumed = train(resume=tmp_path / "short", quiet=True)
+    train("fast", spec, tmp_path / "whole", overrides=QUICK, quiet=True)
+    assert resumed["status"] == "finished"
+    weights = [(tmp_path / name / "weights.safetensors").read_bytes() for name in ("short", "whole")]
+    assert weights[0] == weights[1]
+
+
+def test_ctrl_c_is_usable_and_resumes(spec: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ctrl-C in the middle of a step ends after it, cleanly; resuming gives the unbroken run's weights."""
+    step = Trainer._train_step
+
+    def interrupted(self: Trainer) -> None:
+        if self.position.step == 7:
+            os.kill(os.getpid(), signal.SIGINT)
+        step(self)
+
+    before = signal.getsignal(signal.SIGINT)
+    with monkeypatch.context() as patch:
+        patch.setattr(Trainer, "_train_step", interrupted)
+        result = train("fast", spec, tmp_path / "cut", overrides=QUICK, quiet=True)
+    assert result["status"] == "interrupted"
+    assert result["epochs"] == 8 / 5
+    assert signal.getsignal(signal.SIGINT) is before
+    train(resume=tmp_path / "cut", quiet=True)
+    train("fast", spec, tmp_path / "whole", overrides=QUICK, quiet=True)
+    weights = [(tmp_path / name / "weights.safetensors").read_bytes() for name in ("cut", "whole")]
+    assert weights[0] == weights[1]
+
+
+def test_resume_refuses_other_data(spec: str, digits: Digits, tmp_path: Path) -> None:
+    """A run goes on with the very data that it was started on, or not at all."""
+    train("fast", spec, tmp_path / "run", overrides=QUICK, max_seconds=1e-6, quiet=True)
+    np.savez(tmp_path / "digits.npz", X=digits.images[::-1], y=digits.labels[::-1])
+    with pytest.raises(RunError, match="is not what the run was started on"):
+        train(resume=tmp_path / "run", quiet=True)
+
+
+def test_resume_of_a_finished_run_changes_nothing(spec: str, tmp_path: Path) -> None:
+    """Resuming what is finished reports it again and trains nothing."""
+    first = train("fast", spec, tmp_path / "run", overrides=QUICK, quiet=True)
+    before = (tmp_path / "run" / "weights.safetensors").stat().st_mtime_ns
+    second = train(resume=tmp_path / "run", quiet=True)
+    assert (tmp_path / "run" / "weights.safetensors").stat().st_mtime_ns == before
+    assert first | {"total_seconds": 0} == second | {"total_seconds": 0}
+
+
+def test_resume_needs_a_run(tmp_path: Path) -> None:
+    """A path that is no run is named."""
+    with pytest.raises(RunError, match="There is no run at"):
+        train(resume=tmp_path / "none", quiet=True)
+
+
+def test_subset_is_stratified(spec: str, tmp_path: Path) -> None:
+    """--subset trains on so many images, the classes in proportion, and a resumed run takes the same ones."""
+    result = train("fast", spec, tmp_path / "run", overrides=QUICK, subset=100, max_seconds=1e-6, quiet=True)
+    assert result["validation_n"] == 20
+    answers = Run.open(tmp_path / "run").validation()
+    assert answers is not None
+    assert (np.bincount(answers["labels"]) == 2).all()
+    assert train(resume=tmp_path / "run", quiet=True)["status"] == "finished"

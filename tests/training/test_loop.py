@@ -1,0 +1,170 @@
+"""The training loop: it learns, it stops as asked, and it resumes bit for bit."""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from tenfold.data.digits import Digits
+from tenfold.errors import TrainingError
+from tenfold.training.loop import Trainer
+from tenfold.training.recipe import Recipe, load
+
+TINY = [
+    "model.widths=[[8],[16]]",
+    "training.batch_size=32",
+    "training.epochs=6",
+    "training.min_steps=0",
+    "training.precision=fp32",
+    "optimiser.lr=0.05",
+]
+
+
+def make_trainer(digits: Digits, *overrides: str, seed: int = 0, held_out: int = 40, **options: Any) -> Trainer:
+    """Return a trainer of a tiny network that holds out the last images."""
+    recipe: Recipe = load("fast", [*TINY, *overrides])
+    assert digits.labels is not None
+    images, labels = digits.images, digits.labels
+    validation = (images[-held_out:], labels[-held_out:]) if held_out else None
+    cut = len(images) - held_out
+    return Trainer(
+        recipe, images[:cut], labels[:cut], validation, seed=seed, device=torch.device("cpu"), **options
+    )
+
+
+def same(first: dict[str, torch.Tensor], second: dict[str, torch.Tensor]) -> bool:
+    """Return whether two sets of weights are equal to the bit."""
+    return first.keys() == second.keys() and all(torch.equal(first[name], second[name]) for name in first)
+
+
+def test_it_learns(digits: Digits) -> None:
+    """A few epochs on 160 generated digits classify the 40 held-out ones far above chance."""
+    trainer = make_trainer(digits, "training.epochs=20")
+    assert trainer.run()
+    assert trainer.history[-1]["validation_accuracy"] > 0.8
+    assert trainer.history[-1]["loss"] < trainer.history[0]["loss"]
+
+
+def test_same_seed_same_weights_other_seed_others(digits: Digits) -> None:
+    """Weights are a function of the seed."""
+    runs = [make_trainer(digits, seed=seed) for seed in (1, 1, 2)]
+    for trainer in runs:
+        trainer.run()
+    assert same(runs[0].weights(), runs[1].weights())
+    assert not same(runs[0].weights(), runs[2].weights())
+
+
+VARIANTS = [
+    [],
+    ["optimiser.kind=adamw", "optimiser.lr=0.01", "training.keep=best"],
+    ["optimiser.kind=sgd", "schedule.kind=plateau", "schedule.patience=1", "training.ema=0"],
+    ["model.dropout=0.3", "augment.erasing=0.5", "augment.contrast=0.3", "training.early_stopping=2"],
+    ["training.hard_share=0.5", "training.hard_after=1"],
+    ["training.precision=bf16"],
+]
+
+
+@pytest.mark.parametrize("overrides", VARIANTS, ids=lambda overrides: " ".join(overrides) or "default")
+def test_resumed_is_unbroken(digits: Digits, overrides: list[str]) -> None:
+    """Stopping at any step and going on in a new trainer gives the unbroken run's weights and history, bit for bit."""
+    unbroken = make_trainer(digits, *overrides)
+    unbroken.run()
+    last = unbroken.position.step
+    for stop in (1, last // 2, last - 1):
+        first = make_trainer(digits, *overrides)
+        first.run(lambda trainer, stop=stop: trainer.position.step >= stop)
+        assert first.position.step == stop
+        tensors, rest = first.state()
+        second = make_trainer(digits, *overrides, precision=rest["precision"])
+        second.restore({name: tensor.clone() for name, tensor in tensors.items()}, rest)
+        assert second.run()
+        assert same(second.weights(), unbroken.weights())
+        timeless = [{k: v for k, v in line.items() if "second" not in k} for line in second.history]
+        assert timeless == [{k: v for k, v in line.items() if "second" not in k} for line in unbroken.history]
+
+
+def test_each_epoch_sees_every_image_once(digits: Digits) -> None:
+    """The order of an epoch is a permutation, another one each epoch."""
+    trainer = make_trainer(digits, held_out=8)  # 192 = 6 batches of 32
+    orders = []
+    for epoch in range(2):
+        steps = range(epoch * trainer.steps_per_epoch, (epoch + 1) * trainer.steps_per_epoch)
+        batches = [trainer._batch(step)[0] for step in steps]
+        orders.append(torch.cat(batches).flatten(1).sum(1))
+    torch.testing.assert_close(orders[0].sort().values, orders[1].sort().values)
+    assert not torch.equal(orders[0], orders[1])
+
+
+def test_hard_images_are_chosen(digits: Digits) -> None:
+    """With hard_share, an epoch after the first ones holds that share, and the images of highest loss are in it."""
+    trainer = make_trainer(digits, "training.hard_share=0.5", "training.hard_after=1", held_out=8)
+    trainer.run(lambda trainer: trainer.position.step >= trainer.pass_start(1))
+    losses = trainer.losses.clone()
+    order = trainer._pass_order(1)
+    assert len(order) == 96
+    assert len(np.unique(order)) == 96
+    hardest = losses.topk(30).indices.tolist()
+    assert set(hardest) <= set(order.tolist())
+
+
+def test_keep_best_keeps_the_best(digits: Digits) -> None:
+    """With keep=best the weights are those of the best validation, not the last."""
+    trainer = make_trainer(digits, "training.keep=best", "training.epochs=10", "optimiser.lr=0.3")
+    snapshots: dict[int, dict[str, torch.Tensor]] = {}
+
+    def note(trainer: Trainer) -> bool:
+        if trainer.history and trainer.history[-1]["step"] == trainer.position.step:
+            latest = trainer.weights(latest=True)
+            snapshots[trainer.position.step] = {name: tensor.clone() for name, tensor in latest.items()}
+        return False
+
+    trainer.run(note)
+    best = max(trainer.history, key=lambda line: line["validation_accuracy"])
+    assert trainer.position.best_step == best["step"]
+    assert same(trainer.weights(), snapshots[best["step"]])
+
+
+def test_early_stopping_stops(digits: Digits) -> None:
+    """Without gain for so many validations training ends before its last step, and counts as finished."""
+    trainer = make_trainer(digits, "training.early_stopping=2", "training.epochs=100", "optimiser.lr=0.0000001")
+    assert trainer.run()
+    assert trainer.position.step < trainer.total_steps
+    assert len(trainer.history) <= 6
+
+
+def test_plateau_reduces_the_rate(digits: Digits) -> None:
+    """ReduceLROnPlateau multiplies the rate by its factor after `patience` validations without gain."""
+    trainer = make_trainer(
+        digits, "schedule.kind=plateau", "schedule.patience=2", "schedule.factor=0.5", "optimiser.lr=0.0000001"
+    )
+    trainer.run()
+    gains = [line["validation_accuracy"] for line in trainer.history]
+    without = sum(later <= max(gains[: i + 1]) for i, later in enumerate(gains[1:]))
+    assert without >= 4
+    assert trainer.position.plateau == 0.5 ** (trainer.position.without_gain // 2)
+
+
+def test_non_finite_loss_stops_training(digits: Digits, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A loss that overflows ends training with an error that names step, loss and a way out."""
+    trainer = make_trainer(digits)
+    with torch.no_grad():
+        next(trainer.module.parameters()).fill_(float("nan"))
+    with pytest.raises(TrainingError, match="The loss is 'nan' at step 1 .*Lower optimiser.lr"):
+        trainer.run()
+
+
+def test_small_sets_train_for_min_steps(make_digits: Callable[..., Digits]) -> None:
+    """min_steps lengthens training where a few epochs would be a handful of steps, validating some twenty times."""
+    trainer = make_trainer(make_digits(100), "training.min_steps=60", held_out=20)
+    trainer.run()
+    assert trainer.position.step >= 60
+    assert 15 <= len(trainer.history) <= 31
+
+
+def test_without_held_out_data(digits: Digits) -> None:
+    """No held-out data: training runs through and reports no validation accuracy."""
+    trainer = make_trainer(digits, held_out=0)
+    assert trainer.run()
+    assert trainer.history[-1]["validation_accuracy"] is None

@@ -1,0 +1,97 @@
+"""Recipes: what parses, what is refused, and how clearly."""
+
+import tomllib
+from pathlib import Path
+
+import pytest
+
+from tenfold.errors import RecipeError
+from tenfold.models import build
+from tenfold.training.recipe import available, load, parse
+
+
+@pytest.mark.parametrize("name", available())
+def test_shipped_recipe_builds(name: str) -> None:
+    """Every shipped recipe passes the schema, and its network can be built and says what it is."""
+    recipe = load(name)
+    assert recipe.name == name
+    assert recipe.summary
+    assert sum(p.numel() for p in build(recipe.model.kind, recipe.model.arguments()).parameters()) > 1000
+
+
+def test_three_sizes_are_shipped() -> None:
+    """The three sizes that the README names are there."""
+    assert {"instant", "fast", "strong"} <= set(available())
+
+
+def test_to_toml_is_whole() -> None:
+    """A recipe written as TOML and read again is the same recipe, hash included."""
+    recipe = load("fast", ["optimiser.lr=0.5", 'summary="says \\"so\\""'])
+    again = parse(tomllib.loads(recipe.to_toml()), "again")
+    assert again == recipe
+    assert again.config_hash() == recipe.config_hash()
+
+
+def test_overrides_change_single_values() -> None:
+    """KEY=VALUE sets one value with TOML's types; a bare word is a string; the rest stays."""
+    recipe = load("fast", ["optimiser.lr=0.02", "optimiser.kind=sgd", "model.widths=[[8],[8]]", "seed=7"])
+    assert (recipe.optimiser.lr, recipe.optimiser.kind, recipe.seed) == (0.02, "sgd", 7)
+    assert recipe.model.arguments()["widths"] == [[8], [8]]
+    assert recipe.augment == load("fast").augment
+
+
+def test_config_hash_ignores_name_and_seed() -> None:
+    """The hash tells settings apart, not names or seeds."""
+    base = load("fast")
+    assert load("fast", ["seed=3", "name=other"]).config_hash() == base.config_hash()
+    assert load("fast", ["training.epochs=1"]).config_hash() != base.config_hash()
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("optimiser.lrr=1", "unknown key 'optimiser.lrr'. Did you mean 'lr'?"),
+        ("optimizer.lr=1", "unknown key 'optimizer'. Did you mean 'optimiser'?"),
+        ("optimiser.lr=-1", "optimiser.lr = '-1'"),
+        ("optimiser.lr=nan", "optimiser.lr = 'nan'"),
+        ("training.epochs=many", "training.epochs = 'many'"),
+        ("training.keep=first", "training.keep = 'first'"),
+        ("optimiser.lr", "'optimiser.lr' is not KEY=VALUE"),
+        ("name.lr=1", "goes into 'name', which is no table"),
+    ],
+)
+def test_bad_override_is_named(override: str, message: str) -> None:
+    """A wrong override is refused in one line that holds the key, the value, or the nearest known key."""
+    with pytest.raises(RecipeError) as caught:
+        load("fast", [override])
+    assert message in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_unknown_recipe_names_the_nearest() -> None:
+    """A misspelt recipe is answered with the nearest one."""
+    with pytest.raises(RecipeError, match="No recipe is called 'fst'. Did you mean 'fast'?"):
+        load("fst")
+
+
+def test_recipe_from_a_path(tmp_path: Path) -> None:
+    """A TOML file of the user's own is a recipe; a broken or incomplete one is an error that names the file."""
+    path = tmp_path / "mine.toml"
+    path.write_text(load("fast", ["name=mine"]).to_toml())
+    assert load(path).name == "mine"
+    path.write_text("name = ")
+    with pytest.raises(RecipeError, match="is not valid TOML"):
+        load(path)
+    path.write_text('name = "x"')
+    with pytest.raises(RecipeError, match="lacks the key 'model'"):
+        load(path)
+    with pytest.raises(RecipeError, match="cannot be read"):
+        load(tmp_path / "none.toml")
+
+
+def test_unknown_model_and_argument_are_named() -> None:
+    """A network or an argument that is not there is answered with the nearest that is."""
+    with pytest.raises(RecipeError, match="No model is called 'convnt'. Did you mean 'convnet'?"):
+        build("convnt", {})
+    with pytest.raises(RecipeError, match="has no argument 'width'. Did you mean 'widths'?"):
+        build("convnet", {"width": [[8]]})
