@@ -39,7 +39,9 @@ def test_every_model_is_a_module() -> None:
     assert all(issubclass(model, torch.nn.Module) for model in MODELS.values())
 
 
-@pytest.mark.parametrize("arguments", [{"widths": []}, {"widths": [[8]], "activation": "tanh!"}, {"widths": [[8]], "pool": "min"}])
+@pytest.mark.parametrize(
+    "arguments", [{"widths": []}, {"widths": [[8]], "activation": "tanh!"}, {"widths": [[8]], "pool": "min"}]
+)
 def test_senseless_arguments_are_refused(arguments: dict[str, object]) -> None:
     """Arguments that make no network are a clear error."""
     with pytest.raises(RecipeError, match="cannot be built"):

@@ -120,8 +120,8 @@ def test_the_newest_counts_and_machines_stand_apart() -> None:
     assert cells(text, "fast")[1] == "50.000"
     assert text.count("| `fast` |") == 2
     assert text.index("`instant`") < text.index("`fast`")
-    assert "**mnist:test, trained on 60,000: Example CPU, 2 threads**" in text
-    assert "**mnist:test, trained on 60,000: Example GPU**" in text
+    assert "**mnist:test on Example CPU, 2 threads**" in text
+    assert "**mnist:test on Example GPU**" in text
 
 
 def test_speed_table() -> None:

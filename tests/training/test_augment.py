@@ -31,7 +31,15 @@ def test_small_range_is_nearly_the_identity(images: Tensor, name: str) -> None:
 
 @pytest.mark.parametrize(
     ("name", "amount"),
-    [("rotation", 15.0), ("scale", 0.2), ("shear", 0.3), ("shift", 3.0), ("elastic", 1.0), ("contrast", 0.5), ("erasing", 1.0)],
+    [
+        ("rotation", 15.0),
+        ("scale", 0.2),
+        ("shear", 0.3),
+        ("shift", 3.0),
+        ("elastic", 1.0),
+        ("contrast", 0.5),
+        ("erasing", 1.0),
+    ],
 )
 def test_each_distortion_acts_and_is_a_function_of_the_seed(images: Tensor, name: str, amount: float) -> None:
     """Every distortion changes the images, differently for each, and the same way for the same seed."""

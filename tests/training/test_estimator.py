@@ -56,5 +56,5 @@ def test_values_are_checked(value: float) -> None:
     images = np.full((2, 28, 28), 255.0)
     assert as_images(images).dtype == np.uint8
     images[1, 3, 3] = value
-    with pytest.raises(DataError, match="not whole numbers of 0 to 255"):
+    with pytest.raises(DataError, match="not a whole number of 0 to 255"):
         as_images(images)

@@ -29,9 +29,7 @@ def make_trainer(digits: Digits, *overrides: str, seed: int = 0, held_out: int =
     images, labels = digits.images, digits.labels
     validation = (images[-held_out:], labels[-held_out:]) if held_out else None
     cut = len(images) - held_out
-    return Trainer(
-        recipe, images[:cut], labels[:cut], validation, seed=seed, device=torch.device("cpu"), **options
-    )
+    return Trainer(recipe, images[:cut], labels[:cut], validation, seed=seed, device=torch.device("cpu"), **options)
 
 
 def same(first: dict[str, torch.Tensor], second: dict[str, torch.Tensor]) -> bool:

@@ -113,7 +113,8 @@ def test_killed_runs_resume_bit_identically(digits: Digits, tmp_path: Path) -> N
         seed = time.time_ns()
         moments = random.Random(seed)
         kills = 0
-        for number in range(40):  # each run is killed, gone on with and killed again, at moments of one attempt's length
+        # Each of four runs is killed, gone on with and killed again, at random moments of an attempt's length.
+        for number in range(40):
             run = tmp_path / f"killed-{number % 4}"
             code, _ = attempts.train(run, seconds=moments.uniform(0.02, 0.7 * whole))
             kills += code == -signal.SIGKILL

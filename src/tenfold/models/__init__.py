@@ -16,7 +16,7 @@ MODELS: dict[str, type["nn.Module"]] = {
 
 
 def build(kind: str, arguments: dict[str, Any]) -> "nn.Module":
-    """Return a fresh network of that kind; RecipeError for an unknown kind or argument, naming the nearest known one."""
+    """Return a fresh network of that kind; RecipeError names an unknown kind or argument, and the nearest known."""
     if kind not in MODELS:
         known = ", ".join(MODELS)
         raise RecipeError(f"No model is called '{kind}'.{nearest(kind, MODELS)} Set model.kind to one of: {known}.")
@@ -30,4 +30,6 @@ def build(kind: str, arguments: dict[str, Any]) -> "nn.Module":
     try:
         return MODELS[kind](**arguments)
     except (TypeError, ValueError, KeyError) as error:
-        raise RecipeError(f"Model '{kind}' cannot be built from '{arguments}': {error}. Mend the [model] table.") from None
+        raise RecipeError(
+            f"Model '{kind}' cannot be built from '{arguments}': {error}. Mend the [model] table."
+        ) from None

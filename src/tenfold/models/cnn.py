@@ -1,15 +1,17 @@
 """Convolutional networks, small and readable: one building block, stacked as the recipe says."""
 
+from collections.abc import Callable
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-ACTIVATIONS = {"relu": F.relu, "gelu": F.gelu, "silu": F.silu}
+ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {"relu": F.relu, "gelu": F.gelu, "silu": F.silu}
 POOLS = ("max", "mean", "both")
 
 
 class ConvNet(nn.Module):
-    """Stages of conv-norm-activation blocks, each stage ended by 2x2 max pooling, then a global pool and one linear layer.
+    """Stages of conv-norm-activation blocks, 2x2 max pooling between them, then a global pool and a linear layer.
 
     widths:  channels of every block, a list a stage, such as [[32, 32], [64, 64]].
     patch:   edge of the squares that are folded into channels at the input (space to depth); 1: none.
@@ -68,7 +70,8 @@ class ConvNet(nn.Module):
             x = x.mean((2, 3))
         else:
             x = torch.cat([x.amax((2, 3)), x.mean((2, 3))], 1)
-        return self.head(self.dropout(x))
+        logits: Tensor = self.head(self.dropout(x))
+        return logits
 
 
 class Block(nn.Module):
@@ -83,5 +86,5 @@ class Block(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Return (B, outside, H, W)."""
-        y = self.activation(self.norm(self.conv(x)))
+        y: Tensor = self.activation(self.norm(self.conv(x)))
         return x + y if self.residual else y

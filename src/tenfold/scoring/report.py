@@ -151,7 +151,7 @@ def _curves(metrics: list[dict[str, Any]], manifest: dict[str, Any]) -> list[dic
 
     def chart(key: str, title: str, text: plots.Text, floor: float, transform: plots.Transform, flip: bool) -> None:
         rows = [row for row in metrics if row.get(key) is not None and np.isfinite(row[key])]
-        if not rows:
+        if len(rows) < 2:  # one point is no curve
             return
         x, seconds = [float(row["epoch"]) for row in rows], [float(row["seconds"]) for row in rows]
         y = [max(transform(float(row[key])), floor) for row in rows]

@@ -268,7 +268,7 @@ def _group(result: Result) -> str:
         where = f"{processor}, {machine['threads']} threads" if machine.get("threads") else processor
     else:
         where = f"{processor}, {device}" if device == "mps" else device  # else the GPU's name
-    return f"{result.test_data.spec}, trained on {result.train_data.n:,}: {where}"
+    return f"{result.test_data.spec} on {where}"
 
 
 def _name(spec: str) -> str:

@@ -80,8 +80,8 @@ def _basis(height: int, width: int, points: int, device: torch.device) -> Tensor
 
 
 def _kept(images: Tensor, probability: float) -> Tensor:
-    """Return a mask, (B, 1, H, W), that is 0 in a random rectangle of 4 to 10 pixels a side of the chosen images."""
-    count, _, height, width = images.shape
+    """Return a mask, (B, 1, H, H), that is 0 in a random rectangle of 4 to 10 pixels a side of the chosen images."""
+    count, _, height, _ = images.shape
     sides = 4 + 6 * torch.rand(2, count, 1, device=images.device)
     corners = torch.rand(2, count, 1, device=images.device) * (height - sides)
     chosen = torch.rand(count, 1, device=images.device) < probability

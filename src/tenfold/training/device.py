@@ -53,12 +53,12 @@ def _step_seconds(module: nn.Module, batch: Tensor, labels: Tensor, precision: P
     """Return the fastest of a few forward and backward passes, after one that warms up, in seconds."""
     timings = []
     for _ in range(PROBE_STEPS + 1):
-        _synchronise(batch.device)
+        synchronise(batch.device)
         start = time.perf_counter()
         with autocast(batch.device, precision):
             logits = module(batch)
-        F.cross_entropy(logits.float(), labels).backward()
-        _synchronise(batch.device)
+        F.cross_entropy(logits.float(), labels).backward()  # type: ignore[no-untyped-call]
+        synchronise(batch.device)
         timings.append(time.perf_counter() - start)
     return min(timings[1:])
 
@@ -68,7 +68,8 @@ def autocast(device: torch.device, precision: Precision) -> torch.autocast:
     return torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16")
 
 
-def _synchronise(device: torch.device) -> None:
+def synchronise(device: torch.device) -> None:
+    """Wait until the device has done all that was asked of it."""
     if device.type == "cuda":
         torch.cuda.synchronize(device)
     elif device.type == "mps":

@@ -52,7 +52,8 @@ def orthogonalise(matrix: Tensor) -> Tensor:
     for _ in range(NEWTON_SCHULZ_STEPS):
         gram = x @ x.T
         x = a * x + (b * gram + c * gram @ gram) @ x
-    return (x.T if tall else x).to(matrix.dtype)
+    result: Tensor = (x.T if tall else x).to(matrix.dtype)
+    return result
 
 
 class Optimiser:

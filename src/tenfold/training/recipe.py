@@ -87,7 +87,9 @@ class TrainingSettings(Section):
 class PredictionSettings(Section):
     """How a trained network answers."""
 
-    shifts: int = Field(0, ge=0, le=3, description="average over shifts of up to so many pixels (test-time augmentation)")
+    shifts: int = Field(
+        0, ge=0, le=3, description="average over shifts of up to so many pixels (test-time augmentation)"
+    )
 
 
 class ModelSettings(BaseModel):
@@ -175,7 +177,9 @@ def _find(name_or_path: str | Path) -> tuple[str, str]:
         except UnicodeDecodeError:
             raise RecipeError(f"Recipe '{name}' is not UTF-8 text. Give a .toml file.") from None
     known = ", ".join(available())
-    raise RecipeError(f"No recipe is called '{name}'.{nearest(name, available())} Give one of {known}, or a .toml file.")
+    raise RecipeError(
+        f"No recipe is called '{name}'.{nearest(name, available())} Give one of {known}, or a .toml file."
+    )
 
 
 def _apply(tables: dict[str, Any], override: str) -> None:
@@ -192,7 +196,9 @@ def _apply(tables: dict[str, Any], override: str) -> None:
     for part in path:
         table = table.setdefault(part, {})
         if not isinstance(table, dict):
-            raise RecipeError(f"Override '{override}' goes into '{part}', which is no table. Name a key such as seed=1.")
+            raise RecipeError(
+                f"Override '{override}' goes into '{part}', which is no table. Name a key such as seed=1."
+            )
     table[last] = value
 
 

@@ -65,7 +65,9 @@ class Run:
     ) -> "Run":
         """Make a new run's folder, in one rename, and return it; RunError where something stands there already."""
         if path.exists() and (not path.is_dir() or any(path.iterdir())):
-            raise RunError(f"'{path}' exists already. Give another --out, or --resume '{path}' to continue a run there.")
+            raise RunError(
+                f"'{path}' exists already. Give another --out, or --resume '{path}' to continue a run there."
+            )
         draft = path.with_name(f".{path.name}.{os.getpid()}.part")
         try:
             draft.mkdir(parents=True)
