@@ -123,7 +123,7 @@ def measure_tutorial(seeds: int, epochs: int, spec: str) -> results.Result:
         recipe=results.TUTORIAL,
         config_sha256="",
         commit=None,
-        machine=devices.describe(devices.choose("auto"), "fp32"),
+        machine=devices.describe(devices.choose("auto"), devices.Arithmetic("fp32", "contiguous")),
         versions={"torch": torch.__version__},
         train_data=results.DataUsed(spec=f"{spec}:train", sha256=train.content_hash(), n=len(train)),
         test_data=results.DataUsed(spec=f"{spec}:test", sha256=test.content_hash(), n=len(test)),

@@ -132,11 +132,11 @@ def _fit(
         *_parts(run, digits),
         seed=run.manifest["seed"],
         device=devices.choose(device),
-        precision=known.get("precision"),
+        arithmetic=devices.Arithmetic(known["precision"], known["layout"]) if known else None,
     )
     if state is not None:
         trainer.restore(*state)
-    machine = devices.describe(trainer.device, trainer.precision)
+    machine = devices.describe(trainer.device, trainer.arithmetic)
     parameters = sum(parameter.numel() for parameter in trainer.module.parameters())
     run.update_manifest({"machine": machine, "parameters": parameters, "status": "running"})
     progress = TrainingProgress(run.recipe.name, quiet)

@@ -71,10 +71,8 @@ class DigitClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
 
     def _take(self, module: "torch.nn.Module", weights: "dict[str, torch.Tensor]") -> None:
         """Keep `module` with `weights`, ready to answer."""
-        import torch
-
         module.load_state_dict(weights)
-        self.module_ = module.eval().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.module_ = devices.lay_out(module, "channels_last").eval()
         self.classes_ = np.arange(10)
 
     def predict_proba(self, X: ArrayLike) -> NDArray[np.float32]:

@@ -21,7 +21,7 @@ from tenfold.errors import TrainingError
 from tenfold.models import build
 from tenfold.training.augment import augment
 from tenfold.training.checkpoint import prefixed, under
-from tenfold.training.device import Precision, autocast, probe
+from tenfold.training.device import Arithmetic, autocast, lay_out, probe
 from tenfold.training.optimise import Average, Optimiser, multiple
 from tenfold.training.predict import predict, to_input
 from tenfold.training.recipe import Recipe
@@ -61,7 +61,7 @@ class Trainer:
         *,
         seed: int,
         device: torch.device,
-        precision: Precision | None = None,
+        arithmetic: Arithmetic | None = None,
     ) -> None:
         self.recipe, self.seed, self.device = recipe, seed, device
         start = time.perf_counter()
@@ -76,9 +76,9 @@ class Trainer:
         self.losses = torch.full((len(images),), torch.inf, device=device)  # each image's last seen loss
         self.order = torch.zeros(0, dtype=torch.int64, device=device)  # the images of the present pass
         torch.manual_seed(seed)
-        self.module: nn.Module = build(recipe.model.kind, recipe.model.arguments())
-        self.module.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-        self.precision: Precision = precision or self._choose_precision()
+        self.module: nn.Module = build(recipe.model.kind, recipe.model.arguments()).to(device)
+        self.arithmetic = arithmetic or self._choose_arithmetic()
+        lay_out(self.module, self.arithmetic.layout)
         self.optimiser = Optimiser(self.module, recipe.optimiser)
         self.average = Average(self.module, recipe.training.ema) if recipe.training.ema else None
         self.best: dict[str, Tensor] = {}
@@ -124,7 +124,7 @@ class Trainer:
         batch, labels, indices = self._batch(step)
         if progress < 1 - recipe.augment.calm_end:
             batch = augment(batch, recipe.augment)
-        with autocast(self.device, self.precision):
+        with autocast(self.device, self.arithmetic.precision):
             logits = self.module(batch)
         losses = F.cross_entropy(
             logits.float(), labels, label_smoothing=recipe.training.label_smoothing, reduction="none"
@@ -240,7 +240,7 @@ class Trainer:
         images, labels = self.validation
         if self.average:
             self.average.swap()
-        probabilities = predict(self.module, images, 0, self.precision)
+        probabilities = predict(self.module, images, 0, self.arithmetic.precision)
         if self.average:
             self.average.swap()
         nll = -np.log(np.maximum(probabilities[np.arange(len(labels)), labels], 1e-12)).mean()
@@ -262,7 +262,7 @@ class Trainer:
         tensors |= {"loss_sum": self.loss_sum, "losses": self.losses, "order": self.order}
         if self.average:
             tensors |= prefixed("average", self.average.state())
-        return tensors, {"position": asdict(self.position), "history": self.history, "precision": self.precision}
+        return tensors, {"position": asdict(self.position), "history": self.history}
 
     def restore(self, tensors: dict[str, Tensor], rest: dict[str, Any]) -> None:
         """Put back what `state` gave."""
@@ -277,10 +277,10 @@ class Trainer:
         self.position = Position(**rest["position"])
         self.history = rest["history"]
 
-    def _choose_precision(self) -> Precision:
+    def _choose_arithmetic(self) -> Arithmetic:
         wanted = self.recipe.training.precision
         if wanted != "auto":
-            return wanted
+            return Arithmetic(wanted, "channels_last")
         batch, labels, _ = self._batch(0)
         return probe(self.module, batch, labels)
 

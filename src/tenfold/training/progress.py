@@ -1,5 +1,6 @@
 """What a user sees while a network trains: a live bar in a terminal, a line an evaluation in a log."""
 
+import time
 from typing import TYPE_CHECKING
 
 from tenfold.training.loop import Trainer
@@ -7,7 +8,7 @@ from tenfold.training.loop import Trainer
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
 
-REFRESH_STEPS = 5
+REFRESH_SECONDS = 0.2  # reading the loss waits for an accelerator, so not every step
 
 
 class TrainingProgress:
@@ -20,13 +21,15 @@ class TrainingProgress:
         self.console = Console(stderr=True, quiet=quiet, highlight=False)
         self.live = self.console.is_terminal and not quiet
         self.shown = 0  # lines of the history that have been shown
+        self._refreshed = 0.0
         self._bar: Progress | None = None
         self._task: TaskID | None = None
 
     def update(self, trainer: Trainer) -> None:
         """Show where `trainer` is; called after every step."""
-        if self.live and (trainer.position.step % REFRESH_STEPS == 0 or trainer.finished):
+        if self.live and time.monotonic() - self._refreshed > REFRESH_SECONDS:
             self._update_bar(trainer)
+            self._refreshed = time.monotonic()
         for line in trainer.history[self.shown :]:
             accuracy = line["validation_accuracy"]
             held_out = "" if accuracy is None else f"  validation {accuracy:.2%}"
