@@ -287,7 +287,7 @@ def test_several_evaluations(tmp_path: Path) -> None:
     titles = [heading for heading in read.headings if heading in ("mnist:test", "uci")]
     assert titles == ["mnist:test", "uci"]
     table = read.words.partition("Every time this run was scored")[2]
-    assert re.findall(r"UTC (\S+) 200 (\d)", table) == [("mnist:test", "2"), ("uci", "4"), ("mnist:test", "5")]
+    assert re.findall(r"(\S+) [\d.]+% (\d) 200 2025", table) == [("mnist:test", "2"), ("uci", "4"), ("mnist:test", "5")]
     assert "look 3, 2 models" in table
 
 

@@ -18,6 +18,8 @@ import json
 import os
 import shutil
 import tomllib
+import zipfile
+import zlib
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -164,9 +166,10 @@ class Run:
 
     def _arrays(self, name: str) -> dict[str, NDArray[Any]]:
         try:
-            with np.load(self.path / name, allow_pickle=False) as content:
+            # A file object of our own: where the zip is broken, np.load would leave its own open.
+            with (self.path / name).open("rb") as file, np.load(file, allow_pickle=False) as content:
                 return dict(content)
-        except (OSError, ValueError, KeyError, EOFError) as error:
+        except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error) as error:
             raise RunError(f"'{self.path / name}' cannot be read: {error}. Train the run again.") from None
 
 
