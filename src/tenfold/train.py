@@ -179,12 +179,14 @@ def _keep(run: Run, trainer: "Trainer", digits: Digits) -> None:
     run.write_weights(trainer.weights())
     run.write_metrics(trainer.history)
     seconds = trainer.position.seconds
-    accuracy = None
+    accuracy, temperature = None, 1.0
     held_out = run.held_out()
     if len(held_out):
         assert digits.labels is not None
         images, labels = digits.images[held_out], digits.labels[held_out]
-        probabilities = run.classifier(trainer.device.type).predict_proba(images)
+        classifier = run.classifier(trainer.device.type)
+        probabilities = classifier.calibrate(images, labels)
+        temperature = classifier.temperature_
         accuracy = float((probabilities.argmax(1) == labels).mean())
         mistakes = most_confident_mistakes(labels, probabilities, GALLERY)
         run.write_validation(
@@ -200,6 +202,7 @@ def _keep(run: Run, trainer: "Trainer", digits: Digits) -> None:
             "epochs": round(trainer.epoch, 4),
             "images_per_second": round(trainer.position.step * trainer.batch_size / max(seconds, 1e-9), 1),
             "validation_accuracy": accuracy,
+            "temperature": temperature,
             "weights_step": trainer.position.best_step if trainer.best else trainer.position.step,
         }
     )

@@ -13,7 +13,7 @@ from tenfold.models import build
 from tenfold.training import device as devices
 from tenfold.training import recipe as recipes
 from tenfold.training.loop import Trainer
-from tenfold.training.predict import predict
+from tenfold.training.predict import fit_temperature, predict, sharpen
 
 if TYPE_CHECKING:
     import torch
@@ -28,7 +28,8 @@ class DigitClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     overrides: KEY=VALUE strings that change single values of it.
     seed:      of weights, order and augmentation; None takes the recipe's.
     device:    "auto", "cpu", "cuda" or "mps".
-    Learned: `classes_` (10,), `module_`, `recipe_`, `history_` (the evaluations during training).
+    Learned: `classes_` (10,), `module_`, `recipe_`, `history_` (the evaluations during training), and `temperature_`,
+    fitted on the held-out images, which makes the probabilities mean what they say.
     """
 
     def __init__(
@@ -56,7 +57,16 @@ class DigitClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         trainer.run()
         self._take(trainer.module, trainer.weights())
         self.history_ = trainer.history
+        if validation is not None:
+            self.calibrate(*validation)
         return self
+
+    def calibrate(self, images: NDArray[np.uint8], labels: NDArray[np.int64]) -> NDArray[np.float32]:
+        """Fit `temperature_` on held-out data and return the probabilities that it gives there, (N, 10)."""
+        self.temperature_ = 1.0
+        probabilities = self.predict_proba(images)
+        self.temperature_ = fit_temperature(labels, probabilities)
+        return sharpen(probabilities, self.temperature_)
 
     @classmethod
     def from_run(cls, run: "Run", device: str = "auto") -> "DigitClassifier":
@@ -66,14 +76,15 @@ class DigitClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         self.history_ = run.metrics()
         devices.use_threads()
         module = build(run.recipe.model.kind, run.recipe.model.arguments())
-        self._take(module.to(devices.choose(device)), run.weights())
+        self._take(module.to(devices.choose(device)), run.weights(), run.manifest.get("temperature", 1.0))
         return self
 
-    def _take(self, module: "torch.nn.Module", weights: "dict[str, torch.Tensor]") -> None:
+    def _take(self, module: "torch.nn.Module", weights: "dict[str, torch.Tensor]", temperature: float = 1.0) -> None:
         """Keep `module` with `weights`, ready to answer."""
         module.load_state_dict(weights)
         self.module_ = devices.lay_out(module, "channels_last").eval()
         self.classes_ = np.arange(10)
+        self.temperature_ = temperature
 
     def predict_proba(self, X: ArrayLike) -> NDArray[np.float32]:
         """Return probabilities, (N, 10) float32, always computed in fp32, with the recipe's test-time augmentation."""
@@ -81,7 +92,7 @@ class DigitClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
 
         check_is_fitted(self)
         images = torch.from_numpy(as_images(X)).to(next(self.module_.parameters()).device)
-        return predict(self.module_, images, self.recipe_.prediction.shifts)
+        return sharpen(predict(self.module_, images, self.recipe_.prediction.shifts), self.temperature_)
 
     def predict(self, X: ArrayLike) -> NDArray[np.int64]:
         """Return the most probable digits, (N,) int64."""

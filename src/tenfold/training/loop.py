@@ -27,6 +27,7 @@ from tenfold.training.predict import predict, to_input
 from tenfold.training.recipe import Recipe
 
 MOST_EVALUATIONS = 100
+CURVE_POINTS = 20  # lines of the history, at least, so that a short training has a curve too
 RANDOM_PART = 0.3  # of a pass over hard images: drawn from the others, so that none is forgotten
 ACCELERATOR_CHECK_STEPS = 50  # looking at the loss waits for the accelerator, so there it is looked at rarely
 
@@ -73,6 +74,7 @@ class Trainer:
         self.total_steps = max(1, asked, recipe.training.min_steps)
         asked = round(recipe.training.evaluate_every * self.steps_per_epoch)
         self.evaluation_steps = max(1, asked, self.total_steps // MOST_EVALUATIONS)
+        self.curve_steps = max(1, self.total_steps // CURVE_POINTS)
         self.losses = torch.full((len(images),), torch.inf, device=device)  # each image's last seen loss
         self.order = torch.zeros(0, dtype=torch.int64, device=device)  # the images of the present pass
         torch.manual_seed(seed)
@@ -103,6 +105,8 @@ class Trainer:
             if position.step % self.evaluation_steps == 0 or position.step == self.total_steps:
                 self._evaluate()
                 position.seconds = time.perf_counter() - started
+            elif position.step % self.curve_steps == 0:
+                self._note(None, None)
             if each_step(self):
                 break
         return self.finished
@@ -171,15 +175,16 @@ class Trainer:
 
         After the first `hard_after` passes, most images are learnt: a pass then takes those whose loss was highest
         when last seen, and a random part of the others (after Jiang et al., 2019, with the losses that training
-        computes anyway in place of a forward pass over all images).
+        computes anyway in place of a forward pass over all images). The very highest losses are left out where the
+        recipe asks for it: they belong, most of them, to images with a wrong label.
         """
         random = np.random.default_rng((self.seed, number))
         count = len(self.images)
         settings = self.recipe.training
         if settings.hard_share == 1 or number < settings.hard_after:
             return random.permutation(count)
-        taken = self._hard_steps * self.batch_size
-        by_loss = np.argsort(-self.losses.cpu().numpy(), kind="stable")
+        taken = min(self._hard_steps * self.batch_size, count - int(count * settings.doubtful_share))
+        by_loss = np.argsort(-self.losses.cpu().numpy(), kind="stable")[int(count * settings.doubtful_share) :]
         hardest = taken - int(taken * RANDOM_PART)
         others = random.choice(by_loss[hardest:], taken - hardest, replace=False)
         return random.permutation(np.concatenate([by_loss[:hardest], others]))
@@ -203,23 +208,7 @@ class Trainer:
         """Add a line to the history; note the best weights, the plateau and early stopping."""
         position, training, schedule = self.position, self.recipe.training, self.recipe.schedule
         accuracy, nll = self._validate()
-        position_seconds = max(position.seconds, 1e-9)
-        self.history.append(
-            {
-                "epoch": round(self.epoch, 4),
-                "step": position.step,
-                "images": position.step * self.batch_size,
-                "seconds": round(position.seconds, 3),
-                "loss": self.loss_sum.item() / max(1, position.loss_steps),
-                "learning_rate": self.recipe.optimiser.lr
-                * self.learning_rate_multiple((position.step - 1) / self.total_steps),
-                "images_per_second": round(position.step * self.batch_size / position_seconds, 1),
-                "validation_accuracy": accuracy,
-                "validation_nll": nll,
-            }
-        )
-        self.loss_sum.zero_()
-        position.loss_steps = 0
+        self._note(accuracy, nll)
         if accuracy is None:
             return
         if accuracy > position.best_accuracy:
@@ -232,6 +221,26 @@ class Trainer:
             position.plateau *= schedule.factor
         if training.early_stopping and position.without_gain >= training.early_stopping:
             position.stopped_early = True
+
+    def _note(self, accuracy: float | None, nll: float | None) -> None:
+        """Add a line to the history: the mean loss since the last one, and what validation gave, where it ran."""
+        position = self.position
+        progress = (position.step - 1) / self.total_steps
+        self.history.append(
+            {
+                "epoch": round(self.epoch, 4),
+                "step": position.step,
+                "images": position.step * self.batch_size,
+                "seconds": round(position.seconds, 3),
+                "loss": self.loss_sum.item() / max(1, position.loss_steps),
+                "learning_rate": self.recipe.optimiser.lr * self.learning_rate_multiple(progress),
+                "images_per_second": round(position.step * self.batch_size / max(position.seconds, 1e-9), 1),
+                "validation_accuracy": accuracy,
+                "validation_nll": nll,
+            }
+        )
+        self.loss_sum.zero_()
+        position.loss_steps = 0
 
     def _validate(self) -> tuple[float | None, float | None]:
         """Return accuracy and mean negative log-likelihood on the held-out images, without test-time augmentation."""

@@ -32,6 +32,8 @@ class TrainingProgress:
             self._refreshed = time.monotonic()
         for line in trainer.history[self.shown :]:
             accuracy = line["validation_accuracy"]
+            if accuracy is None and trainer.validation is not None:
+                continue  # a point of the curve between two validations
             held_out = "" if accuracy is None else f"  validation {accuracy:.2%}"
             self.console.print(
                 f"epoch {line['epoch']:6.2f}  loss {line['loss']:.4f}{held_out}"

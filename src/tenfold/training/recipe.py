@@ -55,7 +55,6 @@ class OptimiserSettings(Section):
     beta2: float = Field(0.99, ge=0, lt=1, description="of AdamW, and of the AdamW beside Muon")
     side_lr: float = Field(0.01, gt=0, description="AdamW's for what Muon leaves: biases, norms, the last layer")
     clip_norm: float = Field(0.0, ge=0, description="largest gradient norm; 0: no clipping")
-    look_ahead: int = Field(0, ge=0, description="steps between look-ahead averages; 0: none")
 
 
 class ScheduleSettings(Section):
@@ -77,6 +76,7 @@ class TrainingSettings(Section):
     label_smoothing: float = Field(0.0, ge=0, lt=1)
     hard_share: float = Field(1.0, gt=0, le=1, description="share of the images in a pass once hard ones are chosen")
     hard_after: int = Field(1, ge=1, description="whole passes before that")
+    doubtful_share: float = Field(0.0, ge=0, lt=0.5, description="share left out of them: the very highest losses")
     ema: float = Field(0.0, ge=0, lt=1, description="decay a step of the weights' moving average; 0: none")
     evaluate_every: float = Field(1.0, gt=0, description="epochs between validations")
     early_stopping: int = Field(0, ge=0, description="validations without gain before stopping; 0: never")
