@@ -19,7 +19,7 @@ check: .venv/.installed-dev
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	$(BIN)/python -m pytest --quiet tests/test_readme.py
+	$(BIN)/python -m pytest --quiet -m "not slow" tests/test_readme.py
 	$(BIN)/python -m tenfold.scoring.results --check README.md
 
 bench: .venv/.installed

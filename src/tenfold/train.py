@@ -125,7 +125,7 @@ def _fit(
     from tenfold.training.progress import TrainingProgress
 
     known = run.manifest.get("machine", {})
-    devices.use_threads(threads or known.get("threads"))
+    count = devices.use_threads(threads or known.get("threads"))
     state = run.state()
     trainer = Trainer(
         run.recipe,
@@ -133,6 +133,7 @@ def _fit(
         seed=run.manifest["seed"],
         device=devices.choose(device),
         arithmetic=devices.Arithmetic(known["precision"], known["layout"]) if known else None,
+        threads=count,
     )
     if state is not None:
         trainer.restore(*state)

@@ -58,9 +58,9 @@ def test_affine_grid_agrees_with_torch(images: Tensor, monkeypatch: pytest.Monke
     """The grid from one matrix product is the grid that torch's affine_grid makes of the same maps."""
     settings = AugmentSettings(rotation=20, scale=0.2, shear=0.2, shift=2)
     torch.manual_seed(3)
-    theta = module._affine(images, settings)
+    theta = module._affine(images, settings, None)
     expected = F.grid_sample(images, F.affine_grid(theta, list(images.shape), align_corners=False), align_corners=False)
-    monkeypatch.setattr(module, "_affine", lambda images, settings: theta)
+    monkeypatch.setattr(module, "_affine", lambda images, settings, generator: theta)
     torch.testing.assert_close(augment(images, settings), expected, atol=1e-5, rtol=0)
 
 

@@ -66,19 +66,30 @@ def test_every_optimiser_learns(kind: str) -> None:
     assert _trained(OptimiserSettings(kind=kind, lr=0.1 if kind == "sgd" else 0.02))[1] < 0.1
 
 
-def test_sgd_agrees_with_torch() -> None:
-    """Our grouping changes nothing of torch's SGD with Nesterov momentum."""
-    module, _ = _trained(OptimiserSettings(kind="sgd", lr=0.05, momentum=0.9), steps=5)
+@pytest.mark.parametrize("weight_decay", [0.0, 0.1])
+@pytest.mark.parametrize("kind", ["sgd", "adamw"])
+def test_rules_agree_with_torch(kind: str, weight_decay: float) -> None:
+    """SGD with Nesterov momentum and AdamW take the steps that torch.optim takes; biases do not decay."""
+    settings = OptimiserSettings(kind=kind, lr=0.05, momentum=0.9, beta2=0.95, weight_decay=weight_decay)
+    module, _ = _trained(settings, steps=5)
     torch.manual_seed(0)
     twin = nn.Sequential(nn.Conv2d(1, 4, 3), nn.ReLU(), nn.Flatten(), nn.Linear(4 * 36, 3))
-    optimiser = torch.optim.SGD(twin.parameters(), lr=0.05, momentum=0.9, nesterov=True)
+    groups = [
+        {"params": [p for p in twin.parameters() if p.ndim > 1], "weight_decay": weight_decay},
+        {"params": [p for p in twin.parameters() if p.ndim == 1], "weight_decay": 0.0},
+    ]
+    optimiser = (
+        torch.optim.SGD(groups, lr=0.05, momentum=0.9, nesterov=True)
+        if kind == "sgd"
+        else torch.optim.AdamW(groups, lr=0.05, betas=(0.9, 0.95))
+    )
     inputs, labels = torch.randn(30, 1, 8, 8), torch.arange(30) % 3
     for _ in range(5):
         optimiser.zero_grad()
         nn.functional.cross_entropy(twin(inputs), labels).backward()
         optimiser.step()
     for ours, theirs in zip(module.parameters(), twin.parameters(), strict=True):
-        torch.testing.assert_close(ours, theirs)
+        torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-6)
 
 
 def test_clipping_bounds_the_step() -> None:

@@ -15,51 +15,55 @@ from torch import Tensor
 from tenfold.training.recipe import AugmentSettings
 
 
-def augment(images: Tensor, settings: AugmentSettings) -> Tensor:
-    """Return a distorted copy of `images`, (B, 1, H, W) float in [0, 1], drawn from torch's default generator.
+def augment(images: Tensor, settings: AugmentSettings, generator: torch.Generator | None = None) -> Tensor:
+    """Return a distorted copy of `images`, (B, 1, H, W) float in [0, 1], drawn from `generator` or else torch's own.
 
     Elastic displacements follow Simard, Steinkraus and Platt (2003), with a coarse grid of normal displacements
     enlarged bicubically in place of a Gaussian-filtered field: smooth, and a hundredth of the work.
     """
-    grid = _sampling_grid(images, settings)
+    grid = _sampling_grid(images, settings, generator)
     if grid is not None:
         images = F.grid_sample(images, grid, mode="bilinear", padding_mode="zeros", align_corners=False)
     if settings.contrast:
-        strength = 1 + settings.contrast * _uniform(len(images), images)
+        strength = 1 + settings.contrast * _uniform(images, generator)
         images = (images * strength.view(-1, 1, 1, 1)).clamp_(0, 1)
     if settings.erasing:
-        images = images * _kept(images, settings.erasing)
+        images = images * _kept(images, settings.erasing, generator)
     return images
 
 
-def _uniform(count: int, like: Tensor) -> Tensor:
-    """Return (count,) numbers uniform in [-1, 1]."""
-    return torch.rand(count, device=like.device) * 2 - 1
+def _uniform(images: Tensor, generator: torch.Generator | None) -> Tensor:
+    """Return a number uniform in [-1, 1] for each image, (B,)."""
+    return torch.rand(len(images), device=images.device, generator=generator) * 2 - 1
 
 
-def _sampling_grid(images: Tensor, settings: AugmentSettings) -> Tensor | None:
+def _sampling_grid(images: Tensor, settings: AugmentSettings, generator: torch.Generator | None) -> Tensor | None:
     """Return where each output pixel is read from, (B, H, W, 2) in [-1, 1], or None where nothing moves."""
     if not (settings.rotation or settings.scale or settings.shear or settings.shift or settings.elastic):
         return None
     count, _, height, width = images.shape
     points = settings.elastic_grid if settings.elastic else 0
     coefficients = torch.empty(count, 2, 3 + points * points, device=images.device)
-    coefficients[:, :, :3] = _affine(images, settings)
+    coefficients[:, :, :3] = _affine(images, settings, generator)
     if points:
-        coefficients[:, :, 3:].normal_(std=settings.elastic * 2 / width)
+        coefficients[:, :, 3:].normal_(std=settings.elastic * 2 / width, generator=generator)
     basis = _basis(height, width, points, images.device)
     return (coefficients @ basis).view(count, 2, height, width).permute(0, 2, 3, 1)
 
 
-def _affine(images: Tensor, settings: AugmentSettings) -> Tensor:
+def _affine(images: Tensor, settings: AugmentSettings, generator: torch.Generator | None) -> Tensor:
     """Return random affine maps from output to input coordinates, (B, 2, 3): [x, y] = map @ [x, y, 1]."""
     count, _, height, width = images.shape
-    angle = _uniform(count, images) * math.radians(settings.rotation)
-    scale_x = 1 + settings.scale * _uniform(count, images)
-    scale_y = 1 + settings.scale * _uniform(count, images)
-    shear = settings.shear * _uniform(count, images)
-    right = settings.shift * 2 / width * _uniform(count, images)
-    down = settings.shift * 2 / height * _uniform(count, images)
+
+    def uniform() -> Tensor:
+        return _uniform(images, generator)
+
+    angle = uniform() * math.radians(settings.rotation)
+    scale_x = 1 + settings.scale * uniform()
+    scale_y = 1 + settings.scale * uniform()
+    shear = settings.shear * uniform()
+    right = settings.shift * 2 / width * uniform()
+    down = settings.shift * 2 / height * uniform()
     cosine, sine = angle.cos(), angle.sin()
     row_x = [scale_x * cosine, scale_x * (shear * cosine - sine), right]
     row_y = [scale_y * sine, scale_y * (shear * sine + cosine), down]
@@ -79,12 +83,12 @@ def _basis(height: int, width: int, points: int, device: torch.device) -> Tensor
     return torch.stack(rows).to(device)
 
 
-def _kept(images: Tensor, probability: float) -> Tensor:
+def _kept(images: Tensor, probability: float, generator: torch.Generator | None) -> Tensor:
     """Return a mask, (B, 1, H, H), that is 0 in a random rectangle of 4 to 10 pixels a side of the chosen images."""
     count, _, height, _ = images.shape
-    sides = 4 + 6 * torch.rand(2, count, 1, device=images.device)
-    corners = torch.rand(2, count, 1, device=images.device) * (height - sides)
-    chosen = torch.rand(count, 1, device=images.device) < probability
+    sides = 4 + 6 * torch.rand(2, count, 1, device=images.device, generator=generator)
+    corners = torch.rand(2, count, 1, device=images.device, generator=generator) * (height - sides)
+    chosen = torch.rand(count, 1, device=images.device, generator=generator) < probability
     position = torch.arange(height, device=images.device)
     inside = (position >= corners) & (position < corners + sides) & chosen  # (2, B, H)
     return 1 - (inside[0].unsqueeze(2) & inside[1].unsqueeze(1)).unsqueeze(1).to(images.dtype)

@@ -48,11 +48,17 @@ class DigitClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         labels = labels.astype(np.int64)
         self.recipe_ = recipes.load(self.recipe, self.overrides)
         seed = self.recipe_.seed if self.seed is None else self.seed
-        devices.use_threads()
+        threads = devices.use_threads()
         train, held_out = hold_out(labels, self.recipe_, seed)
         validation = (images[held_out], labels[held_out]) if len(held_out) else None
         trainer = Trainer(
-            self.recipe_, images[train], labels[train], validation, seed=seed, device=devices.choose(self.device)
+            self.recipe_,
+            images[train],
+            labels[train],
+            validation,
+            seed=seed,
+            device=devices.choose(self.device),
+            threads=threads,
         )
         trainer.run()
         self._take(trainer.module, trainer.weights())

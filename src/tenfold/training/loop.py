@@ -25,6 +25,7 @@ from tenfold.training.device import Arithmetic, autocast, lay_out, probe
 from tenfold.training.optimise import Average, Optimiser, multiple
 from tenfold.training.predict import predict, to_input
 from tenfold.training.recipe import Recipe
+from tenfold.training.shards import Shards, splittable
 
 MOST_EVALUATIONS = 100
 CURVE_POINTS = 20  # lines of the history, at least, so that a short training has a curve too
@@ -63,8 +64,9 @@ class Trainer:
         seed: int,
         device: torch.device,
         arithmetic: Arithmetic | None = None,
+        threads: int = 1,
     ) -> None:
-        self.recipe, self.seed, self.device = recipe, seed, device
+        self.recipe, self.seed, self.device, self.threads = recipe, seed, device, threads
         start = time.perf_counter()
         self.images, self.labels = self._on_device(images), self._on_device(labels)
         self.validation = None if validation is None else (self._on_device(validation[0]), validation[1])
@@ -81,7 +83,11 @@ class Trainer:
         self.module: nn.Module = build(recipe.model.kind, recipe.model.arguments()).to(device)
         self.arithmetic = arithmetic or self._choose_arithmetic()
         lay_out(self.module, self.arithmetic.layout)
-        self.optimiser = Optimiser(self.module, recipe.optimiser)
+        # An accelerator is busy with the whole batch; dropout cannot be split (see `splittable`).
+        split = device.type == "cpu" and splittable(self.module)
+        self.shards = Shards(self.module, min(recipe.training.shards if split else 1, self.batch_size // 2), threads)
+        self.generators = [torch.Generator(device) for _ in range(len(self.shards))]
+        self.optimiser = Optimiser(self.module, recipe.optimiser, len(self.shards), self.shards.each)
         self.average = Average(self.module, recipe.training.ema) if recipe.training.ema else None
         self.best: dict[str, Tensor] = {}
         self.history: list[dict[str, Any]] = []
@@ -93,7 +99,9 @@ class Trainer:
 
     def run(self, each_step: Callable[["Trainer"], bool] = lambda trainer: False) -> bool:
         """Train on; return True when done, False when `each_step`, called after every step, asked to stop."""
-        self.module.train()
+        for module in self.shards.modules:
+            module.train()
+        torch.set_num_threads(self.shards.inner_threads)
         started = time.perf_counter() - self.position.seconds - self._before
         self._before = 0.0
         position = self.position
@@ -109,6 +117,8 @@ class Trainer:
                 self._note(None, None)
             if each_step(self):
                 break
+        self.shards.close()
+        torch.set_num_threads(self.threads)
         return self.finished
 
     @property
@@ -126,20 +136,28 @@ class Trainer:
         torch.manual_seed(_step_seed(self.seed, step))
         progress = step / self.total_steps
         batch, labels, indices = self._batch(step)
-        if progress < 1 - recipe.augment.calm_end:
-            batch = augment(batch, recipe.augment)
-        with autocast(self.device, self.arithmetic.precision):
-            logits = self.module(batch)
-        losses = F.cross_entropy(
-            logits.float(), labels, label_smoothing=recipe.training.label_smoothing, reduction="none"
-        )
-        loss = losses.mean()
-        loss.backward()  # type: ignore[no-untyped-call]
+        distort = progress < 1 - recipe.augment.calm_end
+        batches, answers = batch.tensor_split(len(self.shards)), labels.tensor_split(len(self.shards))
+
+        def forward_and_back(number: int) -> Tensor:
+            """Return the losses of one part of the batch; its gradients stay with its own module."""
+            generator = self.generators[number].manual_seed(_step_seed(self.seed, step, number))
+            inputs = augment(batches[number], recipe.augment, generator) if distort else batches[number]
+            with autocast(self.device, self.arithmetic.precision):
+                logits = self.shards.modules[number](inputs)
+            losses = F.cross_entropy(
+                logits.float(), answers[number], label_smoothing=recipe.training.label_smoothing, reduction="none"
+            )
+            (losses.sum() / self.batch_size).backward()  # type: ignore[no-untyped-call]
+            return losses.detach()
+
+        losses = torch.cat(self.shards.each(forward_and_back))
+        self.shards.merge()
         self.optimiser.step(self.learning_rate_multiple(progress))
         if self.average:
             self.average.update(step)
-        self.losses[indices] = losses.detach()
-        self.loss_sum += loss.detach()
+        self.losses[indices] = losses
+        self.loss_sum += losses.mean()
         self.position.loss_steps += 1
 
     def _batch(self, step: int) -> tuple[Tensor, Tensor, Tensor]:
@@ -249,7 +267,9 @@ class Trainer:
         images, labels = self.validation
         if self.average:
             self.average.swap()
+        torch.set_num_threads(self.threads)
         probabilities = predict(self.module, images, 0, self.arithmetic.precision)
+        torch.set_num_threads(self.shards.inner_threads)
         if self.average:
             self.average.swap()
         nll = -np.log(np.maximum(probabilities[np.arange(len(labels)), labels], 1e-12)).mean()
@@ -276,6 +296,7 @@ class Trainer:
     def restore(self, tensors: dict[str, Tensor], rest: dict[str, Any]) -> None:
         """Put back what `state` gave."""
         self.module.load_state_dict(under("module", tensors))
+        self.shards.spread()
         self.optimiser.restore(under("optimiser", tensors))
         self.best = {name: tensor.to(self.device) for name, tensor in under("best", tensors).items()}
         self.loss_sum.copy_(tensors["loss_sum"])
@@ -291,13 +312,14 @@ class Trainer:
         if wanted != "auto":
             return Arithmetic(wanted, "channels_last")
         batch, labels, _ = self._batch(0)
-        return probe(self.module, batch, labels)
+        part = len(batch) // self.recipe.training.shards or 1
+        return probe(self.module, batch[:part], labels[:part])
 
     def _on_device(self, array: NDArray[Any]) -> Tensor:
         return torch.from_numpy(np.ascontiguousarray(array)).to(self.device)
 
 
-def _step_seed(seed: int, step: int) -> int:
-    """Return a well-mixed 63-bit seed for one step."""
-    high, low = np.random.SeedSequence((seed, step)).generate_state(2)
+def _step_seed(seed: int, step: int, part: int = 0) -> int:
+    """Return a well-mixed 63-bit seed for one part of one step."""
+    high, low = np.random.SeedSequence((seed, step, part)).generate_state(2)
     return (int(high) << 31) ^ int(low)

@@ -73,6 +73,7 @@ class TrainingSettings(Section):
     epochs: float = Field(4.0, gt=0, description="images trained on, in multiples of the training set's size")
     min_steps: int = Field(0, ge=0, description="train for at least so many steps, however small the training set")
     batch_size: int = Field(128, ge=2)
+    shards: int = Field(1, ge=1, le=16, description="parts of a batch that run side by side on a processor")
     label_smoothing: float = Field(0.0, ge=0, lt=1)
     hard_share: float = Field(1.0, gt=0, le=1, description="share of the images in a pass once hard ones are chosen")
     hard_after: int = Field(1, ge=1, description="whole passes before that")
