@@ -150,6 +150,7 @@ def _fit(
             progress.update(trainer)
             if time.monotonic() - last_checkpoint >= checkpoint_seconds:
                 run.write_state(*trainer.state())
+                run.write_metrics(trainer.history)
                 last_checkpoint = time.monotonic()
             return stopped.is_set() or (deadline is not None and time.monotonic() >= deadline)
 

@@ -1,6 +1,5 @@
 """A run's report: one self-contained HTML page made from what is in the run folder."""
 
-import json
 import shlex
 import zipfile
 import zlib
@@ -11,14 +10,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tenfold.errors import RunError
-from tenfold.scoring import page, plots
+from tenfold.scoring import ledger, page, plots
 from tenfold.scoring.metrics import calibration_bins, most_confident_mistakes, score
 
 if TYPE_CHECKING:
     from tenfold.training.run import Run
 
 SHOWN_MISTAKES = 60
-SHOWN_SETS = 4  # the newest evaluation of each of the newest data sets gets a section; the table lists every look
+SHOWN_SETS = 4  # the newest evaluation of each of the largest data sets has a section; the table lists every look
 CALIBRATION_BINS = 10  # a phone has room for ten counts
 
 STATUS = {
@@ -31,12 +30,13 @@ STATUS = {
 def write_report(run: "Run") -> Path:
     """Return the path of report.html in the run folder, written anew from the run's files.
 
-    Shows the newest evaluation of each data set, then the validation images; either may be missing.
+    Shows the newest evaluation of each data set, the largest set first, then the validation images; either may be
+    missing.
     Raises RunError where the folder cannot be written or a file in it is damaged.
     """
-    looks = read_evaluations(run.path)
+    looks = ledger.read_lines(run.path / "evaluations.jsonl")
     newest = {_data(look)["sha256"] or _data(look)["spec"]: look for look in looks}  # later looks replace earlier ones
-    latest = sorted(newest.values(), key=looks.index, reverse=True)[:SHOWN_SETS]
+    latest = sorted(newest.values(), key=lambda look: (look["n"], looks.index(look)), reverse=True)[:SHOWN_SETS]
     sections = [_evaluation(run.path, look, f"set-{i}") for i, look in enumerate(latest, 1)]
     validation = _validation(run)
     if validation:
@@ -58,22 +58,6 @@ def write_report(run: "Run") -> Path:
         return page.write(run.path / "report.html", html)
     except OSError as error:
         raise RunError(f"The report cannot be written to '{run.path}': {error.strerror}. Free it or move it.") from None
-
-
-def read_evaluations(folder: Path) -> list[dict[str, Any]]:
-    """Return the run's evaluations, oldest first; a last line torn by a crash is left out."""
-    path = folder / "evaluations.jsonl"
-    if not path.exists():
-        return []
-    lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
-    rows = []
-    for i, line in enumerate(lines, 1):
-        try:
-            rows.append(json.loads(line))
-        except json.JSONDecodeError:
-            if i < len(lines):
-                raise RunError(f"Line {i} of '{path}' is not JSON. Remove it.") from None
-    return rows
 
 
 def _evaluation(folder: Path, look: dict[str, Any], anchor: str) -> dict[str, Any]:

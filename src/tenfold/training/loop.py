@@ -27,7 +27,6 @@ from tenfold.training.predict import predict, to_input
 from tenfold.training.recipe import Recipe
 from tenfold.training.shards import Shards, splittable
 
-MOST_EVALUATIONS = 100
 CURVE_POINTS = 20  # lines of the history, at least, so that a short training has a curve too
 RANDOM_PART = 0.3  # of a pass over hard images: drawn from the others, so that none is forgotten
 ACCELERATOR_CHECK_STEPS = 50  # looking at the loss waits for the accelerator, so there it is looked at rarely
@@ -74,8 +73,8 @@ class Trainer:
         self.steps_per_epoch = len(images) // self.batch_size
         asked = round(recipe.training.epochs * self.steps_per_epoch)
         self.total_steps = max(1, asked, recipe.training.min_steps)
-        asked = round(recipe.training.evaluate_every * self.steps_per_epoch)
-        self.evaluation_steps = max(1, asked, self.total_steps // MOST_EVALUATIONS)
+        longer = max(1.0, self.total_steps / max(1, asked))  # a small set's epochs are short: validate as many times
+        self.evaluation_steps = max(1, round(recipe.training.evaluate_every * self.steps_per_epoch * longer))
         self.curve_steps = max(1, self.total_steps // CURVE_POINTS)
         self.losses = torch.full((len(images),), torch.inf, device=device)  # each image's last seen loss
         self.order = torch.zeros(0, dtype=torch.int64, device=device)  # the images of the present pass

@@ -61,6 +61,9 @@ class TrainingProgress:
         loss = trainer.loss_sum.item() / max(1, position.loss_steps)
         speed = position.step * trainer.batch_size / max(position.seconds, 1e-9)
         numbers = f"loss {loss:.3f}  {speed:,.0f} images/s" if position.loss_steps else f"{speed:,.0f} images/s"
+        validated = [line["validation_accuracy"] for line in trainer.history if line["validation_accuracy"] is not None]
+        if validated:
+            numbers = f"validation {validated[-1]:.2%}  {numbers}"
         self._bar.update(
             self._task,
             completed=position.step,
