@@ -1,7 +1,6 @@
 """Run + unlabelled data -> submission.csv, byte for byte as Kaggle's Digit Recognizer competition takes it."""
 
 import hashlib
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +10,7 @@ from numpy.typing import NDArray
 from tenfold.data import load, locate
 from tenfold.data.digits import Digits
 from tenfold.errors import DataError, TenfoldError
+from tenfold.files import write_atomically
 from tenfold.scoring.seen import seen_exactly
 
 if TYPE_CHECKING:
@@ -142,28 +142,18 @@ def _check_target(out: Path, spec: str) -> None:
         raise TenfoldError(f"'{out}' is the data that are to be read. Give --out another file.")
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
-        temporary = _temporary(out)
-        temporary.touch()
-        temporary.unlink()
+        write_atomically(probe := out.with_name(f".{out.name}.writable"), b"")
+        probe.unlink()
     except OSError as error:
         raise _not_writable(out, error) from error
 
 
 def _write(out: Path, content: bytes) -> None:
     """Write the file whole; one that is there stays as it is until then."""
-    temporary = _temporary(out)
     try:
-        temporary.write_bytes(content)
-        os.replace(temporary, out)
+        write_atomically(out, content)
     except OSError as error:
         raise _not_writable(out, error) from error
-    finally:
-        if temporary.exists():
-            temporary.unlink()
-
-
-def _temporary(out: Path) -> Path:
-    return out.with_name(f".{out.name}.{os.getpid()}.tmp")
 
 
 def _not_writable(out: Path, error: OSError) -> TenfoldError:

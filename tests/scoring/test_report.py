@@ -393,7 +393,7 @@ def test_old_report_survives_a_failure(tmp_path: Path, monkeypatch: pytest.Monke
     def fail(*_: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(page.os, "replace", fail)
+    monkeypatch.setattr("os.replace", fail)
     with pytest.raises(RunError, match=r"cannot be written to '.*run': No space left on device"):
         report.write_report(run)
     assert path.read_bytes() == before

@@ -25,7 +25,8 @@ DRIVER = textwrap.dedent("""
     from pathlib import Path
     import torch, sklearn.base, rich.progress, jinja2
     from tenfold.train import train
-    from tenfold.training import checkpoint
+    from tenfold import files
+    from tenfold.training import checkpoint, run as run_module
     import tenfold.scoring.report, tenfold.training.estimator, tenfold.training.progress
 
     OPTIONS = dict(checkpoint_seconds=0.0, quiet=True, threads=1)
@@ -35,7 +36,7 @@ DRIVER = textwrap.dedent("""
 
     def child(run, data, die_in_write):
         writes = 0
-        whole = checkpoint.write_atomically
+        whole = files.write_atomically
 
         def torn(path, content):
             # Dies with half of the bytes under the temporary name, as a crash in write() would leave them.
@@ -46,9 +47,7 @@ DRIVER = textwrap.dedent("""
                 os.kill(os.getpid(), signal.SIGKILL)
             whole(path, content)
 
-        checkpoint.write_atomically = torn
-        import tenfold.training.run as run_module
-        run_module.write_atomically = torn
+        checkpoint.write_atomically = run_module.write_atomically = torn
         if (run / "run.json").exists():
             train(resume=run, **OPTIONS)
         else:
@@ -112,22 +111,24 @@ def test_killed_runs_resume_bit_identically(digits: Digits, tmp_path: Path) -> N
 
         seed = time.time_ns()
         moments = random.Random(seed)
+        killed = [tmp_path / "killed-0"]
         kills = 0
-        # Each of four runs is killed, gone on with and killed again, at random moments of an attempt's length.
-        for number in range(40):
-            run = tmp_path / f"killed-{number % 4}"
-            code, _ = attempts.train(run, seconds=moments.uniform(0.02, 0.7 * whole))
-            kills += code == -signal.SIGKILL
-            if kills >= 10:
-                break
-        assert kills >= 10, f"seed {seed}"
+        while kills < 10:  # a run is killed, gone on with and killed again, until it ends; then comes another
+            code, _ = attempts.train(killed[-1], seconds=moments.uniform(0.02, 0.5) * whole)
+            if code == 0:
+                assert weights_hash(killed[-1]) == expected, f"{killed[-1].name}, seed {seed}"
+                killed.append(tmp_path / f"killed-{len(killed)}")
+                assert len(killed) < 20, "every run ended before it was killed"
+            else:
+                assert code == -signal.SIGKILL
+                kills += 1
         for write in (1, 2, 5, 6, 20):  # 1: the manifest; later ones: state, weights, metrics
             code, _ = attempts.train(tmp_path / "torn", write=write)
             assert code == -signal.SIGKILL
             if (tmp_path / "torn").exists():
                 assert not (tmp_path / "torn" / "weights.safetensors").exists()
-        for name in ("killed-0", "killed-1", "killed-2", "killed-3", "torn"):
-            assert attempts.train(tmp_path / name)[0] == 0
-            assert weights_hash(tmp_path / name) == expected, f"{name}, seed {seed}"
+        for run in (killed[-1], tmp_path / "torn"):
+            assert attempts.train(run)[0] == 0
+            assert weights_hash(run) == expected, f"{run.name}, seed {seed}"
     finally:
         attempts.close()

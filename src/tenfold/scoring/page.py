@@ -6,7 +6,6 @@ are in it. Pictures of digits are alpha masks, so that ink takes the page's text
 
 import base64
 import io
-import os
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
@@ -14,6 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+from tenfold.files import write_atomically
 
 if TYPE_CHECKING:
     from jinja2 import Environment
@@ -28,12 +29,7 @@ def render(template: str, **values: Any) -> str:
 
 def write(path: Path, html: str) -> Path:
     """Return `path`, written whole: a crash leaves the old page or the new one, never half of one."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        temporary.write_text(html, encoding="utf-8")
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    write_atomically(path, html.encode())
     return path
 
 

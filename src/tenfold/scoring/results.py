@@ -10,7 +10,6 @@ Files only grow. The tables show the newest record of each system on each machin
 
 import argparse
 import json
-import os
 import statistics
 import sys
 from collections.abc import Iterable, Sequence
@@ -21,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from tenfold.errors import DataError, RunError, TenfoldError
+from tenfold.files import write_atomically
 from tenfold.scoring import ledger
 from tenfold.scoring.intervals import wilson
 
@@ -192,12 +192,7 @@ def rewrite(document: Path, folder: Path) -> None:
     text, fresh = _refreshed(document, folder)
     if text == fresh:
         return
-    temporary = document.with_name(f".{document.name}.{os.getpid()}.tmp")
-    try:
-        temporary.write_bytes(fresh.encode())
-        os.replace(temporary, document)
-    finally:
-        temporary.unlink(missing_ok=True)
+    write_atomically(document, fresh.encode())
 
 
 def _refreshed(document: Path, folder: Path) -> tuple[str, str]:

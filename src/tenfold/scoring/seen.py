@@ -1,7 +1,5 @@
 """Which of the images that a run is scored on it was trained on, and what its score is without them."""
 
-import io
-import os
 import zipfile
 import zlib
 from dataclasses import dataclass
@@ -16,6 +14,7 @@ from tenfold.data import load
 from tenfold.data.digits import Digits, image_hashes
 from tenfold.data.overlap import find_overlap
 from tenfold.errors import DataError, RunError
+from tenfold.files import npz, write_atomically
 from tenfold.scoring.intervals import wilson
 
 if TYPE_CHECKING:
@@ -92,14 +91,7 @@ def not_writable(folder: Path, error: OSError) -> RunError:
 def write_npz(file: Path, **arrays: NDArray[Any]) -> None:
     """Write the arrays whole or not at all."""
     file.parent.mkdir(exist_ok=True)
-    buffer = io.BytesIO()
-    np.savez_compressed(buffer, allow_pickle=False, **arrays)
-    temporary = file.with_name(f".{file.name}.{os.getpid()}.tmp")
-    try:
-        temporary.write_bytes(buffer.getvalue())
-        os.replace(temporary, file)
-    finally:
-        temporary.unlink(missing_ok=True)
+    write_atomically(file, npz(**arrays))
 
 
 def _near(run: "Run", digits: Digits) -> NDArray[np.int64] | str:

@@ -5,7 +5,6 @@ the order in which several would be written is not fixed, and equal states shall
 """
 
 import json
-import os
 from pathlib import Path
 from typing import Any
 
@@ -14,19 +13,7 @@ from safetensors.torch import save
 from torch import Tensor
 
 from tenfold.errors import RunError
-
-
-def write_atomically(path: Path, content: bytes) -> None:
-    """Write `content` under a temporary name beside `path`, force it to the disk, and rename it."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        with temporary.open("wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
+from tenfold.files import write_atomically
 
 
 def save_tensors(path: Path, tensors: dict[str, Tensor], meta: dict[str, Any] | None = None) -> None:

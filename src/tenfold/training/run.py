@@ -13,7 +13,6 @@
 The folder appears under its name only when it is complete enough to resume; each file is replaced in one rename.
 """
 
-import io
 import json
 import os
 import shutil
@@ -28,8 +27,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tenfold.errors import RunError
+from tenfold.files import npz, write_atomically
 from tenfold.training import recipe as recipes
-from tenfold.training.checkpoint import load_tensors, save_tensors, write_atomically
+from tenfold.training.checkpoint import load_tensors, save_tensors
 from tenfold.training.recipe import Recipe
 
 if TYPE_CHECKING:
@@ -75,7 +75,7 @@ class Run:
             draft.mkdir(parents=True)
             (draft / RECIPE).write_text(recipe.to_toml(), "utf-8")
             (draft / MANIFEST).write_text(json.dumps(manifest, indent=2) + "\n", "utf-8")
-            (draft / "data.npz").write_bytes(_npz(hashes=hashes, held_out=held_out))
+            (draft / "data.npz").write_bytes(npz(hashes=hashes, held_out=held_out))
             draft.replace(path)
         except OSError as error:
             raise RunError(f"The run '{path}' cannot be written: {error.strerror}. Give another --out.") from None
@@ -132,7 +132,7 @@ class Run:
 
     def write_validation(self, **arrays: NDArray[Any]) -> None:
         """Replace validation.npz."""
-        self._write("validation.npz", _npz(**arrays))
+        self._write("validation.npz", npz(**arrays))
 
     def write_weights(self, tensors: "dict[str, Tensor]") -> None:
         """Replace the weights: the same weights give the same bytes."""
@@ -171,10 +171,3 @@ class Run:
                 return dict(content)
         except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error) as error:
             raise RunError(f"'{self.path / name}' cannot be read: {error}. Train the run again.") from None
-
-
-def _npz(**arrays: NDArray[Any]) -> bytes:
-    """Return the bytes of an .npz file."""
-    buffer = io.BytesIO()
-    np.savez_compressed(buffer, **arrays)  # type: ignore[arg-type]
-    return buffer.getvalue()
