@@ -6,7 +6,6 @@ from pathlib import Path
 import pytest
 import torch
 
-from tenfold import files
 from tenfold.errors import RunError
 from tenfold.training.checkpoint import load_tensors, prefixed, save_tensors, under
 
@@ -26,21 +25,6 @@ def test_round_trip_and_same_bytes(tmp_path: Path) -> None:
     assert rest == meta
     assert loaded.keys() == tensors.keys()
     assert all(torch.equal(loaded[name], tensors[name]) for name in tensors)
-
-
-def test_failed_write_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """When the disk gives up in the middle, the old checkpoint is intact and no part file stays behind."""
-    path = tmp_path / "state"
-    files.write_atomically(path, b"old")
-
-    def full(descriptor: int) -> None:
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr(files.os, "fsync", full)
-    with pytest.raises(OSError, match="No space left"):
-        files.write_atomically(path, b"new")
-    assert path.read_bytes() == b"old"
-    assert [entry.name for entry in tmp_path.iterdir()] == ["state"]
 
 
 @pytest.mark.parametrize("content", [b"", b"\x00" * 5, b"{}", pickle.dumps({"weight": 1})])
