@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from tenfold.data.digits import Digits, image_hashes
-from tenfold.errors import RunError
+from tenfold.errors import RunError, TenfoldError
 from tenfold.train import train
 from tenfold.training.loop import Trainer
 from tenfold.training.run import Run
@@ -124,6 +124,19 @@ def test_resume_of_a_finished_run_changes_nothing(spec: str, tmp_path: Path) -> 
     second = train(resume=tmp_path / "run", quiet=True)
     assert (tmp_path / "run" / "weights.safetensors").stat().st_mtime_ns == before
     assert first | {"total_seconds": 0} == second | {"total_seconds": 0}
+
+
+@pytest.mark.parametrize(
+    ("overrides", "device", "message"),
+    [(["model.depth=3"], "cpu", "has no argument 'depth'"), ([], "abacus", "Device 'abacus' is not available here")],
+)
+def test_no_folder_for_what_cannot_run(
+    spec: str, tmp_path: Path, overrides: list[str], device: str, message: str
+) -> None:
+    """A network or a device that does not exist is refused before a folder is made."""
+    with pytest.raises(TenfoldError, match=message):
+        train("fast", spec, tmp_path / "run", overrides=overrides, device=device, quiet=True)
+    assert not (tmp_path / "run").exists()
 
 
 def test_resume_needs_a_run(tmp_path: Path) -> None:

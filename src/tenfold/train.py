@@ -60,6 +60,7 @@ def train(
         digits = _same_data(run, data)
     else:
         chosen = recipes.load(recipe, overrides)
+        _check(chosen, device)
         spec = data or "mnist"
         digits = _load(spec, subset, seed if seed is not None else chosen.seed)
         run = _new_run(chosen, spec, digits, out, chosen.seed if seed is None else seed, subset)
@@ -67,6 +68,15 @@ def train(
         deadline = None if max_seconds is None else began + max_seconds
         _fit(run, digits, deadline, device, threads, checkpoint_seconds, quiet)
     return _summary(run) | {"total_seconds": round(time.monotonic() - began, 3)}
+
+
+def _check(recipe: recipes.Recipe, device: str) -> None:
+    """Raise what is wrong with the network or the device now, before a folder is made for nothing."""
+    from tenfold.models import build
+    from tenfold.training import device as devices
+
+    build(recipe.model.kind, recipe.model.arguments())
+    devices.choose(device)
 
 
 def _load(spec: str, subset: int | None, seed: int) -> Digits:
