@@ -3,7 +3,7 @@
 Small networks leave the threads inside one operation with too little to do: two threads train the `instant` recipe no
 faster than one (6.0 s against 6.4 s), while two halves of a batch, each on one thread, keep two cores busy. Every part
 is normalised by its own statistics (ghost batch normalisation; Hoffer, Hubara and Soudry, 2017), so how a batch is
-split belongs to the recipe, and the number of threads changes the speed, not the weights.
+split belongs to the recipe, and threads, up to one a part, change the speed and not the weights.
 """
 
 from collections.abc import Callable
