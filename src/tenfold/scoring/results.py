@@ -218,7 +218,7 @@ def _score_table(results: Sequence[Result]) -> str:
         spread = "" if deviation is None else f" ± {100 * deviation:.3f}"
         rows.append(
             [
-                f"`{result.recipe}`" + (f" ({result.note})" if result.note else ""),
+                _label(result),
                 f"{100 * mean:.3f}{spread}",
                 f"{100 * low:.2f} to {100 * high:.2f}",
                 f"{(1 - mean) * n:,.1f} of {n:,}",
@@ -232,6 +232,10 @@ def _score_table(results: Sequence[Result]) -> str:
     return _table([*head, "parameters"], rows)
 
 
+def _label(result: Result) -> str:
+    return f"`{result.recipe}`" + (f" ({result.note})" if result.note else "")
+
+
 def _speed_table(results: Sequence[Result]) -> str:
     targets = sorted({target for result in results for target in result.seconds_to}, key=float)
     slowest = next((result.seconds_to.get(RATIO_TARGET) for result in results if result.recipe == TUTORIAL), None)
@@ -242,7 +246,7 @@ def _speed_table(results: Sequence[Result]) -> str:
     for result in results:
         if not result.seconds_to:
             continue
-        row = [f"`{result.recipe}`", *(_seconds(result.seconds_to.get(target)) for target in targets)]
+        row = [_label(result), *(_seconds(result.seconds_to.get(target)) for target in targets)]
         if slowest:
             own = result.seconds_to.get(RATIO_TARGET)
             row.append(f"{slowest / own:.3g}" if own else "–")
