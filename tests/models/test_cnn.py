@@ -1,10 +1,12 @@
 """Networks: shapes, counts, and arguments that do what they say."""
 
+import importlib
+
 import pytest
 import torch
 
 from tenfold.errors import RecipeError
-from tenfold.models import MODELS, build
+from tenfold.models import CLASSICAL, MODELS, build
 
 
 @pytest.mark.parametrize("pool", ["max", "mean", "both"])
@@ -35,8 +37,11 @@ def test_crop_ignores_the_margin() -> None:
 
 
 def test_every_model_is_a_module() -> None:
-    """MODELS holds classes of torch modules under names a recipe can write."""
-    assert all(issubclass(model, torch.nn.Module) for model in MODELS.values())
+    """MODELS names torch modules, and classical models besides, under names that a recipe can write."""
+    networks = [MODELS[kind].partition(":") for kind in MODELS if kind not in CLASSICAL]
+    assert networks
+    for module, _, name in networks:
+        assert issubclass(getattr(importlib.import_module(module), name), torch.nn.Module)
 
 
 @pytest.mark.parametrize(

@@ -7,9 +7,10 @@ import torch
 from torch import nn
 
 from tenfold.data.digits import Digits
+from tenfold.models.blocks import Dropout
 from tenfold.training.loop import Trainer
 from tenfold.training.recipe import load
-from tenfold.training.shards import Shards, splittable
+from tenfold.training.shards import Shards
 
 
 def small() -> nn.Module:
@@ -59,11 +60,37 @@ def test_threads_do_not_change_the_weights(make_digits: Callable[..., Digits]) -
         assert all(torch.equal(trained[0][name], other[name]) for name in other)
 
 
-def test_dropout_is_not_split() -> None:
-    """A network with dropout runs whole, since its draws would depend on which thread comes first."""
-    assert splittable(small())
-    assert not splittable(nn.Sequential(small(), nn.Dropout(0.5)))
-    assert splittable(nn.Sequential(small(), nn.Dropout(0.0)))
+def test_each_part_drops_by_its_own_generator() -> None:
+    """Dropout in two parts drops the same whether the parts run on two threads or one after the other."""
+    inputs = torch.ones(64, 256)
+    drawn = []
+    for threads in (1, 2, 2):
+        shards = Shards(nn.Sequential(Dropout(0.5)), 2, threads)
+        shards.draw_from([torch.Generator().manual_seed(number) for number in range(2)])
+        shards.train()
+        drawn.append(shards.each(lambda number: shards.modules[number](inputs)))
+        shards.close()
+    assert not torch.equal(drawn[0][0], drawn[0][1])
+    for other in drawn[1:]:
+        assert all(torch.equal(a, b) for a, b in zip(drawn[0], other, strict=True))
+
+
+def test_what_is_frozen_stays_in_evaluation_mode() -> None:
+    """Training mode passes over a module with a true `frozen`, and over nothing else."""
+    module = small()
+    module[1].frozen = True
+    shards = Shards(module, 2, 1)
+    shards.train()
+    for part in shards.modules:
+        assert [layer.training for layer in part] == [True, False, True, True]
+
+
+def test_parts_without_batch_norm_merge() -> None:
+    """A network without statistics is merged by its gradients alone."""
+    shards = Shards(nn.Sequential(nn.Linear(3, 2)), 2, 1)
+    shards.each(lambda number: shards.modules[number](torch.ones(1, 3)).sum().backward())
+    shards.merge()
+    assert torch.equal(shards.modules[0][0].weight.grad, torch.full((2, 3), 2.0))
 
 
 def test_an_error_in_a_part_comes_out() -> None:

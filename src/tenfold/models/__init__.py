@@ -1,5 +1,6 @@
-"""Every network, by the name that a recipe's `model.kind` gives it."""
+"""Every model, by the name that a recipe's `model.kind` gives it."""
 
+import importlib
 import inspect
 from typing import TYPE_CHECKING, Any
 
@@ -8,27 +9,43 @@ from tenfold.errors import RecipeError, nearest
 if TYPE_CHECKING:
     from torch import nn
 
-from tenfold.models.cnn import ConvNet
+CLASSICAL = ("logistic", "svm", "knn", "forest", "xgboost")
 
-MODELS: dict[str, type["nn.Module"]] = {
-    "convnet": ConvNet,
+# As module:class, so that naming a model imports neither PyTorch nor scikit-learn.
+MODELS: dict[str, str] = {
+    "convnet": "tenfold.models.cnn:ConvNet",
+    "layers": "tenfold.models.layers:Layers",
+    **dict.fromkeys(CLASSICAL, "tenfold.models.classical:Classical"),
 }
 
 
-def build(kind: str, arguments: dict[str, Any]) -> "nn.Module":
-    """Return a fresh network of that kind; RecipeError names an unknown kind or argument, and the nearest known."""
+def known(kind: str) -> str:
+    """Return the kind; RecipeError names an unknown one, and the nearest known."""
     if kind not in MODELS:
-        known = ", ".join(MODELS)
-        raise RecipeError(f"No model is called '{kind}'.{nearest(kind, MODELS)} Set model.kind to one of: {known}.")
-    known_arguments = list(inspect.signature(MODELS[kind]).parameters)
-    for name in arguments:
-        if name not in known_arguments:
+        raise RecipeError(
+            f"No model is called '{kind}'.{nearest(kind, MODELS)} Set model.kind to one of: {', '.join(MODELS)}."
+        )
+    return kind
+
+
+def build(kind: str, arguments: dict[str, Any]) -> "nn.Module":
+    """Return a fresh network of that kind; RecipeError names an unknown kind or argument, and the nearest known.
+
+    A classical model is no network: it is made by `tenfold.models.classical.Classical`.
+    """
+    if known(kind) in CLASSICAL:
+        raise RecipeError(f"Model '{kind}' is no network. Give a recipe with one of: convnet, layers.")
+    module, _, name = MODELS[kind].partition(":")
+    network: type[nn.Module] = getattr(importlib.import_module(module), name)
+    known_arguments = list(inspect.signature(network).parameters)
+    for argument in arguments:
+        if argument not in known_arguments:
             raise RecipeError(
-                f"Model '{kind}' has no argument '{name}'.{nearest(name, known_arguments)} "
+                f"Model '{kind}' has no argument '{argument}'.{nearest(argument, known_arguments)} "
                 f"Known here: {', '.join(known_arguments)}."
             )
     try:
-        return MODELS[kind](**arguments)
+        return network(**arguments)
     except (TypeError, ValueError, KeyError) as error:
         raise RecipeError(
             f"Model '{kind}' cannot be built from '{arguments}': {error}. Mend the [model] table."

@@ -1,12 +1,11 @@
 """Convolutional networks, small and readable: one building block, stacked as the recipe says."""
 
-from collections.abc import Callable
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {"relu": F.relu, "gelu": F.gelu, "silu": F.silu}
+from tenfold.models.blocks import Dropout, activation_named
+
 POOLS = ("max", "mean", "both")
 
 
@@ -51,7 +50,7 @@ class ConvNet(nn.Module):
                 channels, first = width, False
             stages.append(nn.Sequential(*blocks))
         self.stages = nn.ModuleList(stages)
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
         self.head = nn.Linear(channels * (2 if pool == "both" else 1), 10)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -81,7 +80,7 @@ class Block(nn.Module):
         super().__init__()
         self.conv = nn.Conv2d(inside, outside, kernel, padding=kernel // 2, bias=False)
         self.norm = nn.BatchNorm2d(outside)
-        self.activation = ACTIVATIONS[activation]
+        self.activation = activation_named(activation)
         self.residual = residual and inside == outside
 
     def forward(self, x: Tensor) -> Tensor:

@@ -1,7 +1,7 @@
 """The training loop: the whole data set in memory as one tensor, augmented batch by batch on its own device.
 
 Every random choice is a function of numbers: the initial weights of the seed, the order of the images of (seed, pass),
-a batch's distortions and dropout of (seed, step). So the state to resume from needs no generator's inside, and
+a batch's distortions and dropout of (seed, step, part of the batch). So the state to resume from needs no generator's inside, and
 training that is resumed gives the same weights as an unbroken one, bit for bit, on the same machine and thread count.
 """
 
@@ -25,7 +25,7 @@ from tenfold.training.device import Arithmetic, autocast, lay_out, probe
 from tenfold.training.optimise import Average, Optimiser, multiple
 from tenfold.training.predict import predict, to_input
 from tenfold.training.recipe import Recipe
-from tenfold.training.shards import Shards, splittable
+from tenfold.training.shards import Shards
 
 CURVE_POINTS = 20  # lines of the history, at least, so that a short training has a curve too
 RANDOM_PART = 0.3  # of a pass over hard images: drawn from the others, so that none is forgotten
@@ -50,6 +50,8 @@ class Trainer:
     """One network in training.
 
     images: (N, 28, 28) uint8; labels: (N,) int64; validation: the same two for held-out data, or None.
+    start: called once with the fresh network, to fill in weights and freeze some (`requires_grad`; a module with a true
+    attribute `frozen` stays in evaluation mode).
     `run` trains until the end or until it is told to stop; `state` and `restore` carry it over a crash.
     """
 
@@ -64,9 +66,10 @@ class Trainer:
         device: torch.device,
         arithmetic: Arithmetic | None = None,
         threads: int = 1,
+        start: Callable[[nn.Module], None] | None = None,
     ) -> None:
         self.recipe, self.seed, self.device, self.threads = recipe, seed, device, threads
-        start = time.perf_counter()
+        began = time.perf_counter()
         self.images, self.labels = self._on_device(images), self._on_device(labels)
         self.validation = None if validation is None else (self._on_device(validation[0]), validation[1])
         self.batch_size = min(recipe.training.batch_size, len(images))
@@ -80,26 +83,27 @@ class Trainer:
         self.order = torch.zeros(0, dtype=torch.int64, device=device)  # the images of the present pass
         torch.manual_seed(seed)
         self.module: nn.Module = build(recipe.model.kind, recipe.model.arguments()).to(device)
+        if start is not None:
+            start(self.module)
         self.arithmetic = arithmetic or self._choose_arithmetic()
         lay_out(self.module, self.arithmetic.layout)
-        # An accelerator is busy with the whole batch; dropout cannot be split (see `splittable`).
-        split = device.type == "cpu" and splittable(self.module)
-        self.shards = Shards(self.module, min(recipe.training.shards if split else 1, self.batch_size // 2), threads)
+        parts = recipe.training.shards if device.type == "cpu" else 1  # an accelerator is busy with the whole batch
+        self.shards = Shards(self.module, min(parts, self.batch_size // 2), threads)
         self.generators = [torch.Generator(device) for _ in range(len(self.shards))]
+        self.shards.draw_from(self.generators)
         self.optimiser = Optimiser(self.module, recipe.optimiser, len(self.shards), self.shards.each)
         self.average = Average(self.module, recipe.training.ema) if recipe.training.ema else None
         self.best: dict[str, Tensor] = {}
         self.history: list[dict[str, Any]] = []
         self.position = Position()
         self.loss_sum = torch.zeros((), device=device)
-        self._before = time.perf_counter() - start
+        self._before = time.perf_counter() - began
 
     # -- the loop ------------------------------------------------------------------------------------------------
 
     def run(self, each_step: Callable[["Trainer"], bool] = lambda trainer: False) -> bool:
         """Train on; return True when done, False when `each_step`, called after every step, asked to stop."""
-        for module in self.shards.modules:
-            module.train()
+        self.shards.train()
         torch.set_num_threads(self.shards.inner_threads)
         started = time.perf_counter() - self.position.seconds - self._before
         self._before = 0.0
@@ -132,7 +136,6 @@ class Trainer:
 
     def _train_step(self) -> None:
         step, recipe = self.position.step, self.recipe
-        torch.manual_seed(_step_seed(self.seed, step))
         progress = step / self.total_steps
         batch, labels, indices = self._batch(step)
         distort = progress < 1 - recipe.augment.calm_end
@@ -235,7 +238,8 @@ class Trainer:
             return
         position.without_gain += 1
         if schedule.kind == "plateau" and position.without_gain % schedule.patience == 0:
-            position.plateau *= schedule.factor
+            lowest = min(1.0, schedule.floor / self.recipe.optimiser.lr)
+            position.plateau = max(position.plateau * schedule.factor, lowest)
         if training.early_stopping and position.without_gain >= training.early_stopping:
             position.stopped_early = True
 

@@ -10,11 +10,12 @@ import tomllib
 from collections.abc import Sequence
 from importlib import resources
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from tenfold.errors import RecipeError, nearest
+from tenfold.models import CLASSICAL
 
 DEFAULT_RECIPE = "fast"
 
@@ -48,11 +49,13 @@ class AugmentSettings(Section):
 class OptimiserSettings(Section):
     """The optimiser and its step size."""
 
-    kind: Literal["sgd", "adamw", "muon"] = "adamw"
+    kind: Literal["sgd", "adam", "adamw", "rmsprop", "muon"] = "adamw"
     lr: float = Field(0.01, gt=0)
-    weight_decay: float = Field(0.0, ge=0)
-    momentum: float = Field(0.9, ge=0, lt=1, description="of SGD and Muon; beta 1 of AdamW")
-    beta2: float = Field(0.99, ge=0, lt=1, description="of AdamW, and of the AdamW beside Muon")
+    weight_decay: float = Field(0.0, ge=0, description="decoupled, but for SGD")
+    l1: float = Field(0.0, ge=0, description="of the loss: times the sum of the weights' sizes; no biases, no norms")
+    l2: float = Field(0.0, ge=0, description="of the loss: times half the sum of the weights' squares")
+    momentum: float = Field(0.9, ge=0, lt=1, description="of SGD and Muon; beta 1 of Adam and AdamW")
+    beta2: float = Field(0.99, ge=0, lt=1, description="of Adam, AdamW and RMSprop, and of the AdamW beside Muon")
     side_lr: float = Field(0.01, gt=0, description="AdamW's for what Muon leaves: biases, norms, the last layer")
     clip_norm: float = Field(0.0, ge=0, description="largest gradient norm; 0: no clipping")
 
@@ -65,6 +68,7 @@ class ScheduleSettings(Section):
     final: float = Field(0.0, ge=0, le=1, description="the last multiple")
     patience: int = Field(3, ge=1, description="plateau: evaluations without gain before a reduction")
     factor: float = Field(0.5, gt=0, lt=1, description="plateau: what the rate is multiplied with")
+    floor: float = Field(0.0, ge=0, description="plateau: the rate below which it is not reduced")
 
 
 class TrainingSettings(Section):
@@ -93,8 +97,47 @@ class PredictionSettings(Section):
     )
 
 
+class FeatureSettings(Section):
+    """What a classical model is given in place of raw pixels / 255; applied in this order."""
+
+    deskew: bool = Field(False, description="shear upright, by the second moments of the ink")
+    hog: bool = Field(False, description="histograms of oriented gradients")
+    standardise: bool = Field(False, description="mean 0 and variance 1 over the training images")
+    pca: int = Field(0, ge=0, le=784, description="principal components kept; 0: all, unturned")
+
+
+class Published(Section):
+    """What others reported of this system, as fractions, and where."""
+
+    test: float | None = Field(None, ge=0, le=1, description="on MNIST's test set")
+    kaggle: float | None = Field(None, ge=0, le=1, description="on Kaggle's leaderboard")
+    validation: float | None = Field(None, ge=0, le=1, description="on 10% of Kaggle's 42,000, held out")
+    source: str
+    leaked: bool = Field(False, description="the training data held answers of the test")
+
+
+class Range(Section):
+    """Numbers to search between, both ends included; whole numbers where `low`, `high` and `step` are."""
+
+    low: int | float
+    high: int | float
+    step: int | float | None = Field(None, gt=0)
+    log: bool = False
+
+    @model_validator(mode="after")
+    def _not_empty(self) -> "Range":
+        if self.low >= self.high:
+            raise ValueError(f"the range from {self.low} to {self.high} is empty; low has to be less than high")
+        if self.log and (self.low <= 0 or self.step is not None):
+            raise ValueError("a log range needs low above 0, and no step")
+        return self
+
+
+Choices = Annotated[list[bool | int | float | str], Field(min_length=1)]
+
+
 class ModelSettings(BaseModel):
-    """The network's name in MODELS; the other keys are that module's own arguments."""
+    """The model's name in MODELS; the other keys are that model's own arguments."""
 
     model_config = ConfigDict(extra="allow", frozen=True)
 
@@ -105,6 +148,10 @@ class ModelSettings(BaseModel):
         return dict(self.model_extra or {})
 
 
+NETWORK_TABLES = ("augment", "optimiser", "schedule", "training", "prediction")
+UNHASHED = {"name", "summary", "seed", "published", "search"}
+
+
 class Recipe(Section):
     """One system, whole."""
 
@@ -113,25 +160,48 @@ class Recipe(Section):
     seed: int = Field(0, ge=0)
     model: ModelSettings
     data: DataSettings = DataSettings()
+    features: FeatureSettings = FeatureSettings()
     augment: AugmentSettings = AugmentSettings()
     optimiser: OptimiserSettings = OptimiserSettings()
     schedule: ScheduleSettings = ScheduleSettings()
     training: TrainingSettings = TrainingSettings()
     prediction: PredictionSettings = PredictionSettings()
+    published: Published | None = None
+    search: dict[str, Range | Choices] = {}
+
+    @property
+    def classical(self) -> bool:
+        """True for a model that is fitted in one go, without epochs."""
+        return self.model.kind in CLASSICAL
+
+    @model_validator(mode="after")
+    def _only_what_applies(self) -> "Recipe":
+        """Refuse what would be ignored in silence."""
+        for title in NETWORK_TABLES if self.classical else ("features",):
+            if title in self.model_fields_set:
+                keys = ", ".join(f"{title}.{key}" for key in sorted(getattr(self, title).model_fields_set)) or title
+                kind = "is fitted in one go and has" if self.classical else "is a network and has"
+                raise ValueError(f"the model '{self.model.kind}' {kind} no '{keys}'; leave that away")
+        return self
 
     def config_hash(self) -> str:
-        """Return the SHA-256 (hex) of everything but the name, the summary and the seed."""
-        settings = self.model_dump(exclude={"name", "summary", "seed"})
-        return hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()
+        """Return the SHA-256 (hex) of all that decides what comes out, but for the seed."""
+        return hashlib.sha256(json.dumps(self.tables(exclude=UNHASHED), sort_keys=True).encode()).hexdigest()
+
+    def tables(self, exclude: set[str] = frozenset()) -> dict[str, Any]:  # type: ignore[assignment]
+        """Return the recipe as nested dictionaries, every default written out, without what does not apply to it."""
+        idle = set(NETWORK_TABLES) if self.classical else {"features"}
+        content = self.model_dump(exclude=exclude | idle, exclude_none=True)
+        return {key: value for key, value in content.items() if key != "search" or value}
 
     def to_toml(self) -> str:
         """Return the recipe as TOML, every default written out."""
-        tables = self.model_dump()
+        tables = self.tables()
         head = {key: value for key, value in tables.items() if not isinstance(value, dict)}
         lines = [f"{key} = {_toml_value(value)}" for key, value in head.items()]
         for title, table in tables.items():
             if isinstance(table, dict):
-                lines += ["", f"[{title}]"] + [f"{key} = {_toml_value(value)}" for key, value in table.items()]
+                lines += ["", f"[{title}]"] + [f"{_toml_key(key)} = {_toml_value(table[key])}" for key in table]
         return "\n".join(lines) + "\n"
 
 
@@ -206,19 +276,42 @@ def _apply(tables: dict[str, Any], override: str) -> None:
 def _explain(error: ValidationError, where: str) -> str:
     """Return one line for the first thing wrong: an unknown key names the nearest known one."""
     first = error.errors()[0]
-    *tables, last = [str(part) for part in first["loc"]]
+    message = first["msg"].removeprefix("Value error, ")
+    *tables, last = [str(part) for part in first["loc"]] or [""]
+    if not last:
+        return f"Recipe '{where}': {message}."
+    if tables and tables[0] == "search":
+        key = tables[1] if len(tables) > 1 else last
+        return (
+            f"Recipe '{where}' has search.\"{key}\" = '{first['input']}': {message}. "
+            "Give { low = 0.001, high = 0.1, log = true } or a list of choices."
+        )
     dotted = ".".join([*tables, last])
     if first["type"] == "extra_forbidden":
         section: type[BaseModel] = Recipe
         for table in tables:
-            section = section.model_fields[table].annotation  # type: ignore[assignment]
+            section = _section(section, table)
         known = list(section.model_fields)
         return f"Recipe '{where}' has an unknown key '{dotted}'.{nearest(last, known)} Known here: {', '.join(known)}."
     if first["type"] == "missing":
         return f"Recipe '{where}' lacks the key '{dotted}'. Add it."
-    return f"Recipe '{where}' has {dotted} = '{first['input']}': {first['msg']}. Change that value."
+    return f"Recipe '{where}' has {dotted} = '{first['input']}': {message}. Change that value."
+
+
+def _section(parent: type[BaseModel], table: str) -> type[BaseModel]:
+    """Return the class of a table of `parent`, also of one that may be missing."""
+    annotation = parent.model_fields[table].annotation
+    choices = get_args(annotation) or (annotation,)
+    return next(choice for choice in choices if isinstance(choice, type) and issubclass(choice, BaseModel))
+
+
+def _toml_key(key: str) -> str:
+    """Return a TOML key: dotted ones are quoted."""
+    return json.dumps(key) if "." in key else key
 
 
 def _toml_value(value: Any) -> str:
-    """Return a TOML literal; JSON's strings, numbers, booleans and arrays of them are TOML too."""
+    """Return a TOML literal; JSON's strings, numbers, booleans and arrays of them are TOML too, its objects are not."""
+    if isinstance(value, dict):
+        return "{ " + ", ".join(f"{_toml_key(key)} = {_toml_value(value[key])}" for key in value) + " }"
     return json.dumps(value, ensure_ascii=False)

@@ -6,13 +6,15 @@ is normalised by its own statistics (ghost batch normalisation; Hoffer, Hubara a
 split belongs to the recipe, and threads, up to one a part, change the speed and not the weights.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from copy import deepcopy
 from typing import TypeVar
 
 import torch
 from torch import nn
+
+from tenfold.models.blocks import Dropout
 
 T = TypeVar("T")
 
@@ -53,6 +55,8 @@ class Shards:
                 parameters[0].grad.add_(other.grad)
                 other.grad = None
         first = self._buffers[0]
+        if not first:  # no batch norm
+            return
         for number, buffers in enumerate(self._buffers[1:], start=2):
             torch._foreach_lerp_(first, buffers, 1 / number)
         self.spread()
@@ -60,19 +64,29 @@ class Shards:
     @torch.no_grad()
     def spread(self) -> None:
         """Copy the first part's statistics to the others."""
-        for buffers in self._buffers[1:]:
+        for buffers in self._buffers[1:] if self._buffers[0] else ():
             torch._foreach_copy_(buffers, self._buffers[0])
+
+    def train(self) -> None:
+        """Put every part into training mode, but for what is frozen (a true attribute `frozen`)."""
+        for module in self.modules:
+            module.train()
+            for part in module.modules():
+                if getattr(part, "frozen", False):
+                    part.eval()
+
+    def draw_from(self, generators: Sequence[torch.Generator]) -> None:
+        """Give each part's dropout that part's generator."""
+        for module, generator in zip(self.modules, generators, strict=True):
+            for part in module.modules():
+                if isinstance(part, Dropout):
+                    part.generator = generator
 
     def close(self) -> None:
         """End the threads."""
         if self._pool is not None:
             self._pool.shutdown()
             self._pool = None
-
-
-def splittable(module: nn.Module) -> bool:
-    """Return whether parts can run side by side: dropout draws from the one generator that all threads share."""
-    return not any(isinstance(part, nn.modules.dropout._DropoutNd) and part.p > 0 for part in module.modules())
 
 
 def _twin(module: nn.Module) -> nn.Module:

@@ -1,0 +1,80 @@
+"""What the networks are made of, besides PyTorch's own modules."""
+
+from collections.abc import Callable
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
+    "relu": F.relu,
+    "gelu": F.gelu,
+    "silu": F.silu,
+    "tanh": torch.tanh,
+    "sigmoid": torch.sigmoid,
+}
+
+
+def activation_named(name: str) -> Callable[[Tensor], Tensor]:
+    """Return the activation of that name; ValueError for an unknown one."""
+    if name not in ACTIVATIONS:
+        raise ValueError(f"activation is '{name}', not one of {', '.join(ACTIVATIONS)}")
+    return ACTIVATIONS[name]
+
+
+class Activation(nn.Module):
+    """An activation as a module."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__()
+        self.name, self.function = name, activation_named(name)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return the same shape."""
+        return self.function(x)
+
+    def extra_repr(self) -> str:
+        """Return what `print` shows."""
+        return self.name
+
+
+class Dropout(nn.Module):
+    """Dropout that draws from `generator`, or else torch's own.
+
+    nn.Dropout knows only the one generator that all threads share, so parts of a batch that are computed side by side
+    would drop what comes first. The mask is made of 16 random bits a value: four values of a 64-bit draw.
+    """
+
+    def __init__(self, p: float) -> None:
+        super().__init__()
+        if not 0 <= p < 1:
+            raise ValueError(f"dropout is '{p}', not in 0 to 1, 1 excluded")
+        self.p = p
+        self.generator: torch.Generator | None = None
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return `x` with a share `p` of its values set to 0 and the others divided by 1 - p; in evaluation `x`."""
+        if not self.training or self.p == 0:
+            return x
+        bits = torch.empty(-(-x.numel() // 4), dtype=torch.int64, device=x.device)
+        bits.random_(-(2**63), None, generator=self.generator)
+        # As `x` lies in memory, so that a channels_last `x` stays one.
+        drawn = bits.view(torch.int16)[: x.numel()].as_strided(x.size(), _dense_strides(x))
+        kept = drawn >= round(self.p * 2**16) - 2**15
+        return x * kept.to(x.dtype).mul_(1 / (1 - self.p))
+
+    def extra_repr(self) -> str:
+        """Return what `print` shows."""
+        return f"p={self.p}"
+
+
+def _dense_strides(x: Tensor) -> tuple[int, ...]:
+    """Return the strides of a tensor without gaps that is laid out as `x` is."""
+    if x.ndim == 4 and x.is_contiguous(memory_format=torch.channels_last):
+        _, channels, height, width = x.shape
+        return (channels * height * width, 1, width * channels, channels)
+    strides, step = [], 1
+    for size in reversed(x.shape):
+        strides.append(step)
+        step *= size
+    return tuple(reversed(strides))

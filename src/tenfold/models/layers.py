@@ -1,0 +1,206 @@
+"""Networks written as a list of layers, one short string each: the way that papers and tutorials describe them.
+
+    conv 32 5x5       32 filters of 5x5 with padding that keeps the size, then the activation; 3x3 where nothing is said
+    conv 32 5x5 norm  the same with batch norm before the activation, and without the bias that it would undo
+    conv 32 5x5 valid without padding
+    dense 128         a linear layer, then the activation; `dense 128 norm` as above
+    norm              batch norm alone
+    pool              2x2 max pooling; `pool 3` for 3x3
+    pad 1             a border of zeros, one pixel wide
+    dropout 0.25      a quarter of the values set to 0, in training
+    flatten           from (B, C, H, W) to (B, C * H * W)
+    global max        from (B, C, H, W) to (B, C), the largest of each channel; `global mean` for the mean
+
+A linear layer to the ten digits comes last by itself.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+from torch import Tensor, nn
+
+from tenfold.models.blocks import Activation, Dropout
+
+SIZE = 28
+
+
+class Shape(NamedTuple):
+    """What flows between layers: channels of edge x edge pixels, or, once flat, a vector with edge 0."""
+
+    channels: int
+    edge: int
+
+    @property
+    def numbers(self) -> int:
+        """How many numbers an image has come to."""
+        return self.channels * max(1, self.edge) ** 2
+
+
+Parts = tuple[list[nn.Module], Shape]
+
+
+class Layers(nn.Module):
+    """A network from a list of layers (see the module's docstring).
+
+    activation: "relu", "gelu", "silu", "tanh" or "sigmoid".
+    mean, std:  subtracted from the pixels, and what they are divided by; 0.1307 and 0.3081 are MNIST's.
+    Gives (B, 10) logits for (B, 1, 28, 28) inputs in [0, 1]. ValueError names the layer that cannot be.
+    """
+
+    def __init__(self, layers: Sequence[str], activation: str = "relu", mean: float = 0.0, std: float = 1.0) -> None:
+        super().__init__()
+        if std <= 0:
+            raise ValueError(f"std is '{std}', not above 0")
+        self.mean, self.std = mean, std
+        parts: list[nn.Module] = []
+        shape = Shape(1, SIZE)
+        for number, text in enumerate(layers, start=1):
+            try:
+                made, shape = _make(text, shape, activation)
+            except (ValueError, TypeError) as error:
+                raise ValueError(f"layer {number}, '{text}': {error}") from None
+            parts += made
+        if shape.edge:
+            parts.append(nn.Flatten())
+        self.layers = nn.Sequential(*_pool_first(parts), nn.Linear(shape.numbers, 10))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return logits, (B, 10)."""
+        if self.mean or self.std != 1:
+            x = (x - self.mean) / self.std
+        logits: Tensor = self.layers(x)
+        return logits
+
+
+class GlobalPool(nn.Module):
+    """The largest value or the mean of each channel, (B, C)."""
+
+    def __init__(self, kind: str) -> None:
+        super().__init__()
+        if kind not in ("max", "mean"):
+            raise ValueError("write 'global max' or 'global mean'")
+        self.kind = kind
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return (B, C) for (B, C, H, W)."""
+        return x.amax((2, 3)) if self.kind == "max" else x.mean((2, 3))
+
+
+def _make(text: str, shape: Shape, activation: str) -> Parts:
+    """Return the modules that a layer is made of, and the shape after it; ValueError says what is wrong with it."""
+    name, *words = text.split() or [""]
+    if name not in LAYERS:
+        raise ValueError(f"'{name}' is no layer; known are {', '.join(LAYERS)}")
+    if name in SPATIAL and not shape.edge:
+        raise ValueError("it needs an image, and what comes in is flat already")
+    return LAYERS[name](words, shape, activation)
+
+
+def _conv(words: list[str], shape: Shape, activation: str) -> Parts:
+    width, *rest = words or [""]
+    norm, valid = _flag(rest, "norm"), _flag(rest, "valid")
+    kernel = _edge(rest.pop(0)) if rest else 3
+    _none_left(rest)
+    edge = shape.edge - kernel + 1 if valid else shape.edge
+    if edge < 1:
+        raise ValueError(f"{kernel}x{kernel} filters do not fit into {shape.edge}x{shape.edge} pixels")
+    if not valid and kernel % 2 == 0:
+        raise ValueError(f"filters of even size {kernel} cannot keep the size; add 'valid'")
+    after = Shape(_whole(width), edge)
+    conv = nn.Conv2d(shape.channels, after.channels, kernel, padding=0 if valid else kernel // 2, bias=not norm)
+    return [conv, *([nn.BatchNorm2d(after.channels)] if norm else []), Activation(activation)], after
+
+
+def _dense(words: list[str], shape: Shape, activation: str) -> Parts:
+    width, *rest = words or [""]
+    norm = _flag(rest, "norm")
+    _none_left(rest)
+    after = Shape(_whole(width), 0)
+    flat: list[nn.Module] = [nn.Flatten()] if shape.edge else []
+    linear = nn.Linear(shape.numbers, after.channels, bias=not norm)
+    return [*flat, linear, *([nn.BatchNorm1d(after.channels)] if norm else []), Activation(activation)], after
+
+
+def _norm(words: list[str], shape: Shape, activation: str) -> Parts:
+    _none_left(words)
+    return [nn.BatchNorm2d(shape.channels) if shape.edge else nn.BatchNorm1d(shape.channels)], shape
+
+
+def _pool(words: list[str], shape: Shape, activation: str) -> Parts:
+    edge = _whole(words.pop(0)) if words else 2
+    _none_left(words)
+    if shape.edge < edge:
+        raise ValueError(f"{shape.edge}x{shape.edge} pixels are too few to pool {edge}x{edge}")
+    return [nn.MaxPool2d(edge)], shape._replace(edge=shape.edge // edge)
+
+
+def _pad(words: list[str], shape: Shape, activation: str) -> Parts:
+    width = _whole(words.pop(0)) if words else 1
+    _none_left(words)
+    return [nn.ZeroPad2d(width)], shape._replace(edge=shape.edge + 2 * width)
+
+
+def _dropout(words: list[str], shape: Shape, activation: str) -> Parts:
+    p, *rest = words or [""]
+    _none_left(rest)
+    return [Dropout(float(p))], shape
+
+
+def _flatten(words: list[str], shape: Shape, activation: str) -> Parts:
+    _none_left(words)
+    return [nn.Flatten()], Shape(shape.numbers, 0)
+
+
+def _global(words: list[str], shape: Shape, activation: str) -> Parts:
+    kind, *rest = words or [""]
+    _none_left(rest)
+    return [GlobalPool(kind)], Shape(shape.channels, 0)
+
+
+LAYERS: dict[str, Callable[[list[str], Shape, str], Parts]] = {
+    "conv": _conv,
+    "dense": _dense,
+    "norm": _norm,
+    "pool": _pool,
+    "pad": _pad,
+    "dropout": _dropout,
+    "flatten": _flatten,
+    "global": _global,
+}
+SPATIAL = ("conv", "pool", "pad", "flatten", "global")
+
+
+def _pool_first(parts: list[nn.Module]) -> list[nn.Module]:
+    """Return the parts with each ReLU before a max pooling moved behind it: the same numbers, a quarter of the work."""
+    ordered = list(parts)
+    for at, (first, second) in enumerate(zip(parts, parts[1:], strict=False)):
+        if isinstance(first, Activation) and first.name == "relu" and isinstance(second, nn.MaxPool2d):
+            ordered[at], ordered[at + 1] = second, first
+    return ordered
+
+
+def _flag(words: list[str], name: str) -> bool:
+    """Take `name` out of the words; return whether it was there."""
+    there = name in words
+    if there:
+        words.remove(name)
+    return there
+
+
+def _edge(text: str) -> int:
+    """Return 5 for "5x5" and for "5"."""
+    first, _, second = text.partition("x")
+    if second and second != first:
+        raise ValueError(f"'{text}' is not square")
+    return _whole(first)
+
+
+def _whole(text: str) -> int:
+    if not text.isdecimal() or int(text) == 0:
+        raise ValueError(f"'{text}' is not a whole number above 0")
+    return int(text)
+
+
+def _none_left(words: list[str]) -> None:
+    if words:
+        raise ValueError(f"'{' '.join(words)}' means nothing here")
