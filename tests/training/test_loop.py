@@ -160,6 +160,49 @@ def test_plateau_reduces_the_rate(digits: Digits) -> None:
     assert trainer.position.plateau == 0.5**reductions
 
 
+def test_plateau_stops_at_its_floor(digits: Digits) -> None:
+    """The rate is never brought below `schedule.floor`."""
+    trainer = make_trainer(
+        digits,
+        "schedule.kind=plateau",
+        "schedule.patience=1",
+        "schedule.factor=0.1",
+        "schedule.floor=4e-8",
+        "optimiser.lr=0.0000001",
+    )
+    trainer.run()
+    assert trainer.position.plateau == pytest.approx(0.4)
+
+
+def test_dropout_resumes_and_splits_alike(digits: Digits) -> None:
+    """With dropout the weights are the same for one thread and two, and after an interruption."""
+    overrides = ["model.dropout=0.3", "training.shards=2", "training.epochs=4"]
+    whole, threaded, cut = (make_trainer(digits, *overrides, threads=threads) for threads in (1, 2, 1))
+    whole.run()
+    threaded.run()
+    assert same(whole.weights(), threaded.weights())
+    assert not cut.run(lambda trainer: trainer.position.step == 7)
+    resumed = make_trainer(digits, *overrides)
+    resumed.restore(*cut.state())
+    resumed.run()
+    assert same(whole.weights(), resumed.weights())
+
+
+def test_start_fills_in_weights_before_the_optimiser_is_made(digits: Digits) -> None:
+    """`start` may freeze: what needs no gradient keeps its value."""
+
+    def start(module: torch.nn.Module) -> None:
+        for name, parameter in module.named_parameters():
+            parameter.requires_grad_(name.startswith("head"))
+
+    trainer = make_trainer(digits, "training.epochs=1", "training.ema=0", start=start)
+    before = {name: tensor.clone() for name, tensor in trainer.module.named_parameters()}
+    trainer.run()
+    moved = {name for name, tensor in trainer.module.named_parameters() if not torch.equal(tensor, before[name])}
+    assert moved == {"head.weight", "head.bias"}
+
+
+
 def test_non_finite_loss_stops_training(digits: Digits, monkeypatch: pytest.MonkeyPatch) -> None:
     """A loss that overflows ends training with an error that names step, loss and a way out."""
     trainer = make_trainer(digits)

@@ -60,16 +60,16 @@ def _trained(settings: OptimiserSettings, steps: int = 60) -> tuple[nn.Module, f
     return module, loss.item()
 
 
-@pytest.mark.parametrize("kind", ["sgd", "adamw", "muon"])
+@pytest.mark.parametrize("kind", ["sgd", "adam", "adamw", "rmsprop", "muon"])
 def test_every_optimiser_learns(kind: str) -> None:
     """Sixty steps bring the loss on thirty samples from 1.1 to below 0.1."""
     assert _trained(OptimiserSettings(kind=kind, lr=0.1 if kind == "sgd" else 0.02))[1] < 0.1
 
 
 @pytest.mark.parametrize("weight_decay", [0.0, 0.1])
-@pytest.mark.parametrize("kind", ["sgd", "adamw"])
+@pytest.mark.parametrize("kind", ["sgd", "adam", "adamw", "rmsprop"])
 def test_rules_agree_with_torch(kind: str, weight_decay: float) -> None:
-    """SGD with Nesterov momentum and AdamW take the steps that torch.optim takes; biases do not decay."""
+    """SGD with Nesterov momentum, Adam, AdamW and RMSprop step as torch.optim does; biases do not decay."""
     settings = OptimiserSettings(kind=kind, lr=0.05, momentum=0.9, beta2=0.95, weight_decay=weight_decay)
     module, _ = _trained(settings, steps=5)
     torch.manual_seed(0)
@@ -78,18 +78,34 @@ def test_rules_agree_with_torch(kind: str, weight_decay: float) -> None:
         {"params": [p for p in twin.parameters() if p.ndim > 1], "weight_decay": weight_decay},
         {"params": [p for p in twin.parameters() if p.ndim == 1], "weight_decay": 0.0},
     ]
-    optimiser = (
-        torch.optim.SGD(groups, lr=0.05, momentum=0.9, nesterov=True)
-        if kind == "sgd"
-        else torch.optim.AdamW(groups, lr=0.05, betas=(0.9, 0.95))
-    )
+    theirs = {
+        "sgd": lambda: torch.optim.SGD(groups, lr=0.05, momentum=0.9, nesterov=True),
+        "adam": lambda: torch.optim.Adam(groups, lr=0.05, betas=(0.9, 0.95)),
+        "adamw": lambda: torch.optim.AdamW(groups, lr=0.05, betas=(0.9, 0.95)),
+        "rmsprop": lambda: torch.optim.RMSprop(groups, lr=0.05, alpha=0.95),
+    }
+    optimiser = theirs[kind]()
     inputs, labels = torch.randn(30, 1, 8, 8), torch.arange(30) % 3
     for _ in range(5):
         optimiser.zero_grad()
         nn.functional.cross_entropy(twin(inputs), labels).backward()
         optimiser.step()
-    for ours, theirs in zip(module.parameters(), twin.parameters(), strict=True):
-        torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-6)
+    for our, their in zip(module.parameters(), twin.parameters(), strict=True):
+        torch.testing.assert_close(our, their, rtol=1e-4, atol=1e-6)
+
+
+def test_penalties_are_those_of_the_loss() -> None:
+    """A step with l1 and l2 is a step on the loss plus l1 sum |w| + l2 / 2 sum w^2, without biases."""
+    torch.manual_seed(0)
+    module, inputs = nn.Linear(5, 3), torch.randn(4, 5)
+    weight, bias = (p.detach().clone().requires_grad_() for p in (module.weight, module.bias))
+    optimiser = Optimiser(module, OptimiserSettings(kind="sgd", lr=0.1, momentum=0.0, l1=0.3, l2=0.2))
+    module(inputs).square().mean().backward()
+    optimiser.step(1.0)
+    (nn.functional.linear(inputs, weight, bias).square().mean() + 0.3 * weight.abs().sum()
+     + 0.1 * weight.square().sum()).backward()  # fmt: skip
+    torch.testing.assert_close(module.weight, weight - 0.1 * weight.grad)
+    torch.testing.assert_close(module.bias, bias - 0.1 * bias.grad)
 
 
 def test_clipping_bounds_the_step() -> None:

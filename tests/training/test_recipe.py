@@ -26,7 +26,9 @@ def test_three_sizes_are_shipped() -> None:
 
 def test_to_toml_is_whole() -> None:
     """A recipe written as TOML and read again is the same recipe, hash included."""
-    recipe = load("fast", ["optimiser.lr=0.5", 'summary="says \\"so\\""'])
+    search = "search={'optimiser.lr' = {low = 0.01, high = 1, log = true}, 'training.batch_size' = [32, 64]}"
+    recipe = load("fast", ["optimiser.lr=0.5", 'summary="says \\"so\\""', search])
+    assert set(recipe.search) == {"optimiser.lr", "training.batch_size"}
     again = parse(tomllib.loads(recipe.to_toml()), "again")
     assert again == recipe
     assert again.config_hash() == recipe.config_hash()
@@ -41,8 +43,10 @@ def test_overrides_change_single_values() -> None:
 
 
 def test_config_hash_ignores_name_and_seed() -> None:
-    """The hash tells settings apart, not names or seeds."""
+    """The hash tells settings apart, not names, seeds, published scores or what a search may try."""
     base = load("fast")
+    published = 'published={test = 0.99, source = "a paper"}'
+    assert load("fast", [published, "search={'optimiser.lr' = [1, 2]}"]).config_hash() == base.config_hash()
     assert load("fast", ["seed=3", "name=other"]).config_hash() == base.config_hash()
     assert load("fast", ["training.epochs=1"]).config_hash() != base.config_hash()
 
@@ -57,6 +61,12 @@ def test_config_hash_ignores_name_and_seed() -> None:
         ("training.epochs=many", "training.epochs = 'many'"),
         ("training.keep=first", "training.keep = 'first'"),
         ("optimiser.lr", "'optimiser.lr' is not KEY=VALUE"),
+        ("features.pca=30", "the model 'convnet' is a network and has no 'features.pca'"),
+        ("model={kind='svm'}", "the model 'svm' is fitted in one go and has no 'augment."),
+        ("published.test=0.5", "lacks the key 'published.source'"),
+        ("search={'optimiser.lr'={low=2,high=1}}", "the range from 2 to 1 is empty"),
+        ("search={'optimiser.lr'={low=0,high=1,log=true}}", "a log range needs low above 0"),
+        ("search={'optimiser.lr'=[]}", 'search."optimiser.lr"'),
         ("name.lr=1", "goes into 'name', which is no table"),
     ],
 )
