@@ -1,0 +1,143 @@
+"""The benchmarks measure what they say, on small data."""
+
+import importlib.util
+import json
+import statistics
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from types import ModuleType
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from tenfold.data.digits import Digits
+from tenfold.errors import DataError
+from tenfold.scoring import records
+from tenfold.scoring.leak import Leak
+from tenfold.scoring.training_speed import TrainingSpeed
+from tenfold.training.recipe import AugmentSettings, load
+
+BENCHMARKS = Path(__file__).parent.parent / "benchmarks"
+RECIPE = """
+name = "small"
+model = { kind = "layers", layers = ["conv 8", "pool", "conv 16", "global max"] }
+training = { epochs = 3, batch_size = 32, precision = "fp32" }
+augment = { rotation = 5, scale = 0.1, shear = 0.1, shift = 1, elastic = 0.5, contrast = 0.1, erasing = 0.1 }
+"""
+
+
+def benchmark(name: str) -> ModuleType:
+    """Return a benchmark's module."""
+    spec = importlib.util.spec_from_file_location(f"benchmark_{name}", BENCHMARKS / f"{name}.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module  # where the DataLoader's processes would look for it
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture
+def recipe(tmp_path: Path) -> Path:
+    """A recipe with every distortion, trained in a second."""
+    path = tmp_path / "small.toml"
+    path.write_text(RECIPE)
+    return path
+
+
+@pytest.fixture
+def competition(make_digits: Callable[..., Digits], tmp_path: Path) -> Digits:
+    """Write train.npz, test.npz without labels, and two files with the answers; return the test with its labels."""
+    everything = make_digits(500, seed=1)
+    order = np.random.default_rng(0).permutation(500)
+    first, second = everything.take(order[:250]), everything.take(order[250:])
+    train, test = everything.take(np.arange(300)), everything.take(np.arange(300, 500))
+    np.savez(tmp_path / "train.npz", X=train.images, y=train.labels)
+    np.savez(tmp_path / "test.npz", X=test.images)
+    np.savez(tmp_path / "first.npz", X=first.images, y=first.labels)
+    np.savez(tmp_path / "second.npz", X=second.images, y=second.labels)
+    return test
+
+
+@pytest.mark.slow
+def test_leak(
+    competition: Digits,
+    recipe: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """Without the answers no test image was trained on, with them all were but those held out; a second call trains
+    nothing."""
+    monkeypatch.chdir(tmp_path)
+    words = ["--out", "runs", "--recipe", str(recipe), "--record", "results/leak.jsonl", "--validation", "0.2"]
+    words += ["--train", "train.npz", "--test", "test.npz", "--answers", "first.npz", "second.npz"]
+    leak = benchmark("leak")
+    leak.main(words)
+    alone, merged = records.read(Path("results/leak.jsonl"), Leak)
+    assert (alone.variant, merged.variant) == ("alone", "merged")
+    assert (alone.n_train, alone.validation.n, alone.contained, alone.exact.n) == (240, 60, 0, 0)
+    assert (merged.n_train, merged.validation.n, merged.contained) == (640, 160, 200)
+    assert merged.exact.n + merged.near.n + merged.unseen.n == 200
+    assert 0 < merged.unseen.n < 80
+    assert merged.validation_known > 0
+    assert merged.whole().errors <= merged.whole().n
+    assert json.loads(capsys.readouterr().out.splitlines()[-1])["leak"][1]["contained"] == 200
+    before = Path("runs/merged/run.json").read_bytes()
+    leak.main(words)
+    assert Path("runs/merged/run.json").read_bytes() == before
+    again = records.read(Path("results/leak.jsonl"), Leak)[-1]
+    assert again.model_dump(exclude={"time"}) == merged.model_dump(exclude={"time"})
+    with pytest.raises(SystemExit, match="was trained with other settings"):
+        leak.main([*words, "--seed", "5"])
+
+
+def test_labels_are_recovered_exactly_or_not_at_all(competition: Digits, make_digits: Callable[..., Digits]) -> None:
+    """Equal images give their labels; an image that is not there, or has two labels, is an error that counts it."""
+    leak = benchmark("leak")
+    images = Digits.of(competition.images)
+    shuffled = competition.take(np.random.default_rng(1).permutation(200))
+    assert competition.labels is not None
+    np.testing.assert_array_equal(leak.recover_labels(images, [shuffled, make_digits(9)]).labels, competition.labels)
+    with pytest.raises(DataError, match="'150' of the 200 test images"):
+        leak.recover_labels(images, [competition.take(np.arange(50))])
+    contradicting = Digits.of(competition.images[:3], (competition.labels[:3] + 1) % 10)
+    with pytest.raises(DataError, match="'3' of the 200 test images"):
+        leak.recover_labels(images, [competition, contradicting])
+
+
+@pytest.mark.slow
+def test_training_speed(recipe: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Both loops are measured round by round, and the ratio is that of the medians."""
+    file = tmp_path / "results" / "training_speed.jsonl"
+    words = ["--recipes", str(recipe), "--data", "uci", "--rounds", "2", "--seconds", "0.05", "--workers", "0"]
+    benchmark("training_speed").main([*words, "--record", str(file)])
+    (record,) = records.read(file, TrainingSpeed)
+    assert (len(record.ours), len(record.plain), record.plain_workers) == (2, 2, [])
+    assert record.ratio() == statistics.median(record.ours) / statistics.median(record.plain)
+    assert record.config_sha256 == load(recipe).config_hash()
+    printed = json.loads(capsys.readouterr().out.splitlines()[-1])
+    assert printed["ratios"] == {record.recipe: record.ratio()}
+
+
+def test_plain_images_are_those_of_the_data(digits: Digits) -> None:
+    """Without distortions the plain loop trains on the images themselves, scaled to [0, 1]."""
+    module = benchmark("training_speed")
+    pixels, label = module.PlainDigits(digits, AugmentSettings())[7]
+    assert digits.labels is not None
+    assert label == digits.labels[7]
+    torch.testing.assert_close(pixels, torch.from_numpy(digits.images[7]).unsqueeze(0) / 255)
+
+
+def test_plain_distortions_are_about_the_centre(digits: Digits, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A rotation by 90 degrees through PIL turns the image as numpy does, and a shift moves it by whole pixels."""
+    module = benchmark("training_speed")
+    monkeypatch.setattr(module.random, "uniform", lambda low, high: high)
+    image = Image.fromarray(digits.images[3])
+    turned = np.array(module.distorted(image, AugmentSettings(rotation=90))).astype(int)
+    assert min(np.abs(turned - np.rot90(digits.images[3], k)).mean() for k in (1, 3)) < 1
+    moved = np.array(module.distorted(image, AugmentSettings(shift=3)))
+    np.testing.assert_array_equal(moved[:-3, :-3], digits.images[3][3:, 3:])
