@@ -7,9 +7,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from typer.testing import CliRunner
 
+from tenfold.cli import app
 from tenfold.data.digits import Digits, image_hashes
-from tenfold.errors import RunError, TenfoldError
+from tenfold.errors import DataError, RunError, TenfoldError
+from tenfold.evaluate import evaluate
 from tenfold.train import train
 from tenfold.training.loop import Trainer
 from tenfold.training.run import Run
@@ -153,3 +156,93 @@ def test_subset_is_stratified(spec: str, tmp_path: Path) -> None:
     assert answers is not None
     assert (np.bincount(answers["labels"]) == 2).all()
     assert train(resume=tmp_path / "run", quiet=True)["status"] == "finished"
+
+
+@pytest.fixture
+def two(digits: Digits, tmp_path: Path) -> list[str]:
+    """Return the paths of two sets: 200 digits, and 100 others with 40 of the first among them, one label changed.
+
+    Noise keeps the other images apart: drawn as they are, some are nearly equal.
+    """
+    noise = np.random.default_rng(0).integers(0, 128, (260, 28, 28))
+    assert digits.labels is not None
+    images = (np.concatenate([digits.images, digits.images[:60]]) // 2 + noise).astype(np.uint8)
+    labels = np.concatenate([digits.labels, digits.labels[:60]])
+    np.savez(tmp_path / "digits.npz", X=images[:200], y=labels[:200])
+    labels[160] = 9
+    np.savez(tmp_path / "others.npz", X=images[160:], y=labels[160:])
+    return [str(tmp_path / name) for name in ("digits.npz", "others.npz")]
+
+
+def test_merged_sets_name_their_copies(two: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Several sets are one; copies, their other labels, and held-out images known to the training part are told."""
+    result = train("fast", two, tmp_path / "run", overrides=QUICK)
+    data = Run.open(tmp_path / "run").manifest["data"]
+    assert data["spec"] == two
+    assert (data["n_train"], data["n_validation"], data["deduplicated"]) == (240, 60, False)
+    assert data["copies"] == result["copies"]
+    assert data["copies"]["pairs"] == [{"sets": two, "exact": 40, "near": 0}]
+    assert data["copies"]["conflicts"] == 1
+    told = " ".join(capsys.readouterr().err.split())
+    assert f"Of '{two[1]}', in '{two[0]}' too: 40 images exactly, 0 nearly." in told
+    assert "image 161 of" in told and "is 0, image 1 of" in told
+    assert f"{data['copies']['held_out']} of 60 held-out images have a copy in the training part" in told
+    images = np.concatenate([np.load(path)["X"] for path in two])
+    held_out = Run.open(tmp_path / "run").held_out()
+    training = {image.tobytes() for image in np.delete(images, held_out, axis=0)}
+    assert data["copies"]["held_out"] == sum(image.tobytes() in training for image in images[held_out]) > 0
+
+
+def test_deduplicated_split_shares_nothing(two: list[str], tmp_path: Path) -> None:
+    """With --deduplicate the later copies are gone, so no held-out image is in the training part."""
+    train("fast", two, tmp_path / "run", overrides=QUICK, deduplicate=True, quiet=True)
+    run = Run.open(tmp_path / "run")
+    assert (run.manifest["data"]["n_train"], run.manifest["data"]["n_validation"]) == (208, 52)
+    assert (run.manifest["data"]["copies"]["dropped"], run.manifest["data"]["copies"]["held_out"]) == (40, 0)
+    assert len(set(run.training_hashes().tolist())) == 208
+
+
+@pytest.mark.parametrize("deduplicate", [False, True])
+def test_merged_run_resumes(two: list[str], tmp_path: Path, deduplicate: bool) -> None:
+    """A run on merged data goes on with the same images, and ends with the unbroken run's weights."""
+    options = {"overrides": QUICK, "deduplicate": deduplicate, "subset": 200, "quiet": True}
+    train("fast", two, tmp_path / "cut", max_seconds=1e-6, **options)  # type: ignore[arg-type]
+    train("fast", two, tmp_path / "whole", **options)  # type: ignore[arg-type]
+    assert train(resume=tmp_path / "cut", quiet=True)["status"] == "finished"
+    weights = [(tmp_path / name / "weights.safetensors").read_bytes() for name in ("cut", "whole")]
+    assert weights[0] == weights[1]
+    with pytest.raises(RunError, match=r"digits\.npz' is not what the run was started on"):
+        train(resume=tmp_path / "cut", data=two[::-1], quiet=True)
+
+
+def test_merged_run_is_evaluated_and_reported(two: list[str], tmp_path: Path) -> None:
+    """`evaluate` finds exact and near images of every merged set, and the report says how to train it again."""
+    train("fast", two, tmp_path / "run", overrides=QUICK, deduplicate=True, quiet=True)
+    images = np.concatenate([np.load(two[0])["X"], np.load(two[1])["X"][40:]])
+    near = np.clip(images.astype(int) + 2, 0, 255).astype(np.uint8)
+    np.savez(tmp_path / "near.npz", X=near, y=np.zeros(260, int))
+    overlap = evaluate(tmp_path / "run", str(tmp_path / "near.npz"), quiet=True)["overlap"]
+    assert overlap["near_checked"]
+    assert overlap["exact"] == 0
+    assert overlap["near"] == 208
+    page = (tmp_path / "run" / "report.html").read_text("utf-8")
+    assert "digits.npz + others.npz" in page
+    assert f"--data {two[0]} --data {two[1]} --deduplicate --seed 0" in page
+    assert "40 exact, 0 near, left out" in page
+
+
+def test_set_without_labels_is_named(two: list[str], digits: Digits, tmp_path: Path) -> None:
+    """Of several sets the one that has no labels is named, and no folder is made."""
+    np.savez(tmp_path / "bare.npz", X=digits.images)
+    with pytest.raises(DataError, match=r"bare\.npz"):
+        train("fast", [*two, str(tmp_path / "bare.npz")], tmp_path / "run", overrides=QUICK, quiet=True)
+    assert not (tmp_path / "run").exists()
+
+
+def test_command_line_takes_data_more_than_once(two: list[str], tmp_path: Path) -> None:
+    """`--data A --data B --deduplicate` is what `train([A, B], deduplicate=True)` is."""
+    words = ["train", "fast", "--data", two[0], "--data", two[1], "--deduplicate", "--out", str(tmp_path / "run")]
+    result = CliRunner().invoke(app, [*words, "--json", *(word for key in QUICK for word in ("--set", key))])
+    assert result.exit_code == 0, result.stderr
+    assert json.loads(result.stdout.splitlines()[-1])["copies"]["dropped"] == 40
+    assert "40 later copies are left out." in result.stderr

@@ -1,27 +1,23 @@
 """Recipe and data in, a run out: `train` makes a folder that answers, and that continues after any crash."""
 
-import platform
-import signal
-import subprocess
-import threading
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from datetime import UTC, datetime
+from collections.abc import Sequence
 from pathlib import Path
-from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tenfold import data as digit_data
-from tenfold.data import splits
-from tenfold.data.digits import Digits, image_hashes
+from tenfold.data.digits import Digits
 from tenfold.errors import RunError
 from tenfold.training import recipe as recipes
+from tenfold.training import transfer
+from tenfold.training.begin import begin, check, same_data
+from tenfold.training.interrupt import stop_signals
 from tenfold.training.run import Run
 
 if TYPE_CHECKING:
+    from rich.console import Console
+
     from tenfold.training.loop import Trainer
 
 CHECKPOINT_SECONDS = 10.0
@@ -30,12 +26,15 @@ GALLERY = 200  # mistakes whose pictures the run keeps
 
 def train(
     recipe: str | Path = recipes.DEFAULT_RECIPE,
-    data: str | None = None,
+    data: str | Sequence[str] | None = None,
     out: Path | None = None,
     *,
     overrides: Sequence[str] = (),
     seed: int | None = None,
     subset: int | None = None,
+    deduplicate: bool = False,
+    from_run: Path | None = None,
+    layers: str | None = None,
     max_seconds: float | None = None,
     device: str = "auto",
     threads: int | None = None,
@@ -45,79 +44,72 @@ def train(
 ) -> dict[str, Any]:
     """Return what came of training `recipe` on `data`, or of continuing the run `resume`; the run's folder is written.
 
+    data: a name or a path, or several, which are merged; images that they share are then named, and `deduplicate`
+    drops all but the first of equal or nearly equal ones (also within a single set).
     out: the new run's folder (default: runs/RECIPE-N). subset: train on so many images, the classes in proportion.
+    from_run: a finished run of the same network, whose weights to start from; layers: "all" (default) of them are
+    trained on, or the "head" alone.
     max_seconds: end, with a usable and resumable run, when so much time has passed since the call.
     Keys: run, recipe, status ("finished", "interrupted", "out_of_time"), seconds (of training: from data in memory to
-    the last weights, validation included), total_seconds, epochs, images_per_second, parameters, validation_accuracy
-    (with the recipe's test-time augmentation; None without held-out data), validation_ci95, report.
+    the last weights, validation included), total_seconds, epochs (None for a classical model), images_per_second,
+    parameters, validation_accuracy (with the recipe's test-time augmentation; None without held-out data),
+    validation_ci95, copies (what `tenfold.data.merge.find_copies` found; None where it did not look), report.
     Raises TenfoldError: RecipeError, DataError, RunError, TrainingError.
     """
+    from rich.console import Console
+
     began = time.monotonic()
+    console = Console(stderr=True, quiet=quiet, highlight=False)
+    specs = [data] if isinstance(data, str) else list(data or ())
     if resume is not None:
+        _refuse_with_resume(
+            {"--set": overrides, "--seed": seed, "--subset": subset, "--deduplicate": deduplicate, "--from": from_run,
+             "--layers": layers}
+        )  # fmt: skip
         run = Run.open(resume)
         if out is not None and out.resolve() != run.path.resolve():
             raise RunError(f"--out '{out}' is not the run '{resume}' to resume. Leave --out away.")
-        digits = _same_data(run, data)
+        check(run.recipe, device, max_seconds)
+        digits = same_data(run, specs, console)
     else:
         chosen = recipes.load(recipe, overrides)
-        _check(chosen, device)
-        spec = data or "mnist"
-        digits = _load(spec, subset, seed if seed is not None else chosen.seed)
-        run = _new_run(chosen, spec, digits, out, chosen.seed if seed is None else seed, subset)
+        check(chosen, device, max_seconds)
+        source = _source(from_run, chosen, layers)
+        run, digits = begin(
+            chosen,
+            specs or ["mnist"],
+            out,
+            seed=chosen.seed if seed is None else seed,
+            subset=subset,
+            deduplicate=deduplicate,
+            source=source,
+            console=console,
+        )
     if run.manifest["status"] != "finished":
-        deadline = None if max_seconds is None else began + max_seconds
-        _fit(run, digits, deadline, device, threads, checkpoint_seconds, quiet)
+        if run.recipe.classical:
+            _fit_classical(run, digits, threads, console)
+        else:
+            deadline = None if max_seconds is None else began + max_seconds
+            _fit(run, digits, deadline, device, threads, checkpoint_seconds, quiet)
     return _summary(run) | {"total_seconds": round(time.monotonic() - began, 3)}
 
 
-def _check(recipe: recipes.Recipe, device: str) -> None:
-    """Raise what is wrong with the network or the device now, before a folder is made for nothing."""
-    from tenfold.models import build
-    from tenfold.training import device as devices
-
-    build(recipe.model.kind, recipe.model.arguments())
-    devices.choose(device)
-
-
-def _load(spec: str, subset: int | None, seed: int) -> Digits:
-    """Return the labelled digits to train on."""
-    digits = digit_data.load(spec, "train")
-    assert digits.labels is not None  # load's promise to "train"
-    return digits if subset is None else digits.take(splits.subset(digits.labels, subset, seed))
+def _refuse_with_resume(options: dict[str, Any]) -> None:
+    """Raise RunError naming an option that a run which goes on would ignore."""
+    for option, value in options.items():
+        if value is not None and value is not False and value not in ([], ()):  # a seed of 0 is one
+            raise RunError(
+                f"'{option}' does not go with --resume: a run goes on as it began. Leave it away, or begin a new run."
+            )
 
 
-def _same_data(run: Run, spec: str | None) -> Digits:
-    """Return the data that the run was started on; RunError when it is no longer the same."""
-    known = run.manifest["data"]
-    digits = _load(spec or known["spec"], known["subset"], run.manifest["seed"])
-    if digits.content_hash() != known["sha256"]:
-        raise RunError(f"The data '{spec or known['spec']}' is not what the run was started on. Give the same --data.")
-    return digits
-
-
-def _new_run(recipe: recipes.Recipe, spec: str, digits: Digits, out: Path | None, seed: int, subset: int | None) -> Run:
-    """Return the folder of a run that has not begun."""
-    from tenfold.training.estimator import hold_out
-
-    assert digits.labels is not None
-    kept, held_out = hold_out(digits.labels, recipe, seed)
-    manifest = {
-        "recipe": recipe.name,
-        "config_sha256": recipe.config_hash(),
-        "seed": seed,
-        "status": "running",
-        "started": datetime.now(UTC).isoformat(timespec="seconds"),
-        "data": {
-            "spec": spec,
-            "sha256": digits.content_hash(),
-            "subset": subset,
-            "n_train": len(kept),
-            "n_validation": len(held_out),
-        },
-        "versions": _versions(),
-        "commit": _commit(),
-    }
-    return Run.create(out or _free_folder(recipe.name), recipe, manifest, image_hashes(digits.images), held_out)
+def _source(path: Path | None, recipe: recipes.Recipe, layers: str | None) -> transfer.Source | None:
+    """Return the run to start from, or None."""
+    if path is not None:
+        return transfer.open_source(path, recipe, layers or transfer.LAYERS[0])
+    if layers is not None:
+        raise RunError(f"--layers '{layers}' says what of a run is trained on. Add --from RUN.")
+    return None
 
 
 def _fit(
@@ -144,6 +136,7 @@ def _fit(
         device=devices.choose(device),
         arithmetic=devices.Arithmetic(known["precision"], known["layout"]) if known else None,
         threads=count,
+        start=transfer.starter(run.manifest, begun=state is not None),
     )
     if state is not None:
         trainer.restore(*state)
@@ -153,7 +146,7 @@ def _fit(
     progress = TrainingProgress(run.recipe.name, quiet)
     last_checkpoint = time.monotonic()
 
-    with _stop_signals() as stopped:
+    with stop_signals() as stopped:
 
         def each_step(trainer: Trainer) -> bool:
             nonlocal last_checkpoint
@@ -186,28 +179,10 @@ def _parts(run: Run, digits: Digits) -> tuple[Any, Any, Any]:
 
 def _keep(run: Run, trainer: "Trainer", digits: Digits) -> None:
     """Write weights, metrics, the answers on the held-out images, and the headline numbers."""
-    from tenfold.scoring.metrics import most_confident_mistakes
-
     run.write_weights(trainer.weights())
     run.write_metrics(trainer.history)
     seconds = trainer.position.seconds
-    accuracy, temperature = None, 1.0
-    held_out = run.held_out()
-    if len(held_out):
-        assert digits.labels is not None
-        images, labels = digits.images[held_out], digits.labels[held_out]
-        classifier = run.classifier(trainer.device.type)
-        probabilities = classifier.calibrate(images, labels)
-        temperature = classifier.temperature_
-        accuracy = float((probabilities.argmax(1) == labels).mean())
-        mistakes = most_confident_mistakes(labels, probabilities, GALLERY)
-        run.write_validation(
-            indices=held_out,
-            labels=labels,
-            probabilities=probabilities,
-            mistake_indices=mistakes,
-            mistake_images=images[mistakes],
-        )
+    accuracy, temperature, _ = _validate(run, digits, trainer.device.type)
     run.update_manifest(
         {
             "seconds": round(seconds, 3),
@@ -218,6 +193,78 @@ def _keep(run: Run, trainer: "Trainer", digits: Digits) -> None:
             "weights_step": trainer.position.best_step if trainer.best else trainer.position.step,
         }
     )
+
+
+def _fit_classical(run: Run, digits: Digits, threads: int | None, console: "Console") -> None:
+    """Fit a classical model, from the start: it cannot be cut, so a run that was is fitted anew."""
+    from tenfold.models.classical import Classical
+    from tenfold.training import device as devices
+
+    recipe = run.recipe
+    count = devices.use_threads(threads or run.manifest.get("machine", {}).get("threads"))
+    machine = devices.describe(devices.choose("cpu"), devices.Arithmetic("fp32", "contiguous"))
+    machine = {key: value for key, value in machine.items() if key not in devices.Arithmetic._fields}  # a network's
+    run.update_manifest({"machine": machine, "status": "running"})
+    images, labels, _ = _parts(run, digits)
+    began = time.perf_counter()
+    doing = f"Fitting {recipe.name} to {len(images):,} images"
+    if not console.is_terminal:
+        console.print(doing, markup=False)
+    try:
+        with console.status(doing):
+            model = Classical(
+                recipe.model.kind, recipe.model.arguments(), recipe.features.model_dump(), run.manifest["seed"], count
+            ).fit(images, labels)
+            model.save(run.path)
+            accuracy, temperature, nll = _validate(run, digits, "cpu")
+    except KeyboardInterrupt:
+        run.update_manifest({"status": "interrupted"})
+        console.print(f"Nothing is fitted yet. To begin again: tenfold train --resume {run.path}", markup=False)
+        raise
+    seconds = time.perf_counter() - began
+    speed = round(len(images) / max(seconds, 1e-9), 1)
+    run.write_metrics(
+        [{"epoch": None, "images": len(images), "seconds": round(seconds, 3), "loss": None, "images_per_second": speed,
+          "validation_accuracy": accuracy, "validation_nll": nll}]
+    )  # fmt: skip
+    run.update_manifest(
+        {
+            "status": "finished",
+            "seconds": round(seconds, 3),
+            "epochs": None,
+            "images_per_second": speed,
+            "parameters": model.parameters,
+            "validation_accuracy": accuracy,
+            "temperature": temperature,
+        }
+    )
+    _report(run)
+
+
+def _validate(run: Run, digits: Digits, device: str) -> tuple[float | None, float, float | None]:
+    """Return accuracy, temperature and NLL on the held-out images; the answers are written to the run's folder.
+
+    Without held-out images accuracy and NLL are None.
+    """
+    from tenfold.scoring.metrics import most_confident_mistakes
+
+    held_out = run.held_out()
+    if not len(held_out):
+        return None, 1.0, None
+    assert digits.labels is not None
+    images, labels = digits.images[held_out], digits.labels[held_out]
+    classifier = run.classifier(device)
+    probabilities = classifier.calibrate(images, labels)
+    mistakes = most_confident_mistakes(labels, probabilities, GALLERY)
+    run.write_validation(
+        indices=held_out,
+        labels=labels,
+        probabilities=probabilities,
+        mistake_indices=mistakes,
+        mistake_images=images[mistakes],
+    )
+    nll = -np.log(np.maximum(probabilities[np.arange(len(labels)), labels], 1e-12)).mean()
+    return float((probabilities.argmax(1) == labels).mean()), classifier.temperature_, float(nll)
 
 
 def _report(run: Run) -> None:
@@ -238,59 +285,6 @@ def _summary(run: Run) -> dict[str, Any]:
         **{key: manifest[key] for key in keys},
         "validation_ci95": None if accuracy is None else list(wilson(round(accuracy * n), n)),
         "validation_n": n,
+        "copies": manifest["data"].get("copies"),
         "report": str(run.path / "report.html"),
     }
-
-
-@contextmanager
-def _stop_signals() -> Iterator[threading.Event]:
-    """Give an event that Ctrl-C or a termination request sets, so that training ends between two steps, not within one.
-
-    A second Ctrl-C interrupts at once, as usual. Outside the main thread signals cannot be caught: nothing changes.
-    """
-    stopped = threading.Event()
-
-    def stop(number: int, frame: FrameType | None) -> None:
-        stopped.set()
-        signal.signal(number, signal.default_int_handler)
-
-    if threading.current_thread() is not threading.main_thread():
-        yield stopped
-        return
-    before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield stopped
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-
-
-def _free_folder(name: str) -> Path:
-    """Return the first of runs/NAME-1, runs/NAME-2, ... that is not there."""
-    number = 1
-    while (path := Path("runs") / f"{name}-{number}").exists():
-        number += 1
-    return path
-
-
-def _versions() -> dict[str, str]:
-    import torch
-
-    from tenfold import __version__
-
-    return {
-        "tenfold": __version__,
-        "python": platform.python_version(),
-        "torch": torch.__version__,
-        "numpy": np.__version__,
-    }
-
-
-def _commit() -> str | None:
-    """Return the commit of the checkout that this code lies in, or None for an installed package."""
-    try:
-        command = ["git", "-C", str(Path(__file__).parent), "describe", "--always", "--dirty", "--abbrev=12"]
-        answer = subprocess.run(command, capture_output=True, text=True, timeout=5, check=False)
-    except (OSError, subprocess.SubprocessError):
-        return None
-    return answer.stdout.strip() or None if answer.returncode == 0 else None

@@ -6,7 +6,7 @@ are in it. Pictures of digits are alpha masks, so that ink takes the page's text
 
 import base64
 import io
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -105,8 +105,10 @@ def duration(seconds: float | None) -> str:
     return words.replace(" ", "\N{NO-BREAK SPACE}")
 
 
-def name_of(spec: str) -> str:
-    """Return a SPEC as a heading shows it: a path's last part, any other name as it is."""
+def name_of(spec: str | Sequence[str]) -> str:
+    """Return a SPEC as a heading shows it: a path's last part, any other name as it is; several with a plus between."""
+    if not isinstance(spec, str):
+        return " + ".join(name_of(one) for one in spec)
     return spec.replace("\\", "/").rstrip("/").rpartition("/")[2] or spec
 
 

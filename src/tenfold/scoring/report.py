@@ -195,8 +195,17 @@ def _command(run: "Run") -> str:
     typed = run.manifest.get("command")
     if typed:
         return typed if isinstance(typed, str) else shlex.join(map(str, typed))
-    data = (run.manifest.get("data") or {}).get("spec", "DATA")
-    words = ["tenfold", "train", str(run.path / "recipe.toml"), "--data", str(data)]
+    data, source = (run.manifest.get(key) or {} for key in ("data", "from"))
+    specs = data.get("spec", "DATA")
+    words = ["tenfold", "train", str(run.path / "recipe.toml")]
+    for spec in [specs] if isinstance(specs, str) else specs:
+        words += ["--data", str(spec)]
+    if data.get("deduplicated"):
+        words += ["--deduplicate"]
+    if data.get("subset") is not None:
+        words += ["--subset", str(data["subset"])]
+    if source:
+        words += ["--from", source["run"], "--layers", source["layers"]]
     if run.manifest.get("seed") is not None:
         words += ["--seed", str(run.manifest["seed"])]
     return shlex.join(words)
@@ -205,14 +214,23 @@ def _command(run: "Run") -> str:
 def _provenance(manifest: dict[str, Any]) -> list[tuple[str, str]]:
     """Return the rows (what, value) that say where the run comes from; unknown ones are left out."""
     data, machine, versions = (manifest.get(key) or {} for key in ("data", "machine", "versions"))
+    copies, source = data.get("copies"), manifest.get("from")
     n_train, n_validation = data.get("n_train"), data.get("n_validation")
     images = f"{page.count(n_train)} trained on, {page.count(n_validation)} held out" if n_train is not None else None
+    twice = f"{page.count(copies['exact'])} exact, {page.count(copies['near'])} near" if copies else None
+    if copies and copies["dropped"]:
+        twice = f"{twice}, left out"
+    elif copies:
+        twice = f"{twice}; {page.count(copies['held_out'])} held-out images have one in the training part"
+    started_from = f"{source['run']} ({source['recipe']}), {source['layers']} trained on" if source else None
     cores, threads = machine.get("cores"), machine.get("threads")
     rows = [
         ("Started", _minute(manifest.get("started"))),
         ("Seed", manifest.get("seed")),
-        ("Training data", data.get("spec")),
+        ("Training data", " + ".join(specs) if isinstance(specs := data.get("spec"), list) else specs),
         ("Images", images),
+        ("Copies", twice),
+        ("Began from", started_from),
         ("Data SHA-256", data.get("sha256")),
         ("Processor", machine.get("cpu")),
         ("Cores", f"{cores}, {threads} threads used" if cores is not None and threads is not None else cores),

@@ -16,6 +16,7 @@ from tenfold.data.overlap import find_overlap
 from tenfold.errors import DataError, RunError
 from tenfold.files import npz, write_atomically
 from tenfold.scoring.intervals import wilson
+from tenfold.training.provenance import training_specs
 
 if TYPE_CHECKING:
     from tenfold.training.run import Run
@@ -96,16 +97,17 @@ def write_npz(file: Path, **arrays: NDArray[Any]) -> None:
 
 def _near(run: "Run", digits: Digits) -> NDArray[np.int64] | str:
     """Return the indices of images near to one trained on, or why that cannot be found out."""
-    spec = run.manifest["data"]["spec"]
+    specs = training_specs(run.manifest)
+    named = " + ".join(specs)
     try:
-        training = load(spec, "train")
+        training = np.concatenate([load(spec, "train").images for spec in specs])
     except DataError as error:
-        return f"the training data '{spec}' cannot be loaded: {error}"
-    trained, hashes = run.training_hashes(), image_hashes(training.images)
+        return f"the training data '{named}' cannot be loaded: {error}"
+    trained, hashes = run.training_hashes(), image_hashes(training)
     if not np.isin(trained, hashes).all():
-        return f"the training data '{spec}' no longer hold what the run was trained on"
+        return f"the training data '{named}' no longer hold what the run was trained on"
     used = np.isin(hashes, trained)  # neither held out nor left out
-    return find_overlap(training.images[used], digits.images).near_in_second()
+    return find_overlap(training[used], digits.images).near_in_second()
 
 
 def _kept_near(file: Path) -> NDArray[np.int64] | None:

@@ -54,7 +54,7 @@ def predict(module: nn.Module, images: Tensor, radius: int = 0, precision: Preci
     radius: average the probabilities over shifts of up to so many pixels. MNIST's digits are never mirrored, so
     shifts, and no flips, are what test-time augmentation can use.
     """
-    was_training = module.training
+    modes = [(part, part.training) for part in module.modules()]  # one by one: a frozen part is not in training
     module.eval()
     offsets = shift_offsets(radius)
     parts = []
@@ -68,5 +68,6 @@ def predict(module: nn.Module, images: Tensor, radius: int = 0, precision: Preci
                 logits = module(padded[:, :, top : top + 28, left : left + 28])
             total += F.softmax(logits.float(), dim=1)
         parts.append(total / len(offsets))
-    module.train(was_training)
+    for part, training in modes:
+        part.training = training
     return torch.cat(parts).cpu().numpy() if parts else np.zeros((0, 10), np.float32)

@@ -1,0 +1,146 @@
+"""How a run begins: what cannot work is refused, the data are gathered and split, and the folder is made."""
+
+from collections.abc import Sequence
+from contextlib import nullcontext
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from tenfold.data import merge
+from tenfold.data.digits import Digits, image_hashes
+from tenfold.errors import RecipeError, RunError, TrainingError
+from tenfold.training.provenance import commit, versions
+from tenfold.training.recipe import Recipe
+from tenfold.training.run import Run
+from tenfold.training.transfer import Source
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+
+def check(recipe: Recipe, device: str, max_seconds: float | None) -> None:
+    """Raise what is wrong with the model, the device or the limit now, before a folder is made for nothing."""
+    if recipe.classical:
+        _check_classical(recipe, device, max_seconds)
+        return
+    import torch
+
+    from tenfold.models import build
+    from tenfold.training import device as devices
+
+    try:
+        module = build(recipe.model.kind, recipe.model.arguments()).eval()
+        with torch.no_grad():
+            module(torch.zeros(1, 1, 28, 28))
+    except RuntimeError as error:  # a size that cannot be, which no other error says as well as PyTorch's own
+        raise RecipeError(
+            f"Model '{recipe.model.kind}' cannot read an image of 28x28 as '{recipe.model.arguments()}': {error}. "
+            "Mend the [model] table."
+        ) from None
+    devices.choose(device)
+
+
+def _check_classical(recipe: Recipe, device: str, max_seconds: float | None) -> None:
+    from tenfold.models.classical import Classical
+
+    kind = recipe.model.kind
+    Classical(kind, recipe.model.arguments(), recipe.features.model_dump())
+    if device not in ("auto", "cpu"):
+        raise TrainingError(f"'{kind}' is fitted on the processor, not on '{device}'. Give --device auto or cpu.")
+    if max_seconds is not None:
+        raise TrainingError(
+            f"'{kind}' is fitted in one go, which '{max_seconds:g}' seconds cannot cut short. Leave --max-seconds "
+            "away, or take fewer images: --subset N."
+        )
+
+
+def begin(
+    recipe: Recipe,
+    specs: Sequence[str],
+    out: Path | None,
+    *,
+    seed: int,
+    subset: int | None,
+    deduplicate: bool,
+    source: Source | None,
+    console: "Console",
+) -> tuple[Run, Digits]:
+    """Return a new run's folder, in which nothing is trained yet, and its data.
+
+    Arguments as of `tenfold.train.train`. What several sets share, and which held-out images are known to the training
+    part, is told on the console and kept in the manifest.
+    """
+    from tenfold.training.estimator import hold_out
+
+    merged = _gather(specs, console, look=len(specs) > 1, deduplicate=deduplicate)
+    for line in merge.describe(merged.copies) if merged.copies else ():
+        console.print(line, markup=False, soft_wrap=True)
+    merged = merged.subset(subset, seed)
+    digits = merged.digits
+    assert digits.labels is not None
+    kept, held_out = hold_out(digits.labels, recipe, seed)
+    hashes = image_hashes(digits.images)
+    manifest: dict[str, Any] = {
+        "recipe": recipe.name,
+        "config_sha256": recipe.config_hash(),
+        "seed": seed,
+        "status": "running",
+        "started": datetime.now(UTC).isoformat(timespec="seconds"),
+        "data": {
+            "spec": specs[0] if len(specs) == 1 else list(specs),
+            "sha256": digits.content_hash(),
+            "subset": subset,
+            "deduplicated": deduplicate,
+            "n_train": len(kept),
+            "n_validation": len(held_out),
+        },
+        "versions": versions(recipe),
+        "commit": commit(),
+    }
+    if merged.copies is not None:
+        held_out_copies = merged.copied(held_out)
+        manifest["data"]["copies"] = merged.copies | {"held_out": held_out_copies}
+        advice = " To leave copies out: --deduplicate"
+        _warn_of_known(console, held_out_copies, len(held_out), "have a copy in the training part", advice)
+    if source is not None:
+        inherited = source.hashes()
+        known = int(np.isin(hashes[held_out], inherited).sum())
+        manifest["from"] = source.record() | {"held_out_seen": known}
+        _warn_of_known(console, known, len(held_out), "were trained on by the run that this one starts from")
+        hashes = np.concatenate([hashes, inherited])  # behind the images, whose numbers `held_out` holds
+    return Run.create(out or _free_folder(recipe.name), recipe, manifest, hashes, held_out), digits
+
+
+def same_data(run: Run, specs: Sequence[str], console: "Console") -> Digits:
+    """Return the data that the run was started on; RunError when it is no longer the same."""
+    known = run.manifest["data"]
+    specs = specs or ([known["spec"]] if isinstance(known["spec"], str) else known["spec"])
+    merged = _gather(specs, console, look=False, deduplicate=known.get("deduplicated", False))
+    digits = merged.subset(known["subset"], run.manifest["seed"]).digits
+    if digits.content_hash() != known["sha256"]:
+        raise RunError(f"The data '{' + '.join(specs)}' is not what the run was started on. Give the same --data.")
+    return digits
+
+
+def _gather(specs: Sequence[str], console: "Console", *, look: bool, deduplicate: bool) -> merge.Merged:
+    """Return the data by these names, compared with each other where asked for."""
+    sets = merge.load_sets(specs)
+    with console.status("Comparing the images with each other") if look or deduplicate else nullcontext():
+        return merge.merge(sets, look=look, deduplicate=deduplicate)
+
+
+def _free_folder(name: str) -> Path:
+    """Return the first of runs/NAME-1, runs/NAME-2, ... that is not there."""
+    number = 1
+    while (path := Path("runs") / f"{name}-{number}").exists():
+        number += 1
+    return path
+
+
+def _warn_of_known(console: "Console", known: int, held_out: int, why: str, advice: str = "") -> None:
+    """Say that the held-out part is not new to the training part, where it is not."""
+    if known:
+        warning = f"{known:,} of {held_out:,} held-out images {why}, so the validation accuracy will flatter.{advice}"
+        console.print(warning, style="yellow", markup=False, soft_wrap=True)

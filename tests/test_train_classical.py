@@ -1,0 +1,200 @@
+"""Every shipped recipe can be built; the classical ones, and one network, learn the UCI digits by their commands."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from typer.testing import CliRunner, Result
+
+from tenfold.cli import app
+from tenfold.data import load
+from tenfold.data.digits import Digits, image_hashes
+from tenfold.errors import TenfoldError, TrainingError
+from tenfold.models import build
+from tenfold.scoring.seen import find_seen
+from tenfold.submit import submit
+from tenfold.train import train
+from tenfold.training import recipe as recipes
+from tenfold.training.run import Run
+
+CLASSICAL = [name for name in recipes.available() if recipes.load(name).classical]
+TARGETS = {
+    "logistic": 0.93,
+    "svm": 0.96,
+    "xgboost": 0.93,
+    "knn": 0.96,
+    "forest": 0.93,
+    "svm-hog": 0.96,
+    "knn-hog": 0.96,
+}
+SMALL = {"xgboost": ["model.n_estimators=40", "model.max_depth=3"], "forest": ["model.n_estimators=60"]}
+
+
+def run(*words: object) -> Result:
+    """Return what the command line did with these words."""
+    return CliRunner().invoke(app, [str(word) for word in words])
+
+
+@pytest.mark.parametrize("name", recipes.available())
+def test_every_recipe_can_be_built(name: str) -> None:
+    """Each shipped recipe loads, survives being written out as TOML, and its network gives ten logits for an image."""
+    import tomllib
+
+    import torch
+
+    recipe = recipes.load(name)
+    assert recipe.name == name
+    assert recipes.parse(tomllib.loads(recipe.to_toml()), name) == recipe
+    if recipe.classical:
+        from tenfold.models.classical import Classical
+
+        Classical(recipe.model.kind, recipe.model.arguments(), recipe.features.model_dump())
+        return
+    module = build(recipe.model.kind, recipe.model.arguments()).eval()
+    assert module(torch.zeros(2, 1, 28, 28)).shape == (2, 10)
+
+
+def test_the_classical_recipes_are_there() -> None:
+    """The five classical systems ship, and every one has a target here."""
+    assert {"logistic", "svm", "xgboost", "knn", "forest"} <= set(CLASSICAL) <= set(TARGETS)
+
+
+@pytest.mark.parametrize("name", [*CLASSICAL, "dense-128"])
+def test_trains_on_uci(name: str, tmp_path: Path) -> None:
+    """`tenfold train NAME --data uci` writes a run that `evaluate` finds to read unseen digits well."""
+    overrides = [word for setting in SMALL.get(name, []) for word in ("--set", setting)]
+    result = run("train", name, "--data", "uci", "--out", tmp_path / "run", "--threads", 1, "--json", *overrides)
+    assert result.exit_code == 0, result.stderr
+    trained = json.loads(result.stdout.splitlines()[-1])
+    assert trained["status"] == "finished"
+    assert trained["parameters"] > 0
+    result = run("evaluate", tmp_path / "run", "--data", "uci:test", "--json")
+    assert result.exit_code == 0, result.stderr
+    score = json.loads(result.stdout.splitlines()[-1])
+    assert score["accuracy"] > TARGETS.get(name, 0.9)
+    assert score["nll"] < 0.5
+    assert score["overlap"]["exact"] == 0
+
+
+@pytest.fixture(scope="module")
+def fitted(tmp_path_factory: pytest.TempPathFactory) -> Run:
+    """Return a logistic regression on 300 of the UCI digits."""
+    folder = tmp_path_factory.mktemp("classical") / "run"
+    overrides = ["data.validation=0.2"]
+    train("logistic", "uci", folder, overrides=overrides, subset=300, seed=5, threads=1, quiet=True)
+    return Run.open(folder)
+
+
+def test_classical_run_folder_is_whole(fitted: Run) -> None:
+    """It holds what a network's run holds, but for weights and state: recipe, manifest, a metric, answers, a report."""
+    names = {path.name for path in fitted.path.iterdir()}
+    assert {"recipe.toml", "run.json", "metrics.jsonl", "data.npz", "validation.npz", "report.html"} <= names
+    assert not names & {"weights.safetensors", "state.safetensors"}
+    manifest = fitted.manifest
+    assert (manifest["status"], manifest["seed"], manifest["epochs"]) == ("finished", 5, None)
+    assert (manifest["data"]["n_train"], manifest["data"]["n_validation"], manifest["data"]["subset"]) == (240, 60, 300)
+    assert manifest["machine"]["threads"] == 1
+    assert "scikit-learn" in manifest["versions"]
+    (line,) = fitted.metrics()
+    assert line["loss"] is None
+    assert line["images"] == 240
+    answers = fitted.validation()
+    assert answers is not None
+    assert line["validation_accuracy"] == (answers["probabilities"].argmax(1) == answers["labels"]).mean()
+    np.testing.assert_allclose(answers["probabilities"].sum(1), 1, rtol=1e-5)
+    page = (fitted.path / "report.html").read_text("utf-8")
+    assert "fitted in one go: there is no curve" in page
+    assert "evaluate_every" not in page.partition('id="recipe"')[0]
+
+
+def test_classical_answers_are_those_of_the_saved_run(fitted: Run) -> None:
+    """Opened again, the run gives the held-out probabilities that were written down, temperature and all."""
+    answers = fitted.validation()
+    assert answers is not None
+    uci = load("uci", "train")
+    images = uci.images[np.isin(image_hashes(uci.images), fitted.training_hashes(), invert=True)]
+    assert len(images) >= 60
+    again = Run.open(fitted.path).classifier("cpu").predict_proba(answers["mistake_images"])
+    np.testing.assert_allclose(again, answers["probabilities"][answers["mistake_indices"]], atol=1e-5)
+
+
+def test_classical_seen_and_submit(fitted: Run, tmp_path: Path, digits: Digits) -> None:
+    """The checks for seen images and a submission work on a classical run too."""
+    uci = load("uci", "train")
+    assert len(find_seen(fitted, uci, "0" * 64).exact) == 240
+    np.savez(tmp_path / "new.npz", X=digits.images)
+    assert submit(fitted.path, str(tmp_path / "new.npz"), tmp_path / "s.csv", quiet=True)["rows"] == 200
+
+
+def test_same_seed_same_answers(fitted: Run, tmp_path: Path) -> None:
+    """Fitted again with the same seed, it answers the same."""
+    train(
+        "logistic", "uci", tmp_path / "b", overrides=["data.validation=0.2"], subset=300, seed=5, threads=1, quiet=True
+    )
+    first, second = fitted.validation(), Run.open(tmp_path / "b").validation()
+    assert first is not None and second is not None
+    assert (first["indices"] == second["indices"]).all()
+    np.testing.assert_allclose(first["probabilities"], second["probabilities"], atol=1e-6)
+
+
+def test_cut_fit_begins_again(fitted: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ctrl-C in a fit leaves a run that says so, and resuming fits it from the start to the same answers."""
+    from tenfold.models.classical import Classical
+
+    def interrupted(self: Classical, images: np.ndarray, labels: np.ndarray) -> Classical:
+        raise KeyboardInterrupt
+
+    folder = tmp_path / "run"
+    with monkeypatch.context() as patch:
+        patch.setattr(Classical, "fit", interrupted)
+        result = run(
+            "train", "logistic", "--data", "uci", "--out", folder, "--subset", 300, "--seed", 5,
+            "--set", "data.validation=0.2", "--threads", 1,
+        )  # fmt: skip
+    assert result.exit_code == 130
+    assert f"To begin again: tenfold train --resume {folder}" in " ".join(result.stderr.split())
+    assert Run.open(folder).manifest["status"] == "interrupted"
+    assert train(resume=folder, quiet=True)["status"] == "finished"
+    first, second = fitted.validation(), Run.open(folder).validation()
+    assert first is not None and second is not None
+    np.testing.assert_allclose(first["probabilities"], second["probabilities"], atol=1e-6)
+
+
+def test_without_held_out_images(tmp_path: Path) -> None:
+    """A recipe that holds nothing out gives a run without a validation accuracy, that answers all the same."""
+    overrides = ["data.validation=0"]
+    result = train("logistic", "uci", tmp_path / "run", overrides=overrides, subset=100, quiet=True)
+    assert result["validation_accuracy"] is None
+    assert Run.open(tmp_path / "run").classifier("cpu").predict_proba(np.zeros((2, 28, 28), np.uint8)).shape == (2, 10)
+
+
+@pytest.mark.parametrize(
+    ("recipe", "options", "message"),
+    [
+        ("svm", {"overrides": ["training.epochs=3"]}, "'svm' is fitted in one go and has no 'training.epochs'"),
+        ("svm", {"overrides": ["model.gama=1"]}, "gama.*Did you mean 'gamma'"),
+        ("svm", {"overrides": ["features.hogg=true"]}, "unknown key 'features.hogg'.*Did you mean 'hog'"),
+        ("svm", {"max_seconds": 5.0}, "which '5' seconds cannot cut short.*--subset"),
+        ("svm", {"device": "cuda"}, "fitted on the processor, not on 'cuda'"),
+        ("dense-128", {"overrides": ["features.hog=true"]}, "no 'features.hog'"),
+        ("dense-128", {"overrides": ["model.kind=svn"]}, "No model is called 'svn'.*Did you mean 'svm'"),
+        ("dense-128", {"overrides": ['model.layers=["pool 29"]']}, "too few to pool 29x29"),
+        ("dense-128", {"overrides": ['model.layers=["conv 8 31x31 valid"]']}, "31x31 filters do not fit"),
+        ("fast", {"overrides": ["model.crop=14"]}, "cannot read an image of 28x28"),
+        ("fast", {"overrides": ["model.widths=[[8],[8],[8],[8],[8],[8]]"]}, "cannot read an image of 28x28"),
+        ("fast", {"overrides": ["model.widths=[[-3]]"]}, "negative dimension"),
+        ("fast", {"overrides": ["model.widths=7"]}, "cannot be built"),
+    ],
+)
+def test_refused_before_a_folder_is_made(tmp_path: Path, recipe: str, options: dict[str, object], message: str) -> None:
+    """What a recipe cannot be, or a classical model cannot do, is an error that says what to do, and leaves nothing."""
+    with pytest.raises(TenfoldError, match=message):
+        train(recipe, "uci", tmp_path / "run", quiet=True, **options)  # type: ignore[arg-type]
+    assert not (tmp_path / "run").exists()
+
+
+def test_resumed_classical_runs_have_no_limit_either(fitted: Run) -> None:
+    """--max-seconds is refused for a run that goes on, too."""
+    with pytest.raises(TrainingError, match="cannot cut short"):
+        train(resume=fitted.path, max_seconds=5, quiet=True)
