@@ -38,12 +38,12 @@ def modules() -> list[str]:
     """Return every module that has to import without an extra: all but those that train."""
     files = sorted(file.relative_to(SOURCE.parent) for file in SOURCE.rglob("*.py") if file.name != "__main__.py")
     names = [".".join(file.with_suffix("").parts).removesuffix(".__init__") for file in files]
-    training = ("tenfold.models", "tenfold.train")
+    training = ("tenfold.models", "tenfold.train", "tenfold.tuning")
     return [name for name in names if not name.startswith(training) or name == "tenfold.training.recipe"]
 
 
 def test_core_imports_without_extras() -> None:
-    """Every module outside models and training imports where no extra is installed."""
+    """Every module outside models, training and tuning imports where no extra is installed."""
     block = f"import sys\nfor name in {EXTRAS}: sys.modules[name] = None\n"
     run(block + "".join(f"import {name}\n" for name in modules()))
 

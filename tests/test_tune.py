@@ -18,9 +18,9 @@ from tenfold.data.digits import Digits
 from tenfold.errors import TenfoldError
 from tenfold.train import train
 from tenfold.training import recipe as recipes
-from tenfold.training.study import Study
-from tenfold.training.workers import Job, Progress
 from tenfold.tune import _Search, tune
+from tenfold.tuning.study import Study
+from tenfold.tuning.workers import Job, Progress
 
 NETWORK = """
 name = "small"

@@ -20,17 +20,17 @@ from tenfold.data.digits import Digits
 from tenfold.errors import RunError, TrainingError
 from tenfold.files import write_atomically
 from tenfold.training import recipe as recipes
-from tenfold.training import search
-from tenfold.training.comparison import Comparison, compared, verdict
-from tenfold.training.plan import RECIPE, Plan, begin, digits_of, refuse_with_resume, resumed
-from tenfold.training.search import Values, objective, overrides
-from tenfold.training.study import Study, Tried, rank
-from tenfold.training.workers import Job, Progress, Watcher, Workers
+from tenfold.tuning import search
+from tenfold.tuning.comparison import Comparison, compared, verdict
+from tenfold.tuning.plan import RECIPE, Plan, begin, digits_of, refuse_with_resume, resumed
+from tenfold.tuning.search import Values, objective, overrides
+from tenfold.tuning.study import Study, Tried, rank
+from tenfold.tuning.workers import Job, Progress, Watcher, Workers
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from tenfold.training.trial import Figures
+    from tenfold.tuning.trial import Figures
 
 JOURNAL, COMPARISON, BEST, PAGE = "journal.log", "comparison.json", "best.toml", "tune.html"
 COMMENT_WIDTH = 110
@@ -150,7 +150,7 @@ class _Tuning:
         return self.pool.run(_Search(self), deadline)
 
     def _grid(self, deadline: float | None) -> bool:
-        from tenfold.training import grid
+        from tenfold.tuning import grid
 
         self._print(
             f"Tuning {self.plan.recipe} for {', '.join(self.recipe.search)}: three grids, judged by "
@@ -184,7 +184,7 @@ class _Tuning:
                 self.pool.run(comparison)
 
     def _compare_by_folds(self, comparison: Comparison) -> None:
-        from tenfold.training.grid import cross_validated
+        from tenfold.tuning.grid import cross_validated
 
         while (job := comparison.next()) is not None:
             comparison.done(

@@ -202,7 +202,6 @@ def test_start_fills_in_weights_before_the_optimiser_is_made(digits: Digits) -> 
     assert moved == {"head.weight", "head.bias"}
 
 
-
 def test_non_finite_loss_stops_training(digits: Digits, monkeypatch: pytest.MonkeyPatch) -> None:
     """A loss that overflows ends training with an error that names step, loss and a way out."""
     trainer = make_trainer(digits)

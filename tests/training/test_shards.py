@@ -68,7 +68,7 @@ def test_each_part_drops_by_its_own_generator() -> None:
         shards = Shards(nn.Sequential(Dropout(0.5)), 2, threads)
         shards.draw_from([torch.Generator().manual_seed(number) for number in range(2)])
         shards.train()
-        drawn.append(shards.each(lambda number: shards.modules[number](inputs)))
+        drawn.append(shards.each(lambda number, parts=shards.modules: parts[number](inputs)))
         shards.close()
     assert not torch.equal(drawn[0][0], drawn[0][1])
     for other in drawn[1:]:

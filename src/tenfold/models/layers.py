@@ -14,6 +14,7 @@
 A linear layer to the ten digits comes last by itself.
 """
 
+import itertools
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
@@ -173,7 +174,7 @@ SPATIAL = ("conv", "pool", "pad", "flatten", "global")
 def _pool_first(parts: list[nn.Module]) -> list[nn.Module]:
     """Return the parts with each ReLU before a max pooling moved behind it: the same numbers, a quarter of the work."""
     ordered = list(parts)
-    for at, (first, second) in enumerate(zip(parts, parts[1:], strict=False)):
+    for at, (first, second) in enumerate(itertools.pairwise(parts)):
         if isinstance(first, Activation) and first.name == "relu" and isinstance(second, nn.MaxPool2d):
             ordered[at], ordered[at + 1] = second, first
     return ordered

@@ -5,8 +5,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tenfold.scoring import page, plots, tuning_plots
-from tenfold.training.search import Space
-from tenfold.training.study import Tried, rank
+from tenfold.tuning.search import Space
+from tenfold.tuning.study import Tried, rank
 
 if TYPE_CHECKING:
     from markupsafe import Markup

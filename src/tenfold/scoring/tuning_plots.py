@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 from tenfold.scoring import plots
 from tenfold.scoring.plots import BOTTOM, HEIGHT, LEFT, RIGHT, TOP, Axis, Text
 from tenfold.training.recipe import Range
-from tenfold.training.search import Space, Value
-from tenfold.training.study import Tried, rank
+from tenfold.tuning.search import Space, Value
+from tenfold.tuning.study import Tried, rank
 
 if TYPE_CHECKING:
     from markupsafe import Markup

@@ -1,8 +1,9 @@
 """The training loop: the whole data set in memory as one tensor, augmented batch by batch on its own device.
 
 Every random choice is a function of numbers: the initial weights of the seed, the order of the images of (seed, pass),
-a batch's distortions and dropout of (seed, step, part of the batch). So the state to resume from needs no generator's inside, and
-training that is resumed gives the same weights as an unbroken one, bit for bit, on the same machine and thread count.
+a batch's distortions and dropout of (seed, step, part of the batch). So the state to resume from needs no generator's
+inside, and training that is resumed gives the same weights as an unbroken one, bit for bit, on the same machine and
+thread count.
 """
 
 import math

@@ -1,7 +1,8 @@
 """Optimisers, the learning rate's schedule, and the moving average of the weights.
 
-SGD, Adam, AdamW and RMSprop are the same as torch.optim's, which the tests hold them to. Their own few lines are here because building
-any torch.optim optimiser imports torch's compiler, which takes a second: a third of what the `instant` recipe takes.
+SGD, Adam, AdamW and RMSprop are the same as torch.optim's, which the tests hold them to. Their own few lines are here
+because building any torch.optim optimiser imports torch's compiler, which takes a second: a third of what the `instant`
+recipe takes.
 """
 
 import math

@@ -6,8 +6,8 @@ import pytest
 
 from tenfold.errors import RunError
 from tenfold.training.recipe import Range
-from tenfold.training.search import Space, Value, Values
-from tenfold.training.study import MOST_LOSSES, Study
+from tenfold.tuning.search import Space, Value, Values
+from tenfold.tuning.study import MOST_LOSSES, Study
 
 SPACE: Space = {"x": Range(low=0.0, high=1.0), "k": Range(low=1, high=50), "c": ["a", "b"]}
 OWN: Values = {"x": 0.5, "k": 3, "c": "b"}

@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Any
 from tenfold.data import splits
 from tenfold.data.digits import Digits
 from tenfold.errors import RecipeError
-from tenfold.training.search import Space, Values, grid, numeric, objective, overrides
-from tenfold.training.study import Study, Tried, rank
+from tenfold.tuning.search import Space, Values, grid, numeric, objective, overrides
+from tenfold.tuning.study import Study, Tried, rank
 
 if TYPE_CHECKING:
-    from tenfold.training.trial import Figures
+    from tenfold.tuning.trial import Figures
 
 STAGES = 3
 FOLDS = 3
@@ -108,7 +108,7 @@ def cross_validated(
     """
     from sklearn.model_selection import GridSearchCV
 
-    from tenfold.training.trial import Candidate, Figures
+    from tenfold.tuning.trial import Candidate, Figures
 
     assert digits.labels is not None
     search = GridSearchCV(

@@ -9,9 +9,9 @@ import pytest
 
 from tenfold.errors import RecipeError
 from tenfold.training import recipe as recipes
-from tenfold.training import search
 from tenfold.training.recipe import Range
-from tenfold.training.search import grid
+from tenfold.tuning import search
+from tenfold.tuning.search import grid
 
 HEAD = 'name = "mine"\n[model]\nkind = "convnet"\ndropout = 0.1\n[optimiser]\nlr = 0.01\n'
 LR = Range(low=1e-4, high=1.0, log=True)

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Any
 
 from tenfold.errors import RunError
 from tenfold.files import write_atomically
-from tenfold.training.search import Values, objective, overrides
-from tenfold.training.study import Tried
-from tenfold.training.workers import Job, Watcher
+from tenfold.tuning.search import Values, objective, overrides
+from tenfold.tuning.study import Tried
+from tenfold.tuning.workers import Job, Watcher
 
 if TYPE_CHECKING:
-    from tenfold.training.trial import Figures
+    from tenfold.tuning.trial import Figures
 
 LOSSES = 2  # processes that may end under one training before it is given up
 SYSTEMS = ("base", "best")

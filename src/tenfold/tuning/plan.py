@@ -12,8 +12,8 @@ from tenfold.data.digits import Digits
 from tenfold.errors import RecipeError, RunError, TrainingError
 from tenfold.files import write_atomically
 from tenfold.training import recipe as recipes
-from tenfold.training import search
 from tenfold.training.recipe import Recipe
+from tenfold.tuning import search
 
 METRICS, METHODS = ("nll", "accuracy"), ("optuna", "grid")
 TRIALS = 30  # where neither a number nor a time is given
@@ -57,8 +57,9 @@ def begin(
     device: str,
 ) -> tuple[Path, Plan, Digits]:
     """Return a new folder, its plan and the data, after looking at everything that could be wrong."""
-    from tenfold.training import grid, provenance
+    from tenfold.training import provenance
     from tenfold.training.begin import check
+    from tenfold.tuning import grid
 
     base = recipes.load(recipe)
     check(base, device, None)

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 
 from tenfold.errors import RunError
 from tenfold.training.recipe import Range
-from tenfold.training.search import Space, Value, Values, whole
+from tenfold.tuning.search import Space, Value, Values, whole
 
 if TYPE_CHECKING:
     from optuna import Study as OptunaStudy

@@ -20,7 +20,7 @@ from tenfold.data.digits import Digits
 from tenfold.errors import TenfoldError
 
 if TYPE_CHECKING:
-    from tenfold.training.trial import Figures
+    from tenfold.tuning.trial import Figures
 
 POLITE_SECONDS = 5.0  # that a worker without a job has to end by itself
 
@@ -198,7 +198,7 @@ def _work(
 ) -> "Figures | Failure | None":
     """Return what came of a job: figures, the reason why there are none, or None where it was ended early."""
     from tenfold.training import recipe as recipes
-    from tenfold.training.trial import Stopped, judge
+    from tenfold.tuning.trial import Stopped, judge
 
     def report(share: int, nll: float, accuracy: float) -> bool:
         pipe.send(Progress(share, nll, accuracy))
