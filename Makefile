@@ -20,7 +20,7 @@ check: .venv/.installed-dev
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/python -m pytest --quiet -m "not slow" tests/test_readme.py
-	$(BIN)/python -m tenfold.scoring.results --check README.md
+	$(BIN)/python -m tenfold.scoring.tables --check README.md docs/results.md docs/leak.md
 
 bench: .venv/.installed
 	$(BIN)/python benchmarks/time_to_accuracy.py

@@ -35,7 +35,7 @@ from torch import Tensor, nn
 
 from tenfold import data
 from tenfold.evaluate import evaluate
-from tenfold.scoring import results
+from tenfold.scoring import result_tables, results
 from tenfold.training import device as devices
 from tenfold.training.recipe import load
 from tenfold.training.run import Run
@@ -120,7 +120,7 @@ def measure_tutorial(seeds: int, epochs: int, spec: str) -> results.Result:
     seconds = statistics.fmean(trial.seconds for trial in trials)
     note = f"seconds of {max(epochs, TUTORIAL_EPOCHS)} epochs, accuracy after {epochs}"
     return results.Result(
-        recipe=results.TUTORIAL,
+        recipe=result_tables.TUTORIAL,
         config_sha256="",
         commit=None,
         machine=devices.describe(devices.choose("auto"), devices.Arithmetic("fp32", "contiguous")),
@@ -192,7 +192,7 @@ def main() -> None:
     if options.record:
         for result in measured:
             results.append(options.record, result)
-    print(results.render(measured))
+    print(result_tables.speed(measured))
     print(json.dumps({"results": [result.model_dump(mode="json") for result in measured]}))
 
 

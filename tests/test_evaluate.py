@@ -1,5 +1,6 @@
 """Evaluating: the overlap is found and named before the score, and every look leaves its record."""
 
+import hashlib
 import io
 import json
 from collections.abc import Callable
@@ -39,12 +40,16 @@ class FakeRun:
         (path / "weights.safetensors").write_bytes(b"weights of " + path.name.encode())
         self.path = path
         self.manifest = {"data": {"spec": "training.npz"}}
-        self.recipe = SimpleNamespace(prediction=SimpleNamespace(shifts=0))
+        self.recipe = SimpleNamespace(prediction=SimpleNamespace(shifts=0), classical=False)
         self._used = training.images if used is None else training.images[used]
 
     def training_hashes(self) -> NDArray[np.uint64]:
         """Return the hashes of the images trained on."""
         return image_hashes(self._used)
+
+    def weights_sha256(self) -> str:
+        """Return the hash of what answers."""
+        return hashlib.sha256((self.path / "weights.safetensors").read_bytes()).hexdigest()
 
     def classifier(self, device: str = "auto") -> CornerReader:
         """Return the classifier."""

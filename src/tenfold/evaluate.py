@@ -4,7 +4,6 @@ In this order: what the data share with those the run was trained on is found an
 written to the ledger; only then is the score shown.
 """
 
-import hashlib
 import time
 from datetime import UTC, datetime
 from pathlib import Path
@@ -92,7 +91,7 @@ def score_run(
 def predict(run: "Run", images: NDArray[np.uint8], shifts: int, device: str) -> tuple[NDArray[np.float32], float]:
     """Return the run's probabilities (N, 10) for images (N, 28, 28) uint8 and the seconds that predicting took.
 
-    shifts: average over shifts of up to so many pixels.
+    shifts: average over shifts of up to so many pixels; 0 for a classical model.
     """
     classifier = run.classifier(device=device)
     if shifts != run.recipe.prediction.shifts:
@@ -104,7 +103,12 @@ def predict(run: "Run", images: NDArray[np.uint8], shifts: int, device: str) -> 
 
 
 def _shifts(run: "Run", tta: bool | None) -> int:
-    """Return how far to shift for test-time augmentation: the recipe's word, or at least 1 or 0 where `tta` says so."""
+    """Return how far to shift for test-time augmentation: the recipe's word, or at least 1 or 0 where `tta` says so.
+
+    Raises RunError where it is asked of a classical model.
+    """
+    if tta and run.recipe.classical:
+        raise RunError(f"'{run.recipe.model.kind}' is no network, so it answers each image once. Leave --tta away.")
     own = run.recipe.prediction.shifts
     return own if tta is None else max(own, 1) if tta else 0
 
@@ -116,7 +120,7 @@ def _record(run: "Run", result: dict[str, Any], digits: Digits, probabilities: N
         ledger.Look(
             time=result["time"],
             run=str(run.path.resolve()),
-            weights_sha256=_file_hash(run.path / "weights.safetensors"),
+            weights_sha256=run.weights_sha256(),
             data_sha256=sha256,
             spec=result["data"]["spec"],
             n=result["n"],
@@ -155,14 +159,6 @@ def _next_file(folder: Path) -> Path:
             number += 1
         else:
             return file
-
-
-def _file_hash(file: Path) -> str:
-    try:
-        with file.open("rb") as stream:
-            return hashlib.file_digest(stream, "sha256").hexdigest()
-    except OSError as error:
-        raise RunError(f"Cannot read the weights '{file}' ({error.strerror}). Train the run again.") from error
 
 
 def _show_overlap(seen: Seen, n: int, console: "Console") -> None:

@@ -146,9 +146,49 @@ def test_accuracy_text(error: float, words: str) -> None:
     assert plots.accuracy_text(error) == words
 
 
+def scatter(points: list[tuple[str, float, float]], frontier: list[int]) -> str:
+    """Return a chart of the points, numbered from 1."""
+    numbers = list(range(1, len(points) + 1))
+    return plots.scatter(points, frontier, numbers=numbers, label="c", unit="s", text=lambda v: f"{v:g}", floor=1e-4)
+
+
+def test_scatter_places_points_by_logarithms() -> None:
+    """Ten times the cost, and a tenth of the error, are equal steps; the better stands higher; no error has a place."""
+    points = [("a", 1.0, 0.9), ("b", 10.0, 0.99), ("c", 100.0, 0.999), ("d", 1.0, 1.0)]
+    svg = scatter(points, [0, 1])
+    a, b = circles(svg, "last")
+    c, d = circles(svg, "dot")
+    assert b[0] - a[0] == pytest.approx(c[0] - b[0], abs=0.2)
+    assert a[1] - b[1] == pytest.approx(b[1] - c[1], abs=0.2)
+    assert c[1] - d[1] == pytest.approx(b[1] - c[1], abs=0.2)  # drawn at the floor, 99.99%
+    assert d[0] == a[0]
+
+
+def test_scatter_joins_the_frontier_in_steps() -> None:
+    """The line goes across at the better system's accuracy until the next one's cost, then up to it."""
+    svg = scatter([("a", 1.0, 0.9), ("b", 10.0, 0.99)], [0, 1])
+    a, b = circles(svg, "last")
+    line = re.search(r'<polyline class="frontier" points="([^"]+)"', svg)
+    assert line is not None
+    assert line[1] == f"{a[0]:.1f},{a[1]:.1f} {b[0]:.1f},{a[1]:.1f} {b[0]:.1f},{b[1]:.1f}"
+
+
+def test_scatter_names_every_point() -> None:
+    """Each point has its name, or its number where names would lie over one another."""
+    points = [(f"a-long-name-{i}", 1.0 + i / 50, 0.99 - i / 5000) for i in range(20)]
+    labels = re.findall(r'class="name"[^>]*>([^<]+)<', scatter(points, [0]))
+    assert len(labels) == 20
+    assert labels[0] == "a-long-name-0"
+    assert any(label.isdigit() for label in labels)
+    assert all(label == str(i + 1) or label == f"a-long-name-{i}" for i, label in enumerate(labels))
+
+
 @pytest.mark.parametrize(
     "draw",
     [
+        lambda bad: plots.scatter(
+            [(bad, 1.0, 0.9)], [0], numbers=[1], label=bad, unit=bad, text=lambda _: bad, floor=0.01
+        ),
         lambda bad: plots.line_chart([1, 2], [1, 2], label=bad, text=lambda _: bad),
         lambda bad: plots.bars([[1, 2]], [bad, bad], label=bad, text=lambda _: bad),
         lambda bad: plots.histogram([np.arange(9.0)], label=bad, text=lambda _: bad),

@@ -1,18 +1,16 @@
-"""Results: what is recorded can be read back, and the README's tables are made from it and nothing else."""
+"""Results: what is recorded can be read back, and runs become one result only where they belong together."""
 
 import json
-import statistics
-import subprocess
-import sys
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pytest
 
 from tenfold.errors import DataError, RunError
 from tenfold.scoring import results
-from tenfold.scoring.results import END, START, DataUsed, Result, Trial
+from tenfold.scoring.results import DataUsed, Result, Trial
 
 MACHINE: dict[str, Any] = {"cpu": "Example CPU", "cores": 2, "threads": 2, "device": "cpu", "precision": "bf16"}
 
@@ -37,31 +35,26 @@ def result(recipe: str = "fast", **changes: Any) -> Result:
     return Result(**(values | changes))
 
 
-@pytest.fixture
-def readme(tmp_path: Path) -> Path:
-    """A README with markers and a results folder beside it that holds one result."""
-    document = tmp_path / "README.md"
-    document.write_bytes(f"# Title\r\nbefore\n\n{START}\nold\n{END}\n\nafter é\n".encode())
-    results.append(tmp_path / "results" / "mnist.jsonl", result())
-    return document
-
-
-def cells(table: str, recipe: str) -> list[str]:
-    """Return the cells of a recipe's first row."""
-    line = next(line for line in table.splitlines() if line.startswith(f"| `{recipe}`"))
-    return [cell.strip() for cell in line.strip("|").split("|")]
-
-
 def test_round_trip(tmp_path: Path) -> None:
-    """What is appended is read back equal, oldest first over all files, and earlier lines keep their bytes."""
-    first, second = result(), result("instant", time="2026-02-01T00:00:00+00:00", note="n|1\n")
-    results.append(tmp_path / "b.jsonl", second)
-    before = (tmp_path / "b.jsonl").read_bytes()
-    results.append(tmp_path / "b.jsonl", second)
-    results.append(tmp_path / "a.jsonl", first)
-    assert (tmp_path / "b.jsonl").read_bytes() == before * 2
-    assert results.read(tmp_path) == [first, second, second]
-    assert results.read(tmp_path / "nothing") == []
+    """What is appended is read back equal, oldest first, and earlier lines keep their bytes."""
+    first, second = result(), result("instant", time="2026-02-01T00:00:00+00:00", note="n|1\n", protocol="kaggle")
+    file = tmp_path / "new" / "a.jsonl"
+    results.append(file, second)
+    before = file.read_bytes()
+    results.append(file, second)
+    assert file.read_bytes() == before * 2
+    results.append(file, first)
+    assert results.read(file) == [first, second, second]
+    assert results.read(tmp_path / "nothing.jsonl") == []
+
+
+def test_old_lines_are_read(tmp_path: Path) -> None:
+    """A line from before protocols, studies and NLL were recorded is a result without them."""
+    line = result().model_dump(mode="json", exclude={"protocol", "study", "variant"})
+    for trial in line["trials"]:
+        del trial["nll"]
+    (tmp_path / "a.jsonl").write_text(json.dumps(line) + "\n")
+    assert results.read(tmp_path / "a.jsonl") == [result()]
 
 
 @pytest.mark.parametrize(
@@ -80,104 +73,7 @@ def test_a_line_that_is_no_result_is_named(tmp_path: Path, line: str, named: str
     with (tmp_path / "r.jsonl").open("a") as file:
         file.write(line + "\n")
     with pytest.raises(DataError, match=rf"r\.jsonl' line 2 .*{named}"):
-        results.read(tmp_path)
-
-
-def test_score_row() -> None:
-    """The row gives mean and sample standard deviation, the interval of the mean, errors, seeds and seconds."""
-    found = cells(results.render([result()]), "fast")
-    deviation = 100 * statistics.stdev([0.9970, 0.9972, 0.9974])
-    assert deviation == pytest.approx(0.02)
-    assert found == ["`fast`", "99.720 ± 0.020", "99.60 to 99.81", "28.0 of 10,000", "3", "59.0", "63.0", "214,000"]
-
-
-def test_one_seed_has_no_deviation_and_unknown_is_a_dash() -> None:
-    """A single seed shows no spread, and what was not measured shows as a dash."""
-    single = result(trials=[Trial(seed=0, accuracy=0.99, seconds=3.456)], parameters=None)
-    assert cells(results.render([single]), "fast")[1:] == [
-        "99.000",
-        "98.79 to 99.18",
-        "100.0 of 10,000",
-        "1",
-        "3.46",
-        "–",
-        "–",
-    ]
-
-
-def test_the_newest_counts_and_machines_stand_apart() -> None:
-    """A recipe's newest result replaces older ones on its machine only; the quickest recipe stands first."""
-    gpu = MACHINE | {"device": "Example GPU"}
-    quick = [Trial(seed=0, accuracy=0.99, seconds=2.0)]
-    text = results.render(
-        [
-            result("fast"),
-            result("instant", trials=quick),
-            result("fast", trials=[Trial(seed=0, accuracy=0.5, seconds=61.0)]),
-            result("fast", machine=gpu),
-        ]
-    )
-    assert cells(text, "fast")[1] == "50.000"
-    assert text.count("| `fast` |") == 2
-    assert text.index("`instant`") < text.index("`fast`")
-    assert "**mnist:test on Example CPU, 2 threads**" in text
-    assert "**mnist:test on Example GPU**" in text
-
-
-def test_speed_table() -> None:
-    """Seconds to each accuracy stand in a second table, with how many times faster than the tutorial each system is."""
-    text = results.render(
-        [
-            result("tutorial", seconds_to={"0.99": 120.0, "0.9917": 430.0, "0.997": None}),
-            result("instant", seconds_to={"0.99": 1.5, "0.9917": 3.5, "0.997": None}),
-            result("strong"),
-        ]
-    )
-    speed = text[text.index("| seconds to a mean of") :]
-    assert "| 99% | 99.17% | 99.7% | times faster to 99.17% |" in speed
-    assert cells(speed, "instant") == ["`instant`", "1.50", "3.50", "–", "123"]
-    assert cells(speed, "tutorial") == ["`tutorial`", "120", "430", "–", "1"]
-    assert "strong" not in speed
-
-
-def test_check_and_write(readme: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """A stale README fails the check with what to run; writing mends the table, touches nothing else, and is stable."""
-    assert results.main(["--check", str(readme)]) == 1
-    assert f"Error: The tables in '{readme}' are stale. Run: python -m tenfold.scoring.results --write" in (
-        capsys.readouterr().err
-    )
-    assert results.main(["--write", str(readme)]) == 0
-    assert results.main(["--check", str(readme)]) == 0
-    text = readme.read_bytes().decode()
-    assert text.startswith(f"# Title\r\nbefore\n\n{START}\n**mnist:test")
-    assert text.endswith(f"|\n{END}\n\nafter é\n")
-    results.append(readme.parent / "results" / "mnist.jsonl", result(trials=[Trial(seed=0, accuracy=0.5, seconds=1)]))
-    assert results.main(["--check", str(readme)]) == 1
-    assert not list(readme.parent.glob("*.tmp")) + list(readme.parent.glob(".*.tmp"))
-
-
-def test_no_results_and_no_markers(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """Without results the place says so; without markers, or a document, the error says what to do."""
-    document = tmp_path / "README.md"
-    document.write_text(f"{START}\n{END}\n")
-    assert results.main(["--write", str(document)]) == 0
-    assert "No results are recorded yet." in document.read_text()
-    document.write_text("no markers")
-    assert results.main(["--check", str(document)]) == 1
-    assert START in capsys.readouterr().err
-    assert document.read_text() == "no markers"
-    assert results.main(["--check", str(tmp_path / "none.md")]) == 1
-    assert "none.md' (No such file or directory)" in capsys.readouterr().err
-
-
-def test_the_module_runs(readme: Path) -> None:
-    """`python -m tenfold.scoring.results --check` exits with 1 on a stale document and one line on stderr."""
-    command = [sys.executable, "-m", "tenfold.scoring.results", "--check", str(readme)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert done.returncode == 1
-    assert done.stdout == ""
-    assert done.stderr.startswith("Error: ")
-    assert done.stderr.count("\n") == 1
+        results.read(tmp_path / "r.jsonl")
 
 
 def fake_run(folder: Path, seed: int, accuracies: list[float], config: str = "c1", near: int = 0) -> Any:
@@ -233,3 +129,55 @@ def test_from_runs_that_saw_the_test_set(tmp_path: Path) -> None:
     """A run that was trained on images it was scored on gives no result."""
     with pytest.raises(RunError, match="a' was trained on '7' of the images it was scored on"):
         results.from_runs([fake_run(tmp_path / "a", 0, [0.9999], near=7)])
+
+
+def test_arithmetic_may_differ_between_seeds(tmp_path: Path) -> None:
+    """The probed precision may come out differently for two seeds, and both are named; another processor is refused."""
+    runs = [fake_run(tmp_path / "a", 0, [0.99]), fake_run(tmp_path / "b", 1, [0.99])]
+    runs[1].manifest["machine"] = MACHINE | {"precision": "fp32"}
+    assert results.from_runs(runs).machine == MACHINE | {"precision": "bf16, fp32"}
+    runs[1].manifest["machine"] = MACHINE | {"cpu": "Other CPU"}
+    with pytest.raises(RunError, match="b' differs from '.*a' by more than its seed"):
+        results.from_runs(runs)
+
+
+def test_merged_training_data_are_named_together(tmp_path: Path) -> None:
+    """A run on several sets has all their names in its record."""
+    run = fake_run(tmp_path / "a", 0, [0.99])
+    run.manifest["data"]["spec"] = ["kaggle:train", "/somewhere/more.npz"]
+    assert results.from_runs([run]).train_data.spec == "kaggle:train + more.npz"
+
+
+def test_held_out_look(tmp_path: Path) -> None:
+    """The images that a run held out give its accuracy, NLL and n; a run without any is refused."""
+    run = fake_run(tmp_path / "a", 0, [])
+    labels = np.arange(10)
+    probabilities = np.full((10, 10), 0.02, np.float32)
+    probabilities[labels, labels] = 0.82
+    probabilities[0] = np.roll(probabilities[0], 1)
+    run.validation = lambda: {"labels": labels, "probabilities": probabilities}
+    look = results.held_out_look(run)
+    found = results.from_runs([run], protocol="kaggle", looks=[look])
+    assert found.trials[0].accuracy == 0.9
+    assert found.trials[0].nll == pytest.approx(-(9 * np.log(0.82) + np.log(0.02)) / 10)
+    assert (found.protocol, found.test_data) == ("kaggle", DataUsed(spec="train.csv, held out", sha256="d", n=10))
+    run.validation = lambda: None
+    with pytest.raises(RunError, match="a' held no images out"):
+        results.held_out_look(run)
+
+
+def test_newest_look_at_certain_data(tmp_path: Path) -> None:
+    """A look is found by the content of the data; data that were never looked at are named as missing."""
+    run = fake_run(tmp_path / "a", 0, [0.98, 0.99])
+    assert results.newest_look(run, "t")["accuracy"] == 0.99
+    with pytest.raises(RunError, match="a' has no evaluation"):
+        results.newest_look(run, "other")
+
+
+def test_the_command_adds_runs(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """`--add` names a folder that is no run, in one line, and writes nothing."""
+    assert results.main(["--add", str(tmp_path / "r.jsonl"), str(tmp_path / "none")]) == 1
+    error = capsys.readouterr().err
+    assert error.startswith("Error: There is no run at")
+    assert error.count("\n") == 1
+    assert not (tmp_path / "r.jsonl").exists()

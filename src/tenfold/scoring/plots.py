@@ -26,6 +26,7 @@ HISTOGRAM_BINS, HISTOGRAM_WIDTH = 36, 310  # three stand in a row
 VALUE = 50  # room at the right for a curve's last value
 Text = Callable[[float], str]
 Transform = Callable[[float], float]
+Box = tuple[float, float, float, float]  # left, top, right, bottom
 
 
 @dataclass(frozen=True)
@@ -200,6 +201,73 @@ def interval(value: float, low: float, high: float, domain: tuple[float, float],
         _dot("last", axis(value), 8, 3.5),
     ]
     return _svg(label, body, width=160, height=16)
+
+
+def scatter(
+    points: Sequence[tuple[str, float, float]],
+    frontier: Sequence[int],
+    *,
+    numbers: Sequence[int],
+    label: str,
+    unit: str,
+    text: Text,
+    floor: float,
+) -> "Markup":
+    """Return a chart of accuracy against a cost (logarithmic), each point (name, cost > 0, accuracy) named.
+
+    frontier: the points, by rising cost, that a stepped line joins. numbers: what stands beside a point where there is
+    no room for its name. Accuracy is drawn by the logarithm of its error, at least `floor`.
+    """
+    wrong = [max(1 - accuracy, floor) for _, _, accuracy in points]
+    costs = [cost for _, cost, _ in points]
+    horizontal = Axis(*_widened(min(costs), max(costs), True), LEFT, RIGHT, True)
+    vertical = Axis(*_widened(min(wrong), max(wrong), True), TOP, BOTTOM, True)
+    places = [(horizontal(cost), vertical(error)) for cost, error in zip(costs, wrong, strict=True)]
+    body = [_grid(vertical, accuracy_text)]
+    body.extend(_text(horizontal(tick), BOTTOM + 17, text(tick), "tick") for tick in horizontal.ticks(5))
+    body.append(_text(LEFT - 8, BOTTOM + 17, unit, "sub", "end"))
+    steps = [places[i] for i in frontier[:1]]
+    for i in frontier[1:]:
+        steps += [(places[i][0], steps[-1][1]), places[i]]
+    body.append(f'<polyline class="frontier" points="{" ".join(f"{x:.1f},{y:.1f}" for x, y in steps)}"/>')
+    body.extend(_dot("last" if i in frontier else "dot", x, y, 3) for i, (x, y) in enumerate(places))
+    order = [*frontier, *(i for i in range(len(points)) if i not in frontier)]  # the frontier has first choice of room
+    body.extend(_names([(str(numbers[i]), points[i][0]) for i in order], [places[i] for i in order]))
+    return _svg(label, body)
+
+
+def _names(labels: Sequence[tuple[str, str]], places: Sequence[tuple[float, float]]) -> list[str]:
+    """Return a label (number or name) beside each place, none over another or a dot; a number rather than a gap."""
+    taken = [(x - 4, y - 4, x + 4, y + 4) for x, y in places]
+    body = []
+    for (number, name), (x, y) in zip(labels, places, strict=True):
+        for content in (name, number):
+            width = 5.6 * len(content) + 2
+            spots = [(x + 6, y + 3.5, "start"), (x - 6, y + 3.5, "end"), (x, y - 7, "middle"), (x, y + 13, "middle")]
+            spots += [(x + 5, y - 5, "start"), (x - 5, y - 5, "end"), (x + 5, y + 11, "start"), (x - 5, y + 11, "end")]
+            boxes = []
+            for at, base, anchor in spots:
+                left = at - {"start": 0.0, "end": width, "middle": width / 2}[anchor]
+                boxes.append((left, base - 9, left + width, base + 2))
+            free = [
+                i
+                for i, box in enumerate(boxes)
+                if _inside(box, (LEFT, TOP - 10, RIGHT + 12, BOTTOM + 4)) and not any(_touch(box, one) for one in taken)
+            ]
+            if free or content == number:
+                best = free[0] if free else 0
+                taken.append(boxes[best])
+                body.append(_text(spots[best][0], spots[best][1], content, "name", spots[best][2]))
+                break
+    return body
+
+
+def _inside(box: Box, frame: Box) -> bool:
+    return box[0] >= frame[0] and box[1] >= frame[1] and box[2] <= frame[2] and box[3] <= frame[3]
+
+
+def _touch(a: Box, b: Box) -> bool:
+    return a[0] < b[2] and b[0] < a[2] and a[1] < b[3] and b[1] < a[3]
 
 
 def heat(confusion: NDArray[np.integer]) -> NDArray[np.float64]:

@@ -8,8 +8,9 @@ from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.utils.validation import check_is_fitted
 
 from tenfold.data import splits
-from tenfold.errors import DataError
+from tenfold.errors import DataError, TrainingError
 from tenfold.models import build
+from tenfold.models.classical import Classical
 from tenfold.training import device as devices
 from tenfold.training import recipe as recipes
 from tenfold.training.loop import Trainer
@@ -28,8 +29,9 @@ class DigitClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     overrides: KEY=VALUE strings that change single values of it.
     seed:      of weights, order and augmentation; None takes the recipe's.
     device:    "auto", "cpu", "cuda" or "mps".
-    Learned: `classes_` (10,), `module_`, `recipe_`, `history_` (the evaluations during training), and `temperature_`,
-    fitted on the held-out images, which makes the probabilities mean what they say.
+    Learned: `classes_` (10,), `module_` (a network's, None for a classical model) or `model_` (the other way round),
+    `recipe_`, `history_` (the evaluations during training), and `temperature_`, fitted on the held-out images, which
+    makes the probabilities mean what they say.
     """
 
     def __init__(
@@ -51,21 +53,29 @@ class DigitClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         threads = devices.use_threads()
         train, held_out = hold_out(labels, self.recipe_, seed)
         validation = (images[held_out], labels[held_out]) if len(held_out) else None
-        trainer = Trainer(
-            self.recipe_,
-            images[train],
-            labels[train],
-            validation,
-            seed=seed,
-            device=devices.choose(self.device),
-            threads=threads,
-        )
-        trainer.run()
-        self._take(trainer.module, trainer.weights())
-        self.history_ = trainer.history
+        if self.recipe_.classical:
+            _only_processor(self.recipe_, self.device)
+            self._take_classical(_classical(self.recipe_, seed, threads).fit(images[train], labels[train]))
+            self.history_: list[dict[str, Any]] = []
+        else:
+            self._fit_network(images[train], labels[train], validation, seed, threads)
         if validation is not None:
             self.calibrate(*validation)
         return self
+
+    def _fit_network(
+        self,
+        images: NDArray[np.uint8],
+        labels: NDArray[np.int64],
+        validation: tuple[NDArray[np.uint8], NDArray[np.int64]] | None,
+        seed: int,
+        threads: int,
+    ) -> None:
+        device = devices.choose(self.device)
+        trainer = Trainer(self.recipe_, images, labels, validation, seed=seed, device=device, threads=threads)
+        trainer.run()
+        self._take(trainer.module, trainer.weights())
+        self.history_ = trainer.history
 
     def calibrate(self, images: NDArray[np.uint8], labels: NDArray[np.int64]) -> NDArray[np.float32]:
         """Fit `temperature_` on held-out data and return the probabilities that it gives there, (N, 10)."""
@@ -80,15 +90,30 @@ class DigitClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         self = cls(recipe=str(run.path / "recipe.toml"), seed=run.manifest["seed"], device=device)
         self.recipe_ = run.recipe
         self.history_ = run.metrics()
-        devices.use_threads()
-        module = build(run.recipe.model.kind, run.recipe.model.arguments())
-        self._take(module.to(devices.choose(device)), run.weights(), run.manifest.get("temperature", 1.0))
+        threads = devices.use_threads()
+        model, temperature = run.recipe.model, run.manifest.get("temperature", 1.0)
+        if run.recipe.classical:
+            _only_processor(run.recipe, device)
+            features = run.recipe.features.model_dump()
+            self._take_classical(
+                Classical.load(run.path, model.kind, model.arguments(), features, threads), temperature
+            )
+        else:
+            module = build(model.kind, model.arguments()).to(devices.choose(device))
+            self._take(module, run.weights(), temperature)
         return self
 
     def _take(self, module: "torch.nn.Module", weights: "dict[str, torch.Tensor]", temperature: float = 1.0) -> None:
         """Keep `module` with `weights`, ready to answer."""
         module.load_state_dict(weights)
-        self.module_ = devices.lay_out(module, "channels_last").eval()
+        self.module_: torch.nn.Module | None = devices.lay_out(module, "channels_last").eval()
+        self.model_: Classical | None = None
+        self.classes_ = np.arange(10)
+        self.temperature_ = temperature
+
+    def _take_classical(self, model: Classical, temperature: float = 1.0) -> None:
+        """Keep a fitted classical model, ready to answer."""
+        self.module_, self.model_ = None, model
         self.classes_ = np.arange(10)
         self.temperature_ = temperature
 
@@ -97,13 +122,30 @@ class DigitClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         import torch
 
         check_is_fitted(self)
-        images = torch.from_numpy(as_images(X)).to(next(self.module_.parameters()).device)
-        return sharpen(predict(self.module_, images, self.recipe_.prediction.shifts), self.temperature_)
+        images = as_images(X)
+        if self.model_ is not None:
+            return sharpen(self.model_.probabilities(images), self.temperature_)
+        assert self.module_ is not None
+        tensor = torch.from_numpy(images).to(next(self.module_.parameters()).device)
+        return sharpen(predict(self.module_, tensor, self.recipe_.prediction.shifts), self.temperature_)
 
     def predict(self, X: ArrayLike) -> NDArray[np.int64]:
         """Return the most probable digits, (N,) int64."""
         digits: NDArray[np.int64] = self.predict_proba(X).argmax(1)
         return digits
+
+
+def _classical(recipe: recipes.Recipe, seed: int, threads: int) -> Classical:
+    """Return the recipe's classical model, not fitted."""
+    return Classical(recipe.model.kind, recipe.model.arguments(), recipe.features.model_dump(), seed, threads)
+
+
+def _only_processor(recipe: recipes.Recipe, device: str) -> None:
+    """Raise TrainingError where a classical model is asked onto another device."""
+    if device not in ("auto", "cpu"):
+        raise TrainingError(
+            f"'{recipe.model.kind}' runs on the processor alone, not on '{device}'. Give the device auto or cpu."
+        )
 
 
 def hold_out(

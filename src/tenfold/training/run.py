@@ -3,7 +3,10 @@
     recipe.toml          the recipe, resolved: every default and override written out
     run.json             the manifest: data, seed, machine, versions, status, and the headline numbers
     metrics.jsonl        one line an evaluation during training
-    weights.safetensors  what answers
+    weights.safetensors  what answers: a network's weights; or a classical model's
+    model.onnx           graph for onnxruntime,
+    model.json           trees for XGBoost, and
+    features.safetensors what its features learned of the images
     state.safetensors    what training resumes from
     data.npz             a hash of every image trained on, and which images were held out
     validation.npz       the answers on the held-out images
@@ -13,6 +16,7 @@
 The folder appears under its name only when it is complete enough to resume; each file is replaced in one rename.
 """
 
+import hashlib
 import json
 import os
 import shutil
@@ -143,6 +147,26 @@ class Run:
         if not (self.path / WEIGHTS).exists():
             raise RunError(f"The run '{self.path}' has no weights yet. Continue it: tenfold train --resume {self.path}")
         return load_tensors(self.path / WEIGHTS)[0]
+
+    def weights_sha256(self) -> str:
+        """Return the SHA-256 (hex) of what answers, network or classical; RunError where it cannot be read."""
+        digest = hashlib.sha256()
+        for name in self._answering():
+            try:
+                digest.update((self.path / name).read_bytes())
+            except OSError as error:
+                raise RunError(
+                    f"Cannot read the weights '{self.path / name}' ({error.strerror}). Train the run again."
+                ) from error
+        return digest.hexdigest()
+
+    def _answering(self) -> list[str]:
+        """Return the names of the files that hold what answers."""
+        if not self.recipe.classical:
+            return [WEIGHTS]
+        from tenfold.models.classical import FEATURES, model_file
+
+        return [model_file(self.recipe.model.kind), *([FEATURES] if (self.path / FEATURES).exists() else [])]
 
     def write_state(self, tensors: "dict[str, Tensor]", rest: dict[str, Any]) -> None:
         """Replace the state that training resumes from."""

@@ -1,0 +1,131 @@
+"""Fitted classical estimators as ONNX graphs: (N, D) float32 in, (N, 10) float32 `probabilities` out.
+
+skl2onnx converts what ONNX has a fast operator for. Support vector machines and nearest neighbours are written here
+as matrix products, which run an order of magnitude faster than the operators that stand for them.
+"""
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from onnx import ModelProto, NodeProto
+
+    from tenfold.models.pairwise import PairwiseSVC
+
+OPSETS = {"": 17, "ai.onnx.ml": 3}  # old enough for every onnxruntime that we take
+
+# The kernel is exp(-gamma |x - s|²), with |x - s|² = |x|² + |s|² - 2 x.s; the rest as in PairwiseSVC.
+SVM = """
+<ir_version: 8, opset_import: ["": 17]>
+svm (float[N, D] x) => (float[N, K] probabilities) {
+    square = Mul(x, x)
+    norm = ReduceSum <keepdims = 1> (square, last)
+    dot = MatMul(x, support_twice)
+    norms = Add(norm, support_norms)
+    distance = Sub(norms, dot)
+    not_negative = Relu(distance)
+    exponent = Mul(not_negative, minus_gamma)
+    kernel = Exp(exponent)
+    weighted = MatMul(kernel, dual)
+    decision = Add(weighted, intercept)
+    opposite = Neg(decision)
+    both = Concat <axis = 1> (decision, opposite)
+    duel = Gather <axis = 1> (both, duels)
+    weakest = ReduceMin <axes = [2], keepdims = 0> (duel)
+    score = Mul(weakest, steepness)
+    probabilities = Softmax <axis = 1> (score)
+}
+"""
+
+# |x - p|² again; which neighbours are nearest does not depend on |x|².
+NEAREST = """
+<ir_version: 8, opset_import: ["": 17]>
+nearest (float[N, D] x) => (float[N, K] probabilities) {
+    dot = MatMul(x, points_twice)
+    closeness = Sub(dot, points_norms)
+    value, index = TopK <axis = 1, largest = 1> (closeness, neighbours)
+    vote = Gather(one_hot, index)
+    square = Mul(x, x)
+    norm = ReduceSum <keepdims = 1> (square, last)
+    distance = Sub(norm, value)
+    positive = Max(distance, least_distance)
+    root = Sqrt(positive)
+    weight = Pow(root, power)
+    column = Unsqueeze(weight, columns)
+    weighted = Mul(vote, column)
+    votes = ReduceSum <keepdims = 0> (weighted, middle)
+    total = ReduceSum <keepdims = 1> (votes, last)
+    probabilities = Div(votes, total)
+}
+"""
+LEAST_DISTANCE = 1e-6  # squared; nearer ones are the same image, for float32
+
+
+def svm(machine: "PairwiseSVC") -> "ModelProto":
+    """Return the graph of a fitted PairwiseSVC."""
+    from tenfold.models.pairwise import STEEPNESS
+
+    vectors = machine.support_vectors_
+    return _graph(
+        SVM,
+        last=np.array([1]),
+        support_twice=2 * vectors.T,
+        support_norms=(vectors**2).sum(1),
+        minus_gamma=np.float32(-machine.gamma_),
+        dual=machine.dual_coef_,
+        intercept=machine.intercept_,
+        duels=machine.duels_,
+        steepness=np.float32(STEEPNESS),
+    )
+
+
+def knn(estimator: Any, rows: NDArray[np.float32], labels: NDArray[np.int64]) -> "ModelProto":
+    """Return the graph of a KNeighborsClassifier (Euclidean) that was fitted to rows (N, D) with these labels."""
+    return _graph(
+        NEAREST,
+        points_twice=2 * rows.T,
+        points_norms=(rows**2).sum(1),
+        neighbours=np.array([estimator.n_neighbors]),
+        one_hot=np.eye(10, dtype=np.float32)[labels],
+        last=np.array([1]),
+        middle=np.array([1]),
+        columns=np.array([2]),
+        least_distance=np.float32(LEAST_DISTANCE),
+        power=np.float32(-1 if estimator.weights == "distance" else 0),
+    )
+
+
+def converted(estimator: Any) -> "ModelProto":
+    """Return the graph that skl2onnx makes of a fitted estimator; ask for its output `probabilities`."""
+    from skl2onnx import to_onnx
+    from skl2onnx.common.data_types import FloatTensorType
+
+    inputs = [("x", FloatTensorType([None, estimator.n_features_in_]))]
+    model: ModelProto = to_onnx(estimator, initial_types=inputs, options={"zipmap": False}, target_opset=OPSETS)
+    for node in model.graph.node:
+        if node.op_type == "TreeEnsembleClassifier":
+            _leave_out_zeros(node)
+    return model
+
+
+def _leave_out_zeros(node: "NodeProto") -> None:
+    """Take the leaves' zeros out of an ensemble of trees: most leaves have seen one digit or two, and list all ten."""
+    columns = {each.name: each for each in node.attribute if each.name.startswith("class_")}
+    kept = np.flatnonzero(columns["class_weights"].floats)
+    for name in ("class_ids", "class_nodeids", "class_treeids", "class_weights"):
+        values = columns[name].floats if name == "class_weights" else columns[name].ints
+        shorter = np.array(values)[kept].tolist()
+        del values[:]
+        values.extend(shorter)
+
+
+def _graph(text: str, **constants: NDArray[Any] | np.float32) -> "ModelProto":
+    """Return the graph that this text describes, with its constants filled in."""
+    from onnx import numpy_helper, parser
+
+    model: ModelProto = parser.parse_model(text)
+    for name, value in constants.items():
+        model.graph.initializer.append(numpy_helper.from_array(np.ascontiguousarray(value), name))
+    return model
