@@ -59,7 +59,7 @@ def study_table(results: Sequence[Result], baseline: str) -> str:
     found = rows(results, baseline)
     best = max(row["accuracy"] for row in found)
     several_sizes = len({row["images"] for row in found}) > 1
-    head = ["variant", "accuracy, %", f"against {baseline}", "NLL", "seeds", "training, s", "parameters"]
+    head = ["variant", "accuracy, %", f"against {baseline}", "NLL", "seeds", "parameters"]
     body = [_cells(row, row["accuracy"] == best) for row in found]
     if several_sizes:
         head.insert(1, "images")
@@ -78,7 +78,6 @@ def _cells(row: dict[str, Any], best: bool) -> list[str]:
         _difference_text(row["difference"], row["difference_ci95"]),
         "–" if row["nll"] is None else f"{row['nll']:.4f}",
         str(row["seeds"]),
-        f"{row['seconds']:.1f}",
         "–" if row["parameters"] is None else f"{row['parameters']:,}",
     ]
 

@@ -144,7 +144,8 @@ def processor(result: Result) -> str:
     machine = result.machine
     name, device = str(machine.get("cpu") or "unknown processor"), str(machine.get("device", "cpu"))
     if device == "cpu":
-        return f"{name}, {machine['threads']} threads" if machine.get("threads") else name
+        threads = machine.get("threads")
+        return f"{name}, {threads} {'thread' if threads == 1 else 'threads'}" if threads else name
     return f"{name}, {device}" if device == "mps" else device  # else the GPU's name
 
 
