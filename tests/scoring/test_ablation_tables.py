@@ -92,7 +92,7 @@ def test_render_shows_the_newest() -> None:
         f"### {ablations.load('kernel').question}"
     )
     assert text.count("###") == 1
-    assert text.index("| 3x3 | 95.00 |") < text.index("5x5")
+    assert text.index("| 3x3 | 95.00 |") < text.index("| **5x5**")
     assert not any(number in text for number in ("98.20", "10.00", "20.00", "30.00"))
 
 
