@@ -17,7 +17,7 @@ from tenfold.cli import app
 from tenfold.data.digits import Digits
 from tenfold.errors import DataError
 
-VERBS = ["quickstart", "explore", "train", "evaluate", "submit"]
+VERBS = ["quickstart", "explore", "train", "tune", "ablate", "evaluate", "compare", "submit"]
 SCORE = {"accuracy": 0.5, "n": 2}
 
 

@@ -1,7 +1,4 @@
-"""The command line: one command per verb, each of which parses, calls and prints.
-
-Nothing heavy is imported here: `tenfold --help` answers before a network library could be loaded.
-"""
+"""The commands that look at data and train on them."""
 
 import sys
 from pathlib import Path
@@ -9,34 +6,8 @@ from typing import Annotated, Any
 
 import typer
 
+from tenfold.cli.options import DATA, Data, Debug, Device, Json, Quiet
 from tenfold.reporting import reporting
-
-app = typer.Typer(
-    name="tenfold",
-    rich_markup_mode=None,  # Rich's boxes cost another 0.08 s
-    no_args_is_help=True,
-    add_completion=False,
-    pretty_exceptions_enable=False,
-    context_settings={"help_option_names": ["-h", "--help"]},
-    epilog="Every command takes --json. Exit codes: 0 done, 1 an error, 2 wrong usage, 130 interrupted.",
-)
-
-DATA = "A name (mnist, mnist:test, kaggle:test, uci) or a path (Kaggle zip or CSV, IDX, NPZ, a folder for each digit)."
-Data = Annotated[str, typer.Option("--data", metavar="DATA", help=DATA)]
-RunFolder = Annotated[Path, typer.Argument(metavar="RUN", help="A folder that 'tenfold train' wrote.")]
-Device = Annotated[str, typer.Option(metavar="DEVICE", help="auto, cpu, cuda or mps.")]
-Quiet = Annotated[bool, typer.Option("--quiet", help="Print nothing but errors.")]
-Json = Annotated[bool, typer.Option("--json", help="Print one JSON object, last on stdout.")]
-Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")]
-
-
-def print_version(asked: bool) -> None:
-    """Print the version and stop."""
-    if asked:
-        from tenfold import __version__
-
-        print(f"tenfold {__version__}")
-        raise typer.Exit
 
 
 def print_recipes(asked: bool) -> None:
@@ -60,19 +31,6 @@ def print_ablations(asked: bool) -> None:
         raise typer.Exit
 
 
-@app.callback()
-def tenfold(
-    context: typer.Context,
-    debug: Debug = False,
-    version: Annotated[
-        bool, typer.Option("--version", callback=print_version, is_eager=True, help="Print the version.")
-    ] = False,
-) -> None:
-    """Handwritten digits: see the data, train in minutes, trust the score, submit."""
-    context.obj = debug
-
-
-@app.command()
 def quickstart(
     context: typer.Context,
     out: Annotated[
@@ -89,7 +47,6 @@ def quickstart(
         finish(quickstart(out, quiet=quiet))
 
 
-@app.command()
 def explore(
     context: typer.Context,
     data: Annotated[list[str], typer.Option("--data", metavar="DATA", help=f"{DATA} Twice: compare the two.")],
@@ -105,7 +62,6 @@ def explore(
         finish(explore(data, out, quiet=quiet))
 
 
-@app.command()
 def train(
     context: typer.Context,
     recipe: Annotated[str, typer.Argument(metavar="RECIPE", help="A shipped recipe's name, or a .toml file.")] = "fast",
@@ -186,149 +142,6 @@ def describe_training(result: dict[str, Any]) -> str:
     return "\n".join([*lines, f"Run: {run}", f"Report: {result['report']}"])
 
 
-@app.command()
-def evaluate(
-    context: typer.Context,
-    run: RunFolder,
-    data: Data,
-    tta: Annotated[
-        bool | None, typer.Option("--tta/--no-tta", help="Average over shifts [default: as the recipe says].")
-    ] = None,
-    device: Device = "auto",
-    quiet: Quiet = False,
-    json: Json = False,
-    debug: Debug = False,
-) -> None:
-    """Score a run on labelled data, and write its report."""
-    with reporting(context, json, debug) as finish:
-        from tenfold.evaluate import evaluate
-
-        finish(evaluate(run, data, tta=tta, device=device, quiet=quiet))
-
-
-@app.command()
-def compare(
-    context: typer.Context,
-    runs: Annotated[list[Path] | None, typer.Argument(metavar="RUN", help="Two or more runs.")] = None,
-    data: Annotated[
-        str | None, typer.Option("--data", metavar="DATA", help=f"{DATA} [default: what the runs held out]")
-    ] = None,
-    reproduce: Annotated[
-        bool, typer.Option("--reproduce", help="Train and score the published systems instead, going on if stopped.")
-    ] = False,
-    recipes: Annotated[
-        str | None, typer.Option(metavar="A,B", help="With --reproduce: these recipes [default: all].")
-    ] = None,
-    protocol: Annotated[
-        str | None, typer.Option(metavar="NAME", help="With --reproduce: mnist, kaggle or both [default: both].")
-    ] = None,
-    seeds: Annotated[
-        int | None, typer.Option(metavar="N", min=1, help="With --reproduce: so many seeds [default: 1].")
-    ] = None,
-    out: Annotated[
-        Path | None, typer.Option(metavar="FOLDER", help="With --reproduce: for the runs [default: runs/reproduce].")
-    ] = None,
-    record: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="With --reproduce: append the results to this .jsonl file.")
-    ] = None,
-    threads: Annotated[
-        int | None, typer.Option(metavar="N", min=1, help="With --reproduce: processor threads [default: all].")
-    ] = None,
-    page: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="The page to write [default: compare.html].")
-    ] = None,
-    markdown: Annotated[Path | None, typer.Option(metavar="FILE", help="Write the tables as Markdown too.")] = None,
-    device: Device = "auto",
-    quiet: Quiet = False,
-    json: Json = False,
-    debug: Debug = False,
-) -> None:
-    """Test runs pairwise on the same images; or reproduce the published systems."""
-    given = {"--recipes": recipes, "--protocol": protocol, "--seeds": seeds, "--out": out, "--record": record}
-    for option, value in (given | {"--threads": threads}).items():
-        if value is not None and not reproduce:
-            raise typer.BadParameter("goes with --reproduce alone.", param_hint=option)
-    if reproduce and (runs or data):
-        raise typer.BadParameter("takes no runs and no --data: it trains its own.", param_hint="--reproduce")
-    if not reproduce and len(runs or []) < 2:
-        raise typer.BadParameter("give two or more, or --reproduce.", param_hint="RUN")
-    with reporting(context, json, debug) as finish:
-        if not reproduce:
-            from tenfold.compare import compare
-
-            finish(compare(runs or [], data, page=page, markdown=markdown, device=device, quiet=quiet))
-            return
-        from tenfold.reproduce import RUNS, protocols_called
-        from tenfold.reproduce import reproduce as run_all
-
-        result = run_all(
-            recipes.split(",") if recipes is not None else None,
-            protocols_called(protocol or "both"),
-            seeds=seeds or 1,
-            out=out or RUNS,
-            record=record,
-            page=page,
-            markdown=markdown,
-            device=device,
-            threads=threads,
-            quiet=quiet,
-        )
-        finish(result)
-        if result["failed"]:
-            which = ", ".join(f"{one['recipe']} ({one['protocol']})" for one in result["failed"])
-            print(f"Error: These systems failed: '{which}'. Mend what is said above and run it again.", file=sys.stderr)
-            raise typer.Exit(1)
-
-
-@app.command()
-def submit(
-    context: typer.Context,
-    run: RunFolder,
-    data: Data,
-    out: Annotated[Path, typer.Option(metavar="FILE", help="The CSV file to write.")],
-    force: Annotated[bool, typer.Option("--force", help="Also where the data has labels.")] = False,
-    device: Device = "auto",
-    quiet: Quiet = False,
-    json: Json = False,
-    debug: Debug = False,
-) -> None:
-    """Write a run's answers to unlabelled data as Kaggle takes them."""
-    with reporting(context, json, debug) as finish:
-        from tenfold.submit import submit
-
-        finish(submit(run, data, out, force=force, device=device, quiet=quiet))
-
-
-@app.command()
-def ablate(
-    context: typer.Context,
-    names: Annotated[list[str], typer.Argument(metavar="NAME", help="Shipped ablations' names, or .toml files.")],
-    data: Data = "mnist",
-    seeds: Annotated[int, typer.Option(metavar="N", min=1, help="Train each variant with so many seeds.")] = 3,
-    out: Annotated[Path, typer.Option(metavar="FOLDER", help="Keep what is trained here, and go on from it.")] = Path(
-        "runs/ablate"
-    ),
-    workers: Annotated[
-        int | None, typer.Option(metavar="N", min=1, help="Trainings side by side [default: one a processor].")
-    ] = None,
-    record: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Append a line for each variant to this .jsonl file.")
-    ] = None,
-    quiet: Quiet = False,
-    list_ablations: Annotated[
-        bool, typer.Option("--list", callback=print_ablations, is_eager=True, help="List the shipped ablations.")
-    ] = False,
-    json: Json = False,
-    debug: Debug = False,
-) -> None:
-    """Answer a question by recipes that differ in one thing."""
-    with reporting(context, json, debug) as finish:
-        from tenfold.ablate import ablate
-
-        finish(ablate(names, seeds=seeds, data=data, out=out, workers=workers, record=record, quiet=quiet))
-
-
-@app.command()
 def tune(
     context: typer.Context,
     recipe: Annotated[
@@ -400,6 +213,29 @@ def tune(
         )
 
 
-def main() -> None:
-    """Run the command line; what the `tenfold` command calls."""
-    app()
+def ablate(
+    context: typer.Context,
+    names: Annotated[list[str], typer.Argument(metavar="NAME", help="Shipped ablations' names, or .toml files.")],
+    data: Data = "mnist",
+    seeds: Annotated[int, typer.Option(metavar="N", min=1, help="Train each variant with so many seeds.")] = 3,
+    out: Annotated[Path, typer.Option(metavar="FOLDER", help="Keep what is trained here, and go on from it.")] = Path(
+        "runs/ablate"
+    ),
+    workers: Annotated[
+        int | None, typer.Option(metavar="N", min=1, help="Trainings side by side [default: one a processor].")
+    ] = None,
+    record: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Append a line for each variant to this .jsonl file.")
+    ] = None,
+    quiet: Quiet = False,
+    list_ablations: Annotated[
+        bool, typer.Option("--list", callback=print_ablations, is_eager=True, help="List the shipped ablations.")
+    ] = False,
+    json: Json = False,
+    debug: Debug = False,
+) -> None:
+    """Answer a question by recipes that differ in one thing."""
+    with reporting(context, json, debug) as finish:
+        from tenfold.ablate import ablate
+
+        finish(ablate(names, seeds=seeds, data=data, out=out, workers=workers, record=record, quiet=quiet))
