@@ -65,7 +65,7 @@ def test_one_seed_has_no_deviation_and_unknown_is_a_dash() -> None:
     assert cells(result_tables.speed([single]), "fast")[1:] == [
         "99.000",
         "98.79 to 99.18",
-        "100.0 of 10,000",
+        "100 of 10,000",
         "1",
         "3.46",
         "–",

@@ -134,9 +134,9 @@ def interval(result: Result) -> tuple[float, float]:
 
 
 def errors(result: Result) -> str:
-    """Return the mean number of errors: "27.2 of 10,000"."""
+    """Return the mean number of errors: "27.2 of 10,000", or with one seed "27 of 10,000"."""
     n = result.test_data.n
-    return f"{(1 - result.accuracy()[0]) * n:,.1f} of {n:,}"
+    return f"{(1 - result.accuracy()[0]) * n:,.{int(result.accuracy()[1] is not None)}f} of {n:,}"
 
 
 def processor(result: Result) -> str:
