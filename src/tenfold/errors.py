@@ -5,6 +5,8 @@
     │   └── SourceError    a named data set that could not be found or downloaded
     ├── RecipeError        a recipe that does not parse, or an unknown recipe, key or value
     ├── RunError           a folder that is not a run, or not the run that is needed
+    ├── ModelError         a model file that is not what `tenfold export` writes, or cannot promise what is asked of it
+    ├── ExportError        an exported model that does not answer as its run does, or a run that cannot be exported so
     ├── TrainingError      training that cannot go on (a loss that is not finite, no memory)
     └── MissingExtraError  an optional dependency that is not installed
 
@@ -34,6 +36,14 @@ class RecipeError(TenfoldError):
 
 class RunError(TenfoldError):
     """A folder that is not a run, or a run that lacks what the command needs."""
+
+
+class ModelError(TenfoldError):
+    """A model file that is refused, or a model that cannot do what is asked of it."""
+
+
+class ExportError(TenfoldError):
+    """A run that cannot be exported as asked, or an exported graph that does not answer as its run does."""
 
 
 class TrainingError(TenfoldError):

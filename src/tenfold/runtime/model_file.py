@@ -1,0 +1,191 @@
+"""A model file that somebody else made, opened only when it is what the exporter writes: bytes -> session and card.
+
+Everything that can be refused is refused before onnxruntime sees a byte: other inputs and outputs, control flow,
+functions, operators of other makers, files beside the model, sizes. What runs is then a plain graph of arithmetic.
+"""
+
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tenfold.errors import ModelError
+from tenfold.runtime import card as cards
+from tenfold.runtime.card import Card
+from tenfold.runtime.wire import ADVICE, Outline, Value, outline
+
+MAX_BYTES = 64 << 20  # our largest, a random forest, has 52 MB
+OPSETS = range(17, 22)  # of ONNX's own operators
+TREES = "ai.onnx.ml"  # the domain of tree ensembles
+MAX_TREES_OPSET = 5
+UINT8, FLOAT = 2, 1  # onnx.TensorProto.DataType
+INPUT, PROBABILITIES, DIGIT = "images", "probabilities", "digit"
+CONTROL_FLOW = {"If", "Loop", "Scan", "SequenceMap"}
+# These draw random numbers, so that the same image could get another answer.
+RANDOM = {
+    "Bernoulli",
+    "Multinomial",
+    "RandomNormal",
+    "RandomNormalLike",
+    "RandomUniform",
+    "RandomUniformLike",
+}
+DECODERS = {"ImageDecoder"}  # a parser of hostile bytes, which no graph on pixels needs
+LOG_FATAL = 4
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Model:
+    """An open model; its graph gives probabilities (N, 10) and, with has_digit, the chance of a digit, (N,)."""
+
+    session: Any
+    card: Card
+    sha256: str
+    has_digit: bool
+    outputs: tuple[str, ...]
+
+    def run(self, images: NDArray[np.uint8]) -> list[NDArray[np.float32]]:
+        """Return the graph's outputs as they are; ModelError where onnxruntime fails."""
+        try:
+            answers: list[NDArray[np.float32]] = self.session.run(self.outputs, {INPUT: images})
+        except Exception as error:  # onnxruntime's exceptions share no base
+            raise ModelError(f"'{self.card.name}' cannot be run: '{_first_line(error)}'. {ADVICE}") from error
+        return answers
+
+
+def open_model(path: Path, sha256: str | None = None) -> Model:
+    """Return the model of a file. sha256: refuse any other content (64 hexadecimal digits).
+
+    ModelError where it cannot be read, is not what the exporter writes (see `check`), or does not run.
+    """
+    content = _read(path)
+    digest = hashlib.sha256(content).hexdigest()
+    if sha256 is not None and digest != sha256.lower():
+        raise ModelError(f"'{path}' has the SHA-256 '{digest}', not the expected '{sha256}'. Get the file again.")
+    return from_bytes(content, str(path))
+
+
+def from_bytes(content: bytes, name: str) -> Model:
+    """Return the model of an exported file's bytes; `name` is what messages call it. ModelError as `open_model`."""
+    card = check(content, name)
+    session = _session(content, name)
+    outputs = tuple(value.name for value in session.get_outputs())
+    model = Model(session, card, hashlib.sha256(content).hexdigest(), DIGIT in outputs, outputs)
+    _try(model, name)
+    return model
+
+
+def check(content: bytes, name: str) -> Card:
+    """Return the card of a model that may be run, from its bytes alone: nothing of it is loaded or run.
+
+    ModelError names what is not as the exporter writes it.
+    """
+    if len(content) > MAX_BYTES:
+        raise ModelError(f"'{name}' has '{len(content)}' bytes. Give a model of at most {MAX_BYTES}.")
+    found = outline(content, name)
+    _check_operators(found, name)
+    _check_signature(found, name)
+    texts = [value for key, value in found.metadata if key == cards.KEY]
+    if len(texts) != 1:
+        raise ModelError(f"'{name}' has '{len(texts)}' cards (metadata '{cards.KEY}'), not one. {ADVICE}")
+    return cards.parse(texts[0], name)
+
+
+def _read(path: Path) -> bytes:
+    try:
+        if not path.is_file():
+            raise ModelError(f"There is no model at '{path}'. {ADVICE}")
+        with path.open("rb") as file:
+            content = file.read(MAX_BYTES + 1)  # one more, so that `check` sees that it is too large
+            if len(content) > MAX_BYTES:
+                raise ModelError(f"'{path}' has over '{MAX_BYTES}' bytes. Give a model of at most that.")
+            return content
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise ModelError(f"'{path}' cannot be read: {reason}. Check the path and its permissions.") from error
+
+
+def _check_operators(found: Outline, name: str) -> None:
+    opsets = set(found.opsets)
+    if len({domain for domain, _ in opsets}) != len(opsets):
+        raise ModelError(f"'{name}' names two versions of the same operators. {ADVICE}")
+    for domain, version in opsets:
+        if domain not in ("", TREES):
+            raise ModelError(f"'{name}' needs the operators of '{_shown(domain)}'. {ADVICE}")
+        if version not in (OPSETS if domain == "" else range(1, MAX_TREES_OPSET + 1)):
+            raise ModelError(
+                f"'{name}' has the opset '{domain or 'ai.onnx'} {version}'. Export it with opset 17 to 21."
+            )
+    if "" not in dict(opsets):
+        raise ModelError(f"'{name}' names no opset. {ADVICE}")
+    for domain, operator in sorted(found.operators):
+        if domain not in dict(opsets):
+            raise ModelError(f"'{name}' has the operator '{_shown(f'{domain}.{operator}')}'. {ADVICE}")
+        if domain == "" and operator in CONTROL_FLOW | RANDOM | DECODERS:
+            kind = "control flow" if operator in CONTROL_FLOW else "not a fixed function of the pixels"
+            raise ModelError(f"'{name}' has the operator '{operator}', which is {kind}. {ADVICE}")
+
+
+def _check_signature(found: Outline, name: str) -> None:
+    wanted_outputs = [Value(PROBABILITIES, FLOAT, [None, 10], True), Value(DIGIT, FLOAT, [None], True)]
+    wanted = [("input", found.inputs, [Value(INPUT, UINT8, [None, 28, 28], True)])]
+    wanted += [("output", found.outputs, wanted_outputs[: max(1, len(found.outputs))])]
+    for what, have, want in wanted:
+        if [_signature(value) for value in have] != [_signature(value) for value in want]:
+            shown = ", ".join(map(_signature, have[:4])) or "none"
+            raise ModelError(
+                f"'{name}' has the {what}s '{_shown(shown)}', not '{', '.join(map(_signature, want))}'. {ADVICE}"
+            )
+
+
+def _signature(value: Value) -> str:
+    element = {UINT8: "uint8", FLOAT: "float32"}.get(value.element, f"type {value.element}")
+    shape = ", ".join("N" if side is None else str(side) for side in value.shape) if value.has_shape else "?"
+    return f"{value.name} {element}[{shape}]"
+
+
+def _session(content: bytes, name: str) -> Any:
+    """Return onnxruntime's session, of one thread: several images are spread over threads by whoever calls it.
+
+    Measured on two cores: a pool within the session makes one image slower (its threads have to be woken, or spin
+    and burn a core when idle) and batches no faster than chunks side by side; and answers then depend on no count.
+    """
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_ALL
+    options.intra_op_num_threads = 1
+    options.inter_op_num_threads = 1
+    options.execution_mode = onnxruntime.ExecutionMode.ORT_SEQUENTIAL
+    options.log_severity_level = LOG_FATAL  # what goes wrong is raised, and said once
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    try:
+        return onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
+    except Exception as error:  # onnxruntime's exceptions share no base
+        raise ModelError(f"'{name}' cannot be loaded: '{_first_line(error)}'. {ADVICE}") from error
+
+
+def _try(model: Model, name: str) -> None:
+    """Run two images, so that a graph that gives no probabilities is refused now and not with a user's images."""
+    images = np.zeros((2, 28, 28), np.uint8)
+    images[1, 4:24, 12:16] = 255
+    answers = model.run(images)
+    shapes = [(2, 10), (2,)][: 1 + model.has_digit]
+    if [answer.shape for answer in answers] != shapes or any(answer.dtype != np.float32 for answer in answers):
+        raise ModelError(f"'{name}' gives arrays of '{[answer.shape for answer in answers]}', not {shapes}. {ADVICE}")
+    low, high = min(float(answer.min()) for answer in answers), max(float(answer.max()) for answer in answers)
+    total = answers[0].sum(axis=1)
+    if not (-1e-3 <= low <= high <= 1 + 1e-3 and np.abs(total - 1).max() <= 1e-2):  # also NaN
+        raise ModelError(f"'{name}' gives values from '{low:g}' to '{high:g}', not probabilities. {ADVICE}")
+
+
+def _first_line(error: Exception) -> str:
+    return _shown(str(error).partition("\n")[0] or type(error).__name__)
+
+
+def _shown(text: str) -> str:
+    """Return text on one line of at most 200 printable characters."""
+    return (text if text.isprintable() else ascii(text)[1:-1])[:200]

@@ -1,0 +1,230 @@
+"""Images -> digits with their confidence, or a refusal: an exported model, run by onnxruntime, without torch."""
+
+import threading
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tenfold import settings
+from tenfold.errors import DataError, ModelError
+from tenfold.runtime.abstain import guarantee
+from tenfold.runtime.card import Card
+from tenfold.runtime.frames import FRAME, framed, is_pil
+from tenfold.runtime.model_file import Model, open_model
+
+if TYPE_CHECKING:
+    from tenfold.imaging.frame import Ink
+    from tenfold.runtime.frames import Picture
+
+PRETRAINED = Path(__file__).parent.parent / "pretrained"
+SHIPPED = {"shipped": "world.onnx", "world": "world.onnx", "tiny": "tiny.onnx"}
+CHUNK = 256  # images a run: their activations stay in the processor's cache
+BLANK, NOT_A_DIGIT = "blank", "not a digit"
+UNKNOWN = -1  # the digit of a blank image, in arrays
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Prediction:
+    """What one image shows.
+
+    digit: 0 to 9, the best guess also where the model abstains; None where the image is blank.
+    confidence: 0 to 1, how likely the guess is right. probabilities: (10,) float32, of the digits 0 to 9.
+    abstained: True where the guess is not to be used; reason then says why: "blank", "not a digit" or
+    "unsure: 4 or 9"; else None.
+    """
+
+    digit: int | None
+    confidence: float
+    probabilities: NDArray[np.float32]
+    abstained: bool
+    reason: str | None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Answers:
+    """What many frames show.
+
+    digits: (N,) int64, -1 where blank. confidences: (N,) float32. abstained: (N,) bool. probabilities: (N, 10)
+    float32. digitness: (N,) float32, the chance that it is a digit at all; 1 where the model was not taught that.
+    """
+
+    digits: NDArray[np.int64]
+    confidences: NDArray[np.float32]
+    abstained: NDArray[np.bool_]
+    probabilities: NDArray[np.float32]
+    digitness: NDArray[np.float32]
+
+    def reason(self, index: int) -> str | None:
+        """Return why image `index` was not answered, None where it was."""
+        if not self.abstained[index]:
+            return None
+        if self.digits[index] == UNKNOWN:
+            return BLANK
+        return _reason(self.probabilities[index], float(self.digitness[index]))
+
+
+class Recogniser:
+    """An open model with a threshold. All methods may be called from several threads at once.
+
+    card: what the model says of itself. threshold: the confidence from which it answers. sha256: of the model file.
+    """
+
+    def __init__(self, model: Model, threshold: float, threads: int) -> None:
+        self.card: Card = model.card
+        self.sha256 = model.sha256
+        self.threshold = threshold
+        self.threads = threads
+        self._model = model
+        self._pool: ThreadPoolExecutor | None = None
+        self._lock = threading.Lock()
+
+    @classmethod
+    def load(
+        cls,
+        path: str | Path | None = None,
+        *,
+        threads: int | None = None,
+        max_error: float | None = None,
+        threshold: float | None = None,
+        sha256: str | None = None,
+    ) -> "Recogniser":
+        """Return the recogniser of a model file that `tenfold export` wrote.
+
+        path: the file; None or "shipped" for the model that comes with Tenfold, "tiny" for the small one.
+        threads: that a list of images is spread over; all processors by default. max_error: abstain so often that at
+        most this share of the answers is wrong, 95% certain (see `abstain`). threshold: or answer from this
+        confidence on; by default from the card's. sha256: refuse any other file.
+        Raises ModelError for a model that is refused or cannot promise max_error, and for values out of range.
+        """
+        if max_error is not None and threshold is not None:
+            raise ModelError(f"Both max_error '{max_error}' and threshold '{threshold}' are given. Give one of them.")
+        if threshold is not None and not 0 <= threshold <= 1:
+            raise ModelError(f"The threshold '{threshold}' is not a confidence. Give 0 to 1.")
+        if threads is not None and threads < 1:
+            raise ModelError(f"'{threads}' threads cannot work. Give 1 or more.")
+        model = open_model(model_path(path), sha256)
+        if max_error is not None:
+            threshold = guarantee(model.card, max_error).threshold
+        elif threshold is None:
+            threshold = model.card.threshold
+        return cls(model, threshold, threads or settings.threads())
+
+    def digits(self, images: "Iterable[Picture]", *, ink: "Ink" = "auto") -> list[Prediction]:
+        """Return a Prediction for each picture of one digit, in their order.
+
+        images: paths, bytes of picture files, PIL images, or arrays (H, W), (H, W, 3) RGB, (H, W, 4) RGBA of uint8,
+        bool, uint16 (0 to 65535) or floats 0 to 1; of any size, dark on light or light on dark. A (28, 28) uint8
+        array in MNIST's frame is taken as it is. ink: "dark" or "light" strokes, where it is known.
+        Raises DataError, naming which image, for what is no picture; and for what is not a list.
+        """
+        if isinstance(images, str | Path | bytes | bytearray | np.ndarray) or is_pil(images):
+            raise DataError(f"A single '{type(images).__name__}' was given where a list is needed. Give [image].")
+        if isinstance(images, list) and len(images) == 1:  # the fast path: 0.02 ms besides the model's own time
+            return [self._one(framed(images[0], 0, ink))]
+        found: list[Prediction] = []
+        source = enumerate(images)
+        while frames := [framed(image, number, ink) for number, image in islice(source, CHUNK * self.threads)]:
+            answers = self.predict(np.stack(frames))
+            found += _predictions(answers)
+        return found
+
+    def predict(self, frames: NDArray[np.uint8]) -> Answers:
+        """Return the answers to images that are in MNIST's frame, (N, 28, 28) uint8, ink 255 on 0, all at once.
+
+        Raises DataError for any other array.
+        """
+        probabilities, digitness = self._run(frames)
+        digits = probabilities.argmax(axis=1)
+        confidences = probabilities.max(axis=1, initial=0) * digitness
+        blank = ~frames.any(axis=(1, 2))
+        probabilities[blank], confidences[blank], digits[blank] = 0.1, 0, UNKNOWN
+        return Answers(digits, confidences, blank | (confidences < self.threshold), probabilities, digitness)
+
+    def probabilities(self, frames: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """Return the model's own probabilities, (N, 10) float32, of (N, 28, 28) uint8 images in MNIST's frame."""
+        return self._run(frames)[0]
+
+    def _one(self, frame: NDArray[np.uint8]) -> Prediction:
+        """Return the prediction for one frame, without whatever only many images need."""
+        if not frame.any():
+            return Prediction(None, 0.0, np.full(10, 0.1, np.float32), True, BLANK)
+        answers = self._model.run(frame[None])
+        probabilities = answers[0][0]
+        digit = int(probabilities.argmax())
+        digitness = float(answers[1][0]) if self._model.has_digit else 1.0
+        # In float32, as the confidences of the card's held-out images and those of `predict` are.
+        confidence = float(probabilities[digit] * np.float32(digitness))
+        if not 0 <= confidence <= 1.001:
+            raise self._no_probability()
+        if confidence >= self.threshold:
+            return Prediction(digit, confidence, probabilities, False, None)
+        return Prediction(digit, confidence, probabilities, True, _reason(probabilities, digitness))
+
+    def _run(self, frames: NDArray[np.uint8]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """Return probabilities (N, 10) and digitness (N,) of frames, chunk by chunk, side by side."""
+        if not isinstance(frames, np.ndarray) or frames.dtype != np.uint8 or frames.shape[1:] != FRAME:
+            shape, dtype = getattr(frames, "shape", type(frames).__name__), getattr(frames, "dtype", "none")
+            raise DataError(f"Frames have shape '{shape}' and dtype '{dtype}'. Give (N, 28, 28) uint8.")
+        probabilities = np.empty((len(frames), 10), np.float32)
+        digitness = np.ones(len(frames), np.float32)
+
+        def run(start: int) -> None:
+            chunk = slice(start, start + CHUNK)
+            answers = self._model.run(np.ascontiguousarray(frames[chunk]))
+            probabilities[chunk] = answers[0]
+            if self._model.has_digit:
+                digitness[chunk] = answers[1]
+
+        starts = range(0, len(frames), CHUNK)
+        if self.threads == 1 or len(starts) < 2:
+            for start in starts:
+                run(start)
+        else:
+            for _ in self._threads().map(run, starts):
+                pass
+        if not (np.isfinite(probabilities).all() and np.isfinite(digitness).all()):
+            raise self._no_probability()
+        return probabilities, digitness
+
+    def _threads(self) -> ThreadPoolExecutor:
+        with self._lock:
+            if self._pool is None:
+                self._pool = ThreadPoolExecutor(self.threads, thread_name_prefix="tenfold")
+            return self._pool
+
+    def _no_probability(self) -> ModelError:
+        return ModelError(f"'{self.card.name}' gave an answer that is no probability. Export the model again.")
+
+
+def model_path(model: str | Path | None) -> Path:
+    """Return the file of a model: of a shipped one by its name (None, "shipped", "tiny"), else the path itself.
+
+    ModelError where the shipped one is not there.
+    """
+    name = SHIPPED.get("shipped" if model is None else str(model))
+    if name is None:
+        return Path(str(model))
+    path = PRETRAINED / name
+    if not path.is_file():
+        raise ModelError(f"The shipped model '{name}' is not installed. Give the path of one: tenfold export RUN.")
+    return path
+
+
+def _predictions(answers: Answers) -> Iterator[Prediction]:
+    columns = zip(answers.digits.tolist(), answers.confidences.tolist(), answers.abstained.tolist(), strict=True)
+    for index, (digit, confidence, abstained) in enumerate(columns):
+        guess = None if digit == UNKNOWN else digit
+        yield Prediction(guess, confidence, answers.probabilities[index], abstained, answers.reason(index))
+
+
+def _reason(probabilities: NDArray[np.float32], digitness: float) -> str:
+    if digitness < 0.5:
+        return NOT_A_DIGIT
+    first, second = sorted(np.argsort(-probabilities, kind="stable")[:2].tolist())
+    return f"unsure: {first} or {second}"

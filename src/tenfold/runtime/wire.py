@@ -1,0 +1,284 @@
+"""An ONNX file's bytes to an outline of what is in it, without the `onnx` package and without running anything.
+
+ONNX is a Protocol Buffers message (onnx.proto, `ModelProto`). This walks the wire format as far as a refusal needs:
+field by field, by a table of the fields that a message may have. Graphs within nodes, functions, external data and
+training information are not in the table, so nothing nests deeper than the table does, and there is no recursion.
+Encoding: https://protobuf.dev/programming-guides/encoding.
+"""
+
+import re
+from dataclasses import dataclass, field
+
+from tenfold.errors import ModelError
+
+ADVICE = "Give a model that 'tenfold export' wrote."
+VARINT, EIGHT, BYTES, FOUR = 0, 1, 2, 5  # the wire types; 3 and 4 are groups, which ONNX never had
+MAX_FIELDS = 500_000  # outside runs; read in half a second. A forest of a million nodes has runs alone
+EXTERNAL = 1  # TensorProto.DataLocation
+
+# The fields of each message: number -> (name, wire types). A repeated number may be packed into one BYTES field.
+Table = dict[int, tuple[str, tuple[int, ...]]]
+TEXT, NUMBER, NUMBERS = (BYTES,), (VARINT,), (VARINT, BYTES)
+ENTRY: Table = {1: ("key", TEXT), 2: ("value", TEXT)}
+TABLES: dict[str, Table] = {
+    "model": {
+        1: ("ir_version", NUMBER),
+        2: ("producer_name", TEXT),
+        3: ("producer_version", TEXT),
+        4: ("domain", TEXT),
+        5: ("model_version", NUMBER),
+        6: ("doc_string", TEXT),
+        7: ("graph", TEXT),
+        8: ("opset_import", TEXT),
+        14: ("metadata_props", TEXT),
+    },
+    "opset_import": {1: ("domain", TEXT), 2: ("version", NUMBER)},
+    "metadata_props": ENTRY,
+    "graph": {
+        1: ("node", TEXT),
+        2: ("name", TEXT),
+        5: ("initializer", TEXT),
+        10: ("doc_string", TEXT),
+        11: ("input", TEXT),
+        12: ("output", TEXT),
+        13: ("value_info", TEXT),
+        14: ("quantization_annotation", TEXT),
+        16: ("graph_metadata", TEXT),
+    },
+    "node": {
+        1: ("input_name", TEXT),
+        2: ("output_name", TEXT),
+        3: ("name", TEXT),
+        4: ("op_type", TEXT),
+        5: ("attribute", TEXT),
+        6: ("doc_string", TEXT),
+        7: ("domain", TEXT),
+        9: ("node_metadata", TEXT),
+    },
+    "attribute": {
+        1: ("name", TEXT),
+        2: ("f", (FOUR,)),
+        3: ("i", NUMBER),
+        4: ("s", TEXT),
+        5: ("tensor", TEXT),
+        7: ("floats", (FOUR, BYTES)),
+        8: ("ints", NUMBERS),
+        9: ("strings", TEXT),
+        10: ("tensor", TEXT),
+        13: ("doc_string", TEXT),
+        20: ("type", NUMBER),
+    },
+    "tensor": {
+        1: ("dims", NUMBERS),
+        2: ("data_type", NUMBER),
+        4: ("float_data", (FOUR, BYTES)),
+        5: ("int32_data", NUMBERS),
+        7: ("int64_data", NUMBERS),
+        8: ("name", TEXT),
+        9: ("raw_data", TEXT),
+        10: ("double_data", (EIGHT, BYTES)),
+        11: ("uint64_data", NUMBERS),
+        12: ("doc_string", TEXT),
+        13: ("external_data", TEXT),
+        14: ("data_location", NUMBER),
+        16: ("tensor_metadata", TEXT),
+    },
+    "value_info": {1: ("name", TEXT), 2: ("type", TEXT), 3: ("doc_string", TEXT), 4: ("value_metadata", TEXT)},
+    "type": {1: ("tensor_type", TEXT), 6: ("denotation", TEXT)},
+    "tensor_type": {1: ("elem_type", NUMBER), 2: ("shape", TEXT)},
+    "shape": {1: ("dim", TEXT)},
+    "dim": {1: ("dim_value", NUMBER), 2: ("dim_param", TEXT), 3: ("denotation", TEXT)},
+}
+TABLES["graph"][5] = ("tensor", TEXT)
+INSIDE = {name: name for name in TABLES} | {"input": "value_info", "output": "value_info"}
+# What a message holds once; Protocol Buffers would merge or overwrite a second one, after we had looked at the first.
+ONCE = {
+    "model": {"ir_version", "graph"},
+    "opset_import": {"domain", "version"},
+    "metadata_props": {"key", "value"},
+    "node": {"op_type", "domain"},
+    "value_info": {"name", "type"},
+    "type": {"tensor_type"},
+    "tensor_type": {"elem_type", "shape"},
+    "dim": {"dim_value", "dim_param"},
+}
+LEAVES = {  # the values that the outline keeps
+    ("opset_import", "domain"),
+    ("opset_import", "version"),
+    ("metadata_props", "key"),
+    ("metadata_props", "value"),
+    ("node", "op_type"),
+    ("node", "domain"),
+    ("value_info", "name"),
+    ("tensor_type", "elem_type"),
+    ("dim", "dim_value"),
+    ("dim", "dim_param"),
+    ("model", "ir_version"),
+}
+FORBIDDEN = {
+    ("model", 20): "training information",
+    ("model", 25): "functions of its own",
+    ("graph", 15): "sparse tensors",
+    ("attribute", 6): "control flow (a graph in a node)",
+    ("attribute", 11): "control flow (graphs in a node)",
+    ("attribute", 21): "functions of its own",
+    ("attribute", 22): "sparse tensors",
+    ("attribute", 23): "sparse tensors",
+    ("type", 4): "sequences",
+    ("type", 5): "maps",
+    ("type", 8): "sparse tensors",
+    ("type", 9): "optional values",
+}
+# A tree of a forest is written as millions of fields with the same tag: floats, ints and "LEAF" or "BRANCH_LEQ". These
+# runs are skipped by one match each instead of a step a field: 0.1 s instead of 15 s for a forest of 52 MB.
+RUNS = {
+    0x3D: re.compile(rb"(?:\x3d.{4}){2,10000}+", re.DOTALL),
+    0x40: re.compile(rb"(?:\x40[\x80-\xff]{0,9}+[\x00-\x7f]){2,10000}+"),
+    0x4A: re.compile(rb"(?:\x4a(?:\x04.{4}|\x0a.{10})){2,10000}+", re.DOTALL),
+}
+
+
+@dataclass(eq=False, slots=True)
+class Value:
+    """An input or output: its name, ONNX element type (1: float32, 2: uint8) and shape, with None where it is free."""
+
+    name: str = ""
+    element: int = 0
+    shape: list[int | None] = field(default_factory=list)
+    has_shape: bool = False
+
+
+@dataclass(eq=False, slots=True)
+class Outline:
+    """What a model consists of, as far as it decides whether the model may be run."""
+
+    ir_version: int = 0
+    opsets: list[tuple[str, int]] = field(default_factory=list)  # (domain, version)
+    operators: set[tuple[str, str]] = field(default_factory=set)  # (domain, type)
+    inputs: list[Value] = field(default_factory=list)
+    outputs: list[Value] = field(default_factory=list)
+    metadata: list[tuple[str, str]] = field(default_factory=list)
+
+
+def outline(content: bytes, name: str) -> Outline:
+    """Return what a model's bytes consist of. ModelError where they are not ONNX or hold what is never run."""
+    if not content:
+        raise ModelError(f"'{name}' is empty. {ADVICE}")
+    walk = _Walk(content, name)
+    walk.run()
+    return walk.found
+
+
+class _Walk:
+    """One walk over the bytes, by a list of the messages that are still to be read."""
+
+    def __init__(self, content: bytes, name: str) -> None:
+        self.content, self.name = content, name
+        self.found = Outline()
+        self.fields = 0
+
+    def run(self) -> None:
+        """Read every message; what is in it goes into `found`."""
+        waiting: list[tuple[str, int, int, object]] = [("model", 0, len(self.content), None)]
+        has_graph = False
+        while waiting:
+            kind, start, end, owner = waiting.pop()
+            kept: dict[str, int | str] = {}
+            inside = self._message(kind, start, end, kept)
+            self._keep(kind, kept, owner)
+            has_graph |= any(label == "graph" for label, _, _ in inside)
+            found = [(INSIDE[label], first, last, self._owner(label, owner)) for label, first, last in inside]
+            waiting += reversed(found)  # the last on the list is read first
+        if not has_graph:
+            raise self._broken("it has no graph")
+
+    def _message(self, kind: str, start: int, end: int, kept: dict[str, int | str]) -> list[tuple[str, int, int]]:
+        """Return the messages within one message, (label, start, end) each; its own values go into `kept`."""
+        table, once, seen = TABLES[kind], ONCE.get(kind, set()), set()
+        inside: list[tuple[str, int, int]] = []
+        content, at = self.content, start
+        while at < end:
+            if kind == "attribute" and (run := RUNS.get(content[at])) and (match := run.match(content, at, end)):
+                at = match.end()
+                continue
+            self.fields += 1
+            if self.fields > MAX_FIELDS:
+                raise ModelError(f"'{self.name}' has more than '{MAX_FIELDS}' fields. Give a smaller model.")
+            tag, at = self._varint(at, end)
+            number, wire = tag >> 3, tag & 7
+            if (kind, number) in FORBIDDEN:
+                raise ModelError(f"'{self.name}' holds '{FORBIDDEN[kind, number]}'. {ADVICE}")
+            label, wires = table.get(number, ("", ()))
+            if wire not in wires:
+                raise self._broken(f"its {kind.replace('_', ' ')} has an unknown field '{number}' at byte {at}")
+            if label in once and label in seen:
+                raise self._broken(f"its {kind.replace('_', ' ')} has two fields '{label}'")
+            seen.add(label)
+            integer = 0
+            first = at
+            if wire == VARINT:
+                integer, at = self._varint(at, end)
+            elif wire == BYTES:
+                length, first = self._varint(at, end)
+                at = first + length
+            else:
+                at += 8 if wire == EIGHT else 4
+            if at > end:
+                raise self._broken(f"it breaks off at byte '{end}'")
+            if label == "external_data" or (label == "data_location" and integer == EXTERNAL):
+                raise ModelError(f"'{self.name}' keeps 'external data' in other files. {ADVICE}")
+            if label in INSIDE and wire == BYTES:
+                inside.append((label, first, at))
+            elif (kind, label) in LEAVES:
+                kept[label] = integer if wire == VARINT else self._text(first, at)
+        return inside
+
+    def _owner(self, label: str, owner: object) -> object:
+        """Return the value that messages under `label` describe: a new one for an input or output."""
+        if label in ("input", "output"):
+            value = Value()
+            (self.found.inputs if label == "input" else self.found.outputs).append(value)
+            return value
+        return None if label in ("graph", "value_info") else owner
+
+    def _keep(self, kind: str, kept: dict[str, int | str], owner: object) -> None:
+        """Put one message's values where they belong in `found`."""
+        found = self.found
+        if kind == "model":
+            found.ir_version = int(kept.get("ir_version", 0))
+        elif kind == "opset_import":
+            found.opsets.append((str(kept.get("domain", "")), int(kept.get("version", 0))))
+        elif kind == "metadata_props":
+            found.metadata.append((str(kept.get("key", "")), str(kept.get("value", ""))))
+        elif kind == "node":
+            found.operators.add((str(kept.get("domain", "")), str(kept.get("op_type", ""))))
+        elif isinstance(owner, Value):
+            if kind == "value_info":
+                owner.name = str(kept.get("name", ""))
+            elif kind == "tensor_type":
+                owner.element = int(kept.get("elem_type", 0))
+            elif kind == "shape":
+                owner.has_shape = True
+            elif kind == "dim":
+                owner.shape.append(int(kept["dim_value"]) if "dim_value" in kept else None)
+
+    def _varint(self, at: int, end: int) -> tuple[int, int]:
+        """Return the number that begins at a byte, and the byte after it."""
+        value = shift = 0
+        while at < end and shift < 70:
+            byte = self.content[at]
+            at += 1
+            value |= (byte & 127) << shift
+            if byte < 128:
+                return value & 0xFFFF_FFFF_FFFF_FFFF, at
+            shift += 7
+        raise self._broken(f"it has no whole number at byte '{at}'")
+
+    def _text(self, start: int, end: int) -> str:
+        try:
+            return self.content[start:end].decode("utf-8")
+        except UnicodeDecodeError as error:
+            raise self._broken(f"it has no text at byte '{start}'") from error
+
+    def _broken(self, how: str) -> ModelError:
+        return ModelError(f"'{self.name}' is not an ONNX model: {how}. {ADVICE}")

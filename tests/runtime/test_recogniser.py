@@ -1,0 +1,247 @@
+"""The recogniser: pictures of any kind to digits, in order, the same by every way."""
+
+import io
+import subprocess
+import sys
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+from onnx import ModelProto
+from PIL import Image
+
+import tenfold
+from tenfold.errors import DataError, ModelError
+from tenfold.imaging.frame import is_framed, to_frame
+from tenfold.runtime import recogniser
+from tenfold.runtime.frames import surely_framed
+from tenfold.runtime.recogniser import CHUNK, Recogniser
+
+
+@pytest.fixture(scope="module")
+def reader(model_path: Path) -> Recogniser:
+    """Return the recogniser of the test model, on two threads."""
+    return Recogniser.load(model_path, threads=2)
+
+
+def picture() -> NDArray[np.uint8]:
+    """Return a picture of a one, dark on light, (60, 40) uint8."""
+    image = np.full((60, 40), 240, np.uint8)
+    image[10:50, 18:24] = 10
+    return image
+
+
+def test_agrees_with_reference(reader: Recogniser, make_model: Callable[..., ModelProto], bars: Any) -> None:
+    """Probabilities are those of ONNX's own reference interpreter."""
+    from onnx.reference import ReferenceEvaluator
+
+    expected = ReferenceEvaluator(make_model()).run(None, {"images": bars})
+    np.testing.assert_allclose(reader.probabilities(bars), expected[0], atol=1e-6)
+    np.testing.assert_allclose(reader.predict(bars).digitness, expected[1], atol=1e-6)
+    assert reader.predict(bars).digits.tolist() == list(range(10))
+
+
+def test_every_kind_of_picture(reader: Recogniser, tmp_path: Path) -> None:
+    """An array, its other dtypes, colours, polarity, a path, bytes and a PIL image of one picture give one answer."""
+    image = picture()
+    buffer = io.BytesIO()
+    Image.fromarray(image).save(buffer, "PNG")
+    path = tmp_path / "one.png"
+    path.write_bytes(buffer.getvalue())
+    colour = np.stack([image] * 3, axis=-1)
+    kinds = [
+        image,
+        colour,
+        np.dstack([colour, np.full_like(image, 255)]),
+        image.astype(np.uint16) * 257,
+        image.astype(np.float32) / 255,
+        image.astype(np.float64) / 255,
+        path,
+        str(path),
+        buffer.getvalue(),
+        Image.fromarray(image),
+        Image.fromarray(colour),
+        Image.fromarray(image).convert("RGBA"),
+        Image.fromarray(image).convert("P"),
+    ]
+    expected = reader.probabilities(to_frame(image)[None])[0]
+    for kind, found in zip(kinds, reader.digits(kinds), strict=True):
+        np.testing.assert_allclose(found.probabilities, expected, atol=0.02, err_msg=str(type(kind)))
+    (negative, bits) = reader.digits([255 - image, image > 128])
+    assert negative.digit == bits.digit == int(expected.argmax())
+
+
+def test_frame_is_taken_as_it_is(reader: Recogniser, digits: Any) -> None:
+    """An image that is in the frame already reaches the model unchanged, alone or among others."""
+    framed = [image for image in digits.images if is_framed(image)][:20] or [to_frame(picture())]
+    expected = reader.probabilities(np.stack(framed))
+    for image, row, found in zip(framed, expected, reader.digits(iter(framed)), strict=True):
+        np.testing.assert_array_equal(found.probabilities, row)
+        np.testing.assert_allclose(reader.digits([image])[0].probabilities, row, atol=1e-6)
+
+
+@given(
+    st.integers(14, 22), st.integers(1, 22), st.integers(0, 10), st.integers(0, 10), st.integers(0, 255), st.booleans()
+)
+@settings(max_examples=300, deadline=None)
+def test_surely_framed_is_never_wrong(height: int, width: int, top: int, left: int, value: int, noisy: bool) -> None:
+    """What the quick look takes for framed, the thorough one does too."""
+    image = np.zeros((28, 28), np.uint8)
+    image[top : top + height, left : left + width] = value
+    if noisy:
+        image[::3] = np.maximum(image[::3], 20)
+        image[top, left] = 255
+    assert not surely_framed(image) or is_framed(image)
+    assert not surely_framed(np.asfortranarray(image)) or is_framed(image)
+
+
+def test_quick_look_knows_frames() -> None:
+    """Pictures that `to_frame` brought into the frame pass the quick look, a copy in another memory order too."""
+    frame = to_frame(picture())
+    assert surely_framed(frame) and surely_framed(np.asfortranarray(frame))
+    assert not surely_framed(np.zeros((28, 28), np.uint8))
+
+
+def test_order_and_chunks(reader: Recogniser, model_path: Path, bars: Any, digits: Any) -> None:
+    """However many images and threads, every image gets its own answer, bit for bit the same."""
+    order = np.random.default_rng(0).integers(0, 10, 3 * CHUNK + 5)
+    several = reader.predict(bars[order])
+    single = Recogniser.load(model_path, threads=1).predict(bars[order])
+    np.testing.assert_array_equal(several.digits, order)
+    np.testing.assert_array_equal(several.probabilities, single.probabilities)
+    found = reader.digits(digits.images[index] for index in order)
+    frames = np.stack([to_frame(image) for image in digits.images[:10]])
+    expected = reader.probabilities(frames)[order]
+    np.testing.assert_allclose([one.probabilities for one in found], expected, atol=1e-6)
+    assert reader.digits([]) == [] and len(reader.predict(bars[:0]).digits) == 0
+
+
+def test_blank(reader: Recogniser, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A blank image, in any size and polarity, abstains as blank; alone, the model is not asked."""
+    blanks = [np.zeros((28, 28), np.uint8), np.full((50, 60), 255, np.uint8), np.zeros((9, 9, 3), np.uint8)]
+    for found in reader.digits(blanks):
+        assert (found.digit, found.confidence, found.abstained, found.reason) == (None, 0.0, True, "blank")
+    answers = reader.predict(np.zeros((1, 28, 28), np.uint8))
+    assert (answers.digits[0], answers.abstained[0], answers.reason(0)) == (-1, True, "blank")
+    monkeypatch.setattr(reader, "_model", None)
+    assert reader.digits(blanks[:1])[0].reason == "blank"
+
+
+def test_reasons(model_path: Path, bars: Any) -> None:
+    """Below the threshold an answer is the best guess, with why it is not to be used; alone and among others alike."""
+    both = np.maximum(bars[4], bars[9])
+    full = np.full((28, 28), 255, np.uint8)
+    full[0, 0] = 0
+    reader = Recogniser.load(model_path, threshold=0.9)
+    answers = reader.predict(np.stack([both, full, bars[3]]))
+    assert answers.reason(0) == "unsure: 4 or 9"
+    assert answers.reason(1) == "not a digit"
+    assert reader._one(both).reason == "unsure: 4 or 9" and reader._one(both).digit in (4, 9)
+    assert reader._one(full).reason == "not a digit"
+    low = Recogniser.load(model_path, threshold=0.0)
+    assert not low.predict(bars).abstained.any() and low.predict(bars).reason(0) is None
+    assert low._one(bars[3]).abstained is False and low._one(bars[3]).reason is None
+    assert [one.abstained for one in Recogniser.load(model_path, threshold=1).digits(list(bars))] == [True] * 10
+
+
+def test_thresholds(model_path: Path) -> None:
+    """The threshold is the card's, or the one given, or the one that keeps the promise; not two of them."""
+    assert Recogniser.load(model_path).threshold == 0.6
+    assert Recogniser.load(model_path, threshold=0.25).threshold == 0.25
+    assert 0.5 < Recogniser.load(model_path, max_error=0.001).threshold <= 0.75 + 1e-6
+    with pytest.raises(ModelError, match="Give one of them"):
+        Recogniser.load(model_path, threshold=0.5, max_error=0.1)
+    with pytest.raises(ModelError, match="'2' is not a confidence"):
+        Recogniser.load(model_path, threshold=2)
+    with pytest.raises(ModelError, match="'0' threads"):
+        Recogniser.load(model_path, threads=0)
+
+
+@pytest.mark.parametrize("single", ["a.png", Path("a.png"), b"x", np.zeros((28, 28), np.uint8), Image.new("L", (3, 3))])
+def test_single_image(reader: Recogniser, single: Any) -> None:
+    """An image that is not in a list is an error that says so."""
+    with pytest.raises(DataError, match=r"Give \[image\]"):
+        reader.digits(single)
+
+
+@pytest.mark.parametrize(
+    ("image", "message"),
+    [
+        (np.full((5, 5), np.nan), "values from 'nan'"),
+        (np.full((5, 5), 2.5), "values from '2.5' to '2.5'"),
+        (np.zeros((5, 5), np.int64), "dtype 'int64'"),
+        (np.zeros((0, 5), np.uint8), r"shape '\(0, 5\)'"),
+        (np.zeros((5, 5, 2), np.uint8), r"shape '\(5, 5, 2\)'"),
+        (np.zeros(5, np.uint8), r"shape '\(5,\)'"),
+        (np.zeros((5, 5), object), "dtype 'object'"),
+        (7, "has the type 'int'"),
+        (b"not a picture", "'image 2' is not a picture"),
+        ("missing.png", "'missing.png' is not a file"),
+        ("a\0b", "'a.*b' "),
+    ],
+)
+def test_bad_image(reader: Recogniser, bars: Any, image: Any, message: str) -> None:
+    """What is no picture is one error that says what was given."""
+    with pytest.raises(DataError, match=message):
+        reader.digits([bars[0], image])
+
+
+@pytest.mark.parametrize(
+    "frames", [np.zeros((28, 28), np.uint8), np.zeros((1, 28, 28)), [1], np.zeros((2, 27, 28), np.uint8)]
+)
+def test_bad_frames(reader: Recogniser, frames: Any) -> None:
+    """For many images at once, nothing but (N, 28, 28) uint8 is taken."""
+    for method in (reader.predict, reader.probabilities):
+        with pytest.raises(DataError, match=r"Give \(N, 28, 28\) uint8"):
+            method(frames)
+
+
+def test_answer_that_is_no_probability(model_path: Path, bars: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """NaN from a model that was fine when it was tried is an error, not an answer; alone and among others."""
+    reader = Recogniser.load(model_path)
+    honest = reader._model.run
+
+    def nonsense(images: Any) -> list[Any]:
+        return [answer * np.float32("nan") for answer in honest(images)]
+
+    monkeypatch.setattr(reader, "_model", SimpleNamespace(run=nonsense, has_digit=True))
+    for ask in (lambda: reader.predict(bars), lambda: reader._one(bars[3])):
+        with pytest.raises(ModelError, match="no probability"):
+            ask()
+
+
+def test_threads_at_once(reader: Recogniser, bars: Any) -> None:
+    """Eight threads that ask one recogniser get what one gets."""
+    expected = reader.predict(np.tile(bars, (60, 1, 1))).probabilities
+    with ThreadPoolExecutor(8) as pool:
+        for found in pool.map(lambda _: reader.predict(np.tile(bars, (60, 1, 1))).probabilities, range(16)):
+            np.testing.assert_array_equal(found, expected)
+
+
+def test_shipped_model_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, model_path: Path) -> None:
+    """Without a path it is the shipped model; where that is not there, the error says so."""
+    monkeypatch.setattr(recogniser, "PRETRAINED", tmp_path)
+    for name in (None, "shipped", "tiny"):
+        with pytest.raises(ModelError, match=r"shipped model '\w+.onnx' is not installed"):
+            Recogniser.load(name)
+    (tmp_path / "tiny.onnx").write_bytes(model_path.read_bytes())
+    assert Recogniser.load("tiny").card.name == "bars"
+    assert tenfold.Recogniser is Recogniser
+
+
+def test_light(model_path: Path) -> None:
+    """Reading a framed image loads neither OpenCV nor Pillow, pydantic, torch or onnx."""
+    code = (
+        "import sys, numpy as np, tenfold; frame = np.zeros((28, 28), np.uint8); frame[4:24, 12:17] = 255\n"
+        f"assert tenfold.Recogniser.load({str(model_path)!r}).digits([frame])[0].digit == 5\n"
+        "print([name for name in ('cv2', 'PIL', 'pydantic', 'torch', 'onnx', 'scipy') if name in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert (done.stdout.strip(), done.stderr) == ("[]", "")
