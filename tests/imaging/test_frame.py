@@ -71,6 +71,16 @@ def test_thin_pen() -> None:
     assert ndimage.label(framed > 100)[1] == 1
 
 
+def test_broad_pen() -> None:
+    """A pen so broad that a digit is hardly more than a blob is narrowed, and the longer side stays at 20."""
+    blob = np.zeros((100, 100), np.uint8)
+    blob[10:90, 30:70] = 255  # 80 high, 40 broad: 10 pixels of the frame, where MNIST's strokes have 2 to 4
+    framed = to_frame(blob, "light")
+    rows, columns = np.flatnonzero(framed.any(1)), np.flatnonzero(framed.any(0))
+    assert rows[-1] - rows[0] + 1 == 20
+    assert columns[-1] - columns[0] + 1 <= 8
+
+
 def test_specks_are_left_out() -> None:
     """Dirt far from the digit does not make it smaller."""
     image = seven(200)

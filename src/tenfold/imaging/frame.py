@@ -25,6 +25,7 @@ SPECK_SHARE = 0.03  # of the largest connected stroke; smaller ones are dirt
 SHADOW_SHARE = 0.3  # of the largest; smaller ones at the border, where the largest does not reach, are shadows
 LOCAL_SHARE = 1 / 8  # of the picture's side: strokes are thinner than this where light is judged locally
 MIN_STROKE = 2.0  # pixels in the frame; a thin pen's strokes are widened to it (MNIST's are 2 to 4)
+MAX_STROKE = 4.5  # a broad pen's are narrowed to it
 FAINT = 32  # of 255; below this a pixel belongs to no stroke
 EDGE = 0.25  # of a full stroke; where the ink's extent ends, so that a blurred edge does not make a digit smaller
 
@@ -41,7 +42,7 @@ def to_frame(image: NDArray[np.uint8], ink: Ink = "auto") -> NDArray[np.uint8]:
     strokes = _crop(_keep_strokes(_find_ink(grey, ink)))
     if strokes.size == 0:
         return np.zeros((SIDE, SIDE), dtype=np.uint8)
-    return _place(_fit(_crop(_thicken(strokes))))
+    return _place(_fit(_crop(_set_width(strokes))))
 
 
 def to_frames(images: NDArray[np.uint8]) -> NDArray[np.uint8]:
@@ -183,18 +184,31 @@ def _crop(strokes: NDArray[np.float32]) -> NDArray[np.float32]:
     return strokes[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
 
 
-def _thicken(strokes: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Return the cropped ink with strokes widened so that they are `MIN_STROKE` wide in the frame."""
+def _set_width(strokes: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return the cropped ink with strokes that are `MIN_STROKE` to `MAX_STROKE` wide in the frame."""
     import cv2
 
-    wanted = MIN_STROKE * max(strokes.shape) / BOX
-    padded = np.pad(strokes, int(wanted) + 1)
+    scale = max(strokes.shape) / BOX  # pixels here that are one pixel there
+    padded = np.pad(strokes, int(MIN_STROKE * scale) + 1)
     # Across a stroke of width w the distance to its edge averages w / 4; pixels count from their middle.
     distance = cv2.distanceTransform((padded >= 0.5).astype(np.uint8), cv2.DIST_L2, 5)
-    grow = round(wanted - 4 * (float(distance[distance > 0].mean()) - 0.5)) if distance.any() else 0
-    if grow < 1:
+    if not distance.any():
         return strokes
-    return np.asarray(cv2.dilate(padded, cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (grow + 1, grow + 1))))
+    width = 4 * (float(distance[distance > 0].mean()) - 0.5)
+    grow, shrink = round(MIN_STROKE * scale - width), round(width - MAX_STROKE * scale)
+    if grow >= 1:
+        return np.asarray(cv2.dilate(padded, _disc(grow + 1)))
+    if shrink >= 1:
+        narrow = np.asarray(cv2.erode(padded, _disc(shrink + 1)))
+        return narrow if (narrow >= EDGE).any() else strokes
+    return strokes
+
+
+def _disc(diameter: int) -> NDArray[np.uint8]:
+    """Return a round structuring element."""
+    import cv2
+
+    return np.asarray(cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (diameter, diameter)))
 
 
 def _fit(strokes: NDArray[np.float32]) -> NDArray[np.float32]:
