@@ -18,7 +18,8 @@ class ConvNet(nn.Module):
     kernel:  edge of the filters; `first_kernel` of the first block alone.
     pool:    the global pool, "max", "mean" or "both" (concatenated).
     residual: add a block's input to its output where the shapes agree.
-    Gives (B, 10) logits for (B, 1, 28, 28) inputs in [0, 1].
+    classes: 10, or 11 for a network that is also shown what is no digit, and answers so with its last logit.
+    Gives (B, classes) logits for (B, 1, 28, 28) inputs in [0, 1].
     """
 
     def __init__(
@@ -32,8 +33,11 @@ class ConvNet(nn.Module):
         activation: str = "relu",
         dropout: float = 0.0,
         residual: bool = False,
+        classes: int = 10,
     ) -> None:
         super().__init__()
+        if classes not in (10, 11):
+            raise ValueError(f"classes is '{classes}', not 10 or 11")
         if not widths or not all(widths):
             raise ValueError("widths need at least one stage, and every stage a block")
         if pool not in POOLS:
@@ -51,10 +55,10 @@ class ConvNet(nn.Module):
             stages.append(nn.Sequential(*blocks))
         self.stages = nn.ModuleList(stages)
         self.dropout = Dropout(dropout)
-        self.head = nn.Linear(channels * (2 if pool == "both" else 1), 10)
+        self.head = nn.Linear(channels * (2 if pool == "both" else 1), classes)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Return logits, (B, 10)."""
+        """Return logits, (B, classes)."""
         if self.crop:
             x = x[:, :, self.crop : -self.crop, self.crop : -self.crop]
         if self.patch > 1:

@@ -14,7 +14,7 @@ from tenfold.models.classical import Classical
 from tenfold.training import device as devices
 from tenfold.training import recipe as recipes
 from tenfold.training.loop import Trainer
-from tenfold.training.predict import fit_temperature, predict, sharpen
+from tenfold.training.predict import answer, fit_temperature, sharpen
 
 if TYPE_CHECKING:
     import torch
@@ -119,15 +119,23 @@ class DigitClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
 
     def predict_proba(self, X: ArrayLike) -> NDArray[np.float32]:
         """Return probabilities, (N, 10) float32, always computed in fp32, with the recipe's test-time augmentation."""
+        return self.answer(X)[0]
+
+    def answer(self, X: ArrayLike) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """Return `predict_proba(X)`, and the probability that each image is a digit at all, (N,) float32.
+
+        The second is 1 throughout for a model that has never been shown anything but digits.
+        """
         import torch
 
         check_is_fitted(self)
         images = as_images(X)
         if self.model_ is not None:
-            return sharpen(self.model_.probabilities(images), self.temperature_)
+            return sharpen(self.model_.probabilities(images), self.temperature_), np.ones(len(images), np.float32)
         assert self.module_ is not None
         tensor = torch.from_numpy(images).to(next(self.module_.parameters()).device)
-        return sharpen(predict(self.module_, tensor, self.recipe_.prediction.shifts), self.temperature_)
+        probabilities, digit = answer(self.module_, tensor, self.recipe_.prediction.shifts)
+        return sharpen(probabilities, self.temperature_), digit
 
     def predict(self, X: ArrayLike) -> NDArray[np.int64]:
         """Return the most probable digits, (N,) int64."""

@@ -22,11 +22,13 @@ from tenfold.errors import TrainingError
 from tenfold.models import build
 from tenfold.training.augment import augment
 from tenfold.training.checkpoint import prefixed, under
+from tenfold.training.degrade import degrade
 from tenfold.training.device import Arithmetic, autocast, lay_out, probe
 from tenfold.training.optimise import Average, Optimiser, multiple
 from tenfold.training.predict import predict, to_input
 from tenfold.training.recipe import Recipe
 from tenfold.training.shards import Shards
+from tenfold.training.synthetic import with_synthetic
 
 CURVE_POINTS = 20  # lines of the history, at least, so that a short training has a curve too
 RANDOM_PART = 0.3  # of a pass over hard images: drawn from the others, so that none is forgotten
@@ -71,6 +73,8 @@ class Trainer:
     ) -> None:
         self.recipe, self.seed, self.device, self.threads = recipe, seed, device, threads
         began = time.perf_counter()
+        if recipe.synthetic is not None:
+            images, labels = with_synthetic(images, labels, recipe.synthetic, seed)
         self.images, self.labels = self._on_device(images), self._on_device(labels)
         self.validation = None if validation is None else (self._on_device(validation[0]), validation[1])
         self.batch_size = min(recipe.training.batch_size, len(images))
@@ -146,6 +150,8 @@ class Trainer:
             """Return the losses of one part of the batch; its gradients stay with its own module."""
             generator = self.generators[number].manual_seed(_step_seed(self.seed, step, number))
             inputs = augment(batches[number], recipe.augment, generator) if distort else batches[number]
+            if recipe.degrade is not None:
+                inputs = degrade(inputs, recipe.degrade, generator)
             with autocast(self.device, self.arithmetic.precision):
                 logits = self.shards.modules[number](inputs)
             losses = F.cross_entropy(

@@ -47,27 +47,41 @@ def sharpen(probabilities: NDArray[np.float32], temperature: float) -> NDArray[n
     return np.asarray(powers / powers.sum(1, keepdims=True), dtype=np.float32)
 
 
-@torch.no_grad()
 def predict(module: nn.Module, images: Tensor, radius: int = 0, precision: Precision = "fp32") -> NDArray[np.float32]:
     """Return probabilities, (N, 10) float32, of `images`, (N, 28, 28) uint8 on the module's device.
 
     radius: average the probabilities over shifts of up to so many pixels. MNIST's digits are never mirrored, so
     shifts, and no flips, are what test-time augmentation can use.
     """
+    return answer(module, images, radius, precision)[0]
+
+
+@torch.no_grad()
+def answer(
+    module: nn.Module, images: Tensor, radius: int = 0, precision: Precision = "fp32"
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Return `predict`'s probabilities, and the probability that each image is a digit at all, (N,) float32.
+
+    The second is 1 throughout for a network of ten logits, which has never been shown anything else.
+    """
     modes = [(part, part.training) for part in module.modules()]  # one by one: a frozen part is not in training
     module.eval()
     offsets = shift_offsets(radius)
-    parts = []
+    parts, known = [], []
     for start in range(0, len(images), BATCH):
         batch = to_input(images[start : start + BATCH])
         padded = F.pad(batch, (radius, radius, radius, radius))
-        total = torch.zeros(len(batch), 10, device=batch.device)
+        total, digit = torch.zeros(len(batch), 10, device=batch.device), torch.zeros(len(batch), device=batch.device)
         for down, right in offsets:
             top, left = radius - down, radius - right
             with autocast(batch.device, precision):
                 logits = module(padded[:, :, top : top + 28, left : left + 28])
-            total += F.softmax(logits.float(), dim=1)
+            total += F.softmax(logits[:, :10].float(), dim=1)
+            digit += F.softmax(logits.float(), dim=1)[:, :10].sum(1)
         parts.append(total / len(offsets))
+        known.append(digit / len(offsets))
     for part, training in modes:
         part.training = training
-    return torch.cat(parts).cpu().numpy() if parts else np.zeros((0, 10), np.float32)
+    if not parts:
+        return np.zeros((0, 10), np.float32), np.zeros(0, np.float32)
+    return torch.cat(parts).cpu().numpy(), torch.cat(known).clamp_(max=1).cpu().numpy()

@@ -46,6 +46,29 @@ class AugmentSettings(Section):
     calm_end: float = Field(0.0, ge=0, le=1, description="share of training, at its end, without distortion")
 
 
+class DegradeSettings(Section):
+    """How often an image suffers from each of these, as probabilities; 0 switches one off."""
+
+    stretch: float = Field(0.0, ge=0, le=1, description="another aspect ratio, up to filling a square")
+    offset: float = Field(0.0, ge=0, le=1, description="smaller, and out of the middle")
+    pen: float = Field(0.0, ge=0, le=1, description="thicker or thinner, softer or sharper strokes")
+    outline: float = Field(0.0, ge=0, le=1, description="the edges of the strokes alone")
+    resolution: float = Field(0.0, ge=0, le=1, description="kept in 8 to 18 pixels, grey or black and white")
+    fragments: float = Field(0.0, ge=0, le=1, description="a neighbour's edge")
+    lines: float = Field(0.0, ge=0, le=1, description="box edges, ruled, dotted and zigzag lines")
+    background: float = Field(0.0, ge=0, le=1, description="grey or cloudy paper")
+    inversion: float = Field(0.0, ge=0, le=1, description="a band in which light and dark change places")
+    blur: float = Field(0.0, ge=0, le=1, description="out of focus, or smeared")
+    noise: float = Field(0.0, ge=0, le=1, description="grain, specks, pixels that changed places")
+
+
+class SyntheticSettings(Section):
+    """Images made for training by our own code, beside those of the data."""
+
+    negatives: int = Field(0, ge=0, description="pictures of what is no digit; the model needs classes = 11")
+    variants: int = Field(0, ge=0, description="drawn digits of shapes that MNIST lacks: flags, serifs, crossed sevens")
+
+
 class OptimiserSettings(Section):
     """The optimiser and its step size."""
 
@@ -148,7 +171,7 @@ class ModelSettings(BaseModel):
         return dict(self.model_extra or {})
 
 
-NETWORK_TABLES = ("augment", "optimiser", "schedule", "training", "prediction")
+NETWORK_TABLES = ("augment", "degrade", "synthetic", "optimiser", "schedule", "training", "prediction")
 UNHASHED = {"name", "summary", "seed", "published", "search"}
 
 
@@ -162,6 +185,8 @@ class Recipe(Section):
     data: DataSettings = DataSettings()
     features: FeatureSettings = FeatureSettings()
     augment: AugmentSettings = AugmentSettings()
+    degrade: DegradeSettings | None = None
+    synthetic: SyntheticSettings | None = None
     optimiser: OptimiserSettings = OptimiserSettings()
     schedule: ScheduleSettings = ScheduleSettings()
     training: TrainingSettings = TrainingSettings()
@@ -182,6 +207,13 @@ class Recipe(Section):
                 keys = ", ".join(f"{title}.{key}" for key in sorted(getattr(self, title).model_fields_set)) or title
                 kind = "is fitted in one go and has" if self.classical else "is a network and has"
                 raise ValueError(f"the model '{self.model.kind}' {kind} no '{keys}'; leave that away")
+        return self
+
+    @model_validator(mode="after")
+    def _a_place_for_negatives(self) -> "Recipe":
+        """Refuse to train on what is no digit where the model has no answer for it."""
+        if self.synthetic and self.synthetic.negatives and self.model.arguments().get("classes") != 11:
+            raise ValueError("synthetic.negatives needs a model that can answer 'no digit'; set model.classes = 11")
         return self
 
     def config_hash(self) -> str:
