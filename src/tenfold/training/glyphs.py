@@ -1,0 +1,168 @@
+"""Letters and signs that are no digits: from the fonts that Python packages bring, and written with our own strokes.
+
+A font belongs to training or to the held-out part by its family, so that what is measured is drawn in faces that no
+training saw. No system font is ever used: which negatives come out must not depend on the machine's desktop.
+"""
+
+import functools
+import importlib.util
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tenfold.errors import MissingExtraError
+
+if TYPE_CHECKING:
+    from PIL.ImageFont import FreeTypeFont
+
+# The packages that bring fonts, and the folder in each. matplotlib is always there with the `train` extra.
+PACKAGES = {
+    "matplotlib": "mpl-data/fonts/ttf",  # DejaVu, STIX and Computer Modern
+    "font_intuitive": "files",  # these and the following: SIL Open Font License or Apache, one face family each
+    "font_amatic_sc": "files",
+    "font_caladea": "files",
+    "font_fredoka_one": "files",
+    "font_lato": "files",
+}
+# By the file's name up to its first "-": a family is in one part as a whole, bold, italic and all. Each part has a
+# sans, a serif and a hand-drawn face.
+TRAINING_FAMILIES = ("DejaVuSans", "DejaVuSerif", "cmr10", "cmss10", "cmb10", "cmti10", "Intuitive", "Lato")
+HELD_OUT_FAMILIES = (
+    *("DejaVuSansMono", "STIXGeneral", "STIXGeneralBol", "STIXGeneralItalic", "STIXGeneralBolIta"),
+    *("AmaticSC", "Caladea", "FredokaOne"),
+)
+
+# Left out of training and benchmark alike, each with the digit that a reader may take it for: there is no right answer
+# to a lone "O", so neither reading it nor refusing it is scored.
+LOOKALIKES = {
+    **dict.fromkeys("OoD", "0"),
+    "Q": "0 or 2",
+    **dict.fromkeys("IilJj|/\\!()[]{}',;", "1"),
+    **dict.fromkeys("Zz", "2"),
+    "y": "4 or 9",
+    **dict.fromkeys("Ss", "5"),
+    **dict.fromkeys("bG", "6"),
+    ">": "7",
+    **dict.fromkeys("B$", "8"),
+    **dict.fromkeys("gq", "9"),
+}
+LETTERS = "".join(
+    each for each in "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz" if each not in LOOKALIKES
+)  # fmt: skip
+SIGNS = "+-=?#%&@*~^:"  # where all faces agree: Computer Modern has other signs in place of < and _
+
+# Strokes on a grid 4 wide and 6 high (8 with what hangs below the line), a point being its x and y: straight, or
+# curved through the points where the stroke begins with "~". Written for this file; look-alikes are left out here too.
+HAND_LETTERS = {
+    "A": "06 20 46|14 34",
+    "C": "~41 20 02 04 26 45",
+    "E": "40 00 06 46|03 33",
+    "F": "40 00 06|03 33",
+    "H": "00 06|40 46|03 43",
+    "K": "00 06|40 03 46",
+    "L": "00 06 46",
+    "M": "06 00 24 40 46",
+    "N": "06 00 46 40",
+    "P": "06 00|~00 30 41 42 33 03",
+    "R": "06 00|~00 30 41 42 33 03|23 46",
+    "T": "00 40|20 26",
+    "U": "~00 04 26 44 40",
+    "V": "00 26 40",
+    "W": "00 16 22 36 40",
+    "X": "00 46|40 06",
+    "Y": "00 23 40|23 26",
+    "d": "~43 22 04 16 35 43|40 46",
+    "e": "~04 44 32 12 04 16 46",
+    "f": "~40 30 22 26|13 33",
+    "h": "00 06|~04 23 34 36",
+    "k": "00 06|33 04 36",
+    "m": "03 06|~04 13 24 26|~24 33 44 46",
+    "n": "03 06|~04 23 44 46",
+    "p": "03 08|~04 23 44 36 06",
+    "t": "~10 14 26 35|02 32",
+    "u": "~03 05 26 45 43|43 46",
+    "w": "03 16 24 36 43",
+    "Delta": "06 20 46 06",
+    "Pi": "06 00 40 46",
+    "Sigma": "40 00 23 06 46",
+    "Psi": "~00 03 24 43 40|20 26",
+    "Sha": "00 06 46 40|20 26",
+    "I with breve": "00 06 40 46",
+    "Zhe": "00 46|40 06|20 26",
+}
+HAND_SIGNS = {
+    "plus": "20 26|03 43",
+    "equals": "02 42|04 44",
+    "hash": "10 16|30 36|02 42|04 44",
+    "star": "20 26|01 45|41 05",
+    "root": "03 12 26 40",
+    "arrow": "03 43|31 43 35",
+    "less": "40 03 46",
+    "percent": "40 06|~01 10 21 12 01|~25 34 45 36 25",
+    "question": "~01 20 41 23 24|26 26",
+    "ampersand": "~46 11 20 31 05 26 44",
+    "check": "04 16 40",
+    "not equal": "02 42|04 44|31 15",
+    "euro": "~41 20 02 04 26 45|02 32|04 34",
+}
+
+
+@functools.cache
+def font_files(held_out: bool = False) -> tuple[Path, ...]:
+    """Return the font files of the training families, or of the held-out ones, in the order of their names.
+
+    Which of the smaller packages are installed decides how many; the two parts never share a family.
+    Raises MissingExtraError where not one is installed.
+    """
+    families = HELD_OUT_FAMILIES if held_out else TRAINING_FAMILIES
+    found = []
+    for package, folder in PACKAGES.items():
+        spec = importlib.util.find_spec(package)  # finds, imports nothing
+        for place in (spec and spec.submodule_search_locations) or ():
+            found += [path for path in Path(place, folder).glob("*.ttf") if path.stem.split("-")[0] in families]
+    if not found:
+        raise MissingExtraError("A package with fonts, such as matplotlib,", "train")
+    return tuple(sorted(found, key=lambda path: path.name))
+
+
+def printed(character: str, file: Path, side: int) -> NDArray[np.uint8]:
+    """Return a character in a font, its ink 255 on 0, cropped to the ink: (H, W) uint8 with the type size `side`."""
+    mask = _font(file, side).getmask(character, mode="L")
+    return np.asarray(mask, dtype=np.uint8).reshape(mask.size[::-1])
+
+
+@functools.lru_cache(maxsize=512)
+def _font(file: Path, side: int) -> "FreeTypeFont":
+    from PIL import ImageFont
+
+    return ImageFont.truetype(str(file), side)
+
+
+def written(strokes: str, rng: np.random.Generator) -> list[NDArray[np.float64]]:
+    """Return a letter's strokes as lines of (x, y) in [0, 1], every point of the grid moved a little."""
+    lines = []
+    for stroke in strokes.split("|"):
+        points = np.array([[int(point[0]), int(point[1])] for point in stroke.lstrip("~").split()], dtype=np.float64)
+        points = points / (4, 6) + rng.normal(0, 0.035, points.shape)
+        lines.append(curve(points) if stroke.startswith("~") else points)
+    return lines
+
+
+def curve(points: NDArray[np.float64], steps: int = 6) -> NDArray[np.float64]:
+    """Return a smooth line through the points, (M, 2): a Catmull-Rom spline, each span in `steps` straight pieces."""
+    before, after = 2 * points[:1] - points[1:2], 2 * points[-1:] - points[-2:-1]
+    padded = np.concatenate([before, points, after])
+    first, second, third, fourth = (padded[i : len(points) - 1 + i, None] for i in range(4))
+    t = np.linspace(0, 1, steps, endpoint=False)[None, :, None]
+    spans = second + 0.5 * t * (
+        third - first + t * (2 * first - 5 * second + 4 * third - fourth + t * (3 * (second - third) + fourth - first))
+    )
+    return np.concatenate([spans.reshape(-1, 2), points[-1:]])
+
+
+def choose(options: Sequence[str], rng: np.random.Generator) -> str:
+    """Return one of the options, all equally likely."""
+    return options[int(rng.integers(len(options)))]

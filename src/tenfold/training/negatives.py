@@ -1,0 +1,266 @@
+"""Pictures that a recogniser of digits must refuse, made here from nothing, from fonts and from labelled digits.
+
+Which picture comes is a function of (kind, index, seed), the labelled digits and the fonts: the same words give the
+same pixels, one by one or in thousands. For training: `make_frames`, in MNIST's frame as they will be seen in use.
+For the benchmark of refusal: `make_pictures` with fonts held out and digits that no training saw.
+
+What a reader could take for a digit is left out on purpose: see `glyphs.LOOKALIKES`, `fragments.PARTS`, and the
+checks for a lone upright stroke and for a ring. Digits that are struck out, and handwriting of other people than
+MNIST's, are not among the kinds.
+"""
+
+import zlib
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tenfold.errors import DataError, nearest
+from tenfold.imaging.frame import to_frame
+from tenfold.training import fragments, glyphs, scrawls
+from tenfold.training.fragments import DigitSource
+from tenfold.training.scrawls import Ink
+
+SIDE = 28
+SIDES = (
+    28,
+    56,
+)  # of the pictures, in pixels, smallest and largest; framing takes most of the time, and grows with both
+RAW_SHARE = 0.4  # of the training frames: put into 28x28 as they are, neither fitted nor centred
+TRIES = 100  # draws until one is surely no digit; most kinds need one or two, `overlap` about ten
+LEAST_INK = 8  # pixels of a frame; less is a speck
+
+Fonts = Sequence[Path]
+Draw = Callable[[DigitSource, Fonts, int, np.random.Generator], Ink | None]
+
+
+class Kind(NamedTuple):
+    """How a kind of negative is drawn, and what its picture may be."""
+
+    draw: Draw
+    margin: bool = True  # whether paper is left around the ink; otherwise the ink's place in the picture matters
+    checked: bool = True  # whether a lone upright stroke may come out, which would be a 1
+    empty: bool = False  # whether nothing at all may be left in the frame
+    wide: bool = False  # whether the frame must be wider than high: two parts, of which framing may drop one
+
+
+class Pictures(NamedTuple):
+    """Pictures of various sizes, (H, W) uint8 each, light or dark ones, and the name of the kind of each."""
+
+    pictures: list[NDArray[np.uint8]]
+    kinds: list[str]
+
+
+class Frames(NamedTuple):
+    """Images in MNIST's format, (N, 28, 28) uint8, ink 255 on 0, and the name of the kind of each."""
+
+    images: NDArray[np.uint8]
+    kinds: list[str]
+
+
+def make_pictures(
+    count: int,
+    seed: int,
+    digits: tuple[NDArray[np.uint8], NDArray[np.int64]],
+    kinds: Sequence[str] | None = None,
+    fonts: Fonts | None = None,
+    sides: tuple[int, int] = SIDES,
+) -> Pictures:
+    """Return pictures as a camera, a scanner or a drawing box gives them, none of them a digit.
+
+    digits: images (N, 28, 28) uint8 in MNIST's frame and their labels (N,). kinds: names from KINDS, which take turns;
+    all by default. fonts: font files, those for training by default; `glyphs.font_files(held_out=True)` for a test.
+    sides: the least and the greatest height in pixels, before paper is left around.
+    Raises DataError for an unknown kind or digits of another form, MissingExtraError where no font is installed.
+    """
+    names, source, files = _checked(count, seed, digits, kinds, fonts)
+    made = [_make(names[i % len(names)], i // len(names), seed, source, files, sides)[0] for i in range(count)]
+    return Pictures(made, [names[i % len(names)] for i in range(count)])
+
+
+def make_frames(
+    count: int,
+    seed: int,
+    digits: tuple[NDArray[np.uint8], NDArray[np.int64]],
+    kinds: Sequence[str] | None = None,
+    fonts: Fonts | None = None,
+    raw_share: float = RAW_SHARE,
+) -> Frames:
+    """Return images to train on: pictures put through `to_frame`, and a share of them laid into 28x28 without it.
+
+    The latter are what a recogniser is given where the caller does the framing. Arguments and errors as in
+    `make_pictures`; the framed ones are the frames of the pictures that it gives.
+    """
+    names, source, files = _checked(count, seed, digits, kinds, fonts)
+    images = np.empty((count, SIDE, SIDE), dtype=np.uint8)
+    for i in range(count):
+        # Shape: (28, 28)
+        images[i] = _make(names[i % len(names)], i // len(names), seed, source, files, SIDES, raw_share)[1]
+    return Frames(images, [names[i % len(names)] for i in range(count)])
+
+
+def _checked(
+    count: int,
+    seed: int,
+    digits: tuple[NDArray[np.uint8], NDArray[np.int64]],
+    kinds: Sequence[str] | None,
+    fonts: Fonts | None,
+) -> tuple[tuple[str, ...], DigitSource, Fonts]:
+    images, labels = digits
+    if (
+        images.shape[1:] != (SIDE, SIDE)
+        or images.dtype != np.uint8
+        or labels.shape != images.shape[:1]
+        or not len(labels)
+    ):
+        raise DataError(f"Digits have shapes '{images.shape}' and '{labels.shape}'. Give (N, 28, 28) uint8 and (N,).")
+    if count < 0 or seed < 0:
+        raise DataError(f"The count is '{count}' and the seed '{seed}'. Give 0 or more.")
+    for kind in kinds or ():
+        if kind not in KINDS:
+            raise DataError(f"There is no kind of negative '{kind}'.{nearest(kind, KINDS)} Known: {', '.join(KINDS)}.")
+    return tuple(kinds or KINDS), DigitSource(images, labels), fonts or glyphs.font_files()
+
+
+def _make(
+    name: str,
+    index: int,
+    seed: int,
+    source: DigitSource,
+    fonts: Fonts,
+    sides: tuple[int, int],
+    raw_share: float = 0.0,
+) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+    """Return a picture, (H, W) uint8, and its frame, (28, 28) uint8."""
+    kind = KINDS[name]
+    rng = np.random.default_rng([seed, zlib.crc32(name.encode()), index])
+    raw = bool(rng.random() < raw_share)
+    for _ in range(TRIES):
+        ink = kind.draw(source, fonts, int(rng.integers(sides[0], sides[1] + 1)), rng)
+        if ink is None:
+            continue
+        if kind.margin:
+            ink = _with_margin(ink, rng)
+        picture = _laid_raw(ink, rng) if raw else on_paper(ink, rng)
+        frame = picture if raw else to_frame(picture)
+        visible = int((frame >= fragments.SOLID).sum())
+        if visible < LEAST_INK:
+            if kind.empty:
+                return picture, frame
+        elif not (kind.checked and fragments.is_upright_stroke(frame)) and not (
+            kind.wide and fragments.is_upright(frame)
+        ):
+            return picture, frame
+    # Reached by digits that lend themselves to nothing, such as blank ones: paper is never a digit.
+    return np.full((SIDE, SIDE), 255, dtype=np.uint8), np.zeros((SIDE, SIDE), dtype=np.uint8)
+
+
+def on_paper(ink: Ink, rng: np.random.Generator) -> NDArray[np.uint8]:
+    """Return the ink on paper or on a screen, (H, W) uint8: dark on light or the reverse, lit, blurred, with noise."""
+    import cv2
+
+    strength = ink.astype(np.float32) / 255
+    if rng.random() < 0.3:
+        strength = np.asarray(cv2.GaussianBlur(strength, (0, 0), float(rng.uniform(0.4, 1.0))), dtype=np.float32)
+    paper = float(rng.uniform(0, 60)) if (light := rng.random() < 0.3) else float(rng.uniform(170, 255))
+    pen = float(rng.uniform(170, 255)) if light else float(rng.uniform(0, 80))
+    if rng.random() < 0.4:  # a screen or a clean scan: no noise, no light
+        paper, pen = (0.0, 255.0) if light else (255.0, 0.0)
+        return np.asarray(np.rint(paper + (pen - paper) * strength), dtype=np.uint8)
+    picture = paper + (pen - paper) * strength
+    slope = rng.uniform(-20, 20, 2)
+    picture += slope[0] * np.linspace(-1, 1, ink.shape[0], dtype=np.float32)[:, None]
+    picture += slope[1] * np.linspace(-1, 1, ink.shape[1], dtype=np.float32)
+    picture += rng.standard_normal(ink.shape, dtype=np.float32) * float(rng.uniform(0, 6))
+    return np.asarray(np.clip(np.rint(picture), 0, 255), dtype=np.uint8)
+
+
+def _laid_raw(ink: Ink, rng: np.random.Generator) -> NDArray[np.uint8]:
+    """Return the ink shrunk into 28x28, light on dark, in a square of its own; some fainter, some with noise."""
+    import cv2
+
+    height, width = ink.shape
+    if height != width:
+        square = np.zeros((max(height, width),) * 2, dtype=np.uint8)
+        top, left = (len(square) - height) // 2, (len(square) - width) // 2
+        square[top : top + height, left : left + width] = ink
+        ink = square
+    small = cv2.resize(ink, (SIDE, SIDE), interpolation=cv2.INTER_AREA).astype(np.float32)
+    small *= float(rng.uniform(0.6, 1.0)) if rng.random() < 0.4 else 1.0
+    if rng.random() < 0.3:
+        small += np.abs(rng.standard_normal(small.shape, dtype=np.float32)) * float(rng.uniform(4, 25))
+    return np.asarray(np.clip(np.rint(small), 0, 255), dtype=np.uint8)
+
+
+def _with_margin(ink: Ink, rng: np.random.Generator) -> Ink:
+    """Return the ink with paper around it: 4% to 20% of its height on each side."""
+    top, bottom, left, right = np.rint(rng.uniform(0.04, 0.2, 4) * len(ink)).astype(int) + 1
+    return np.pad(ink, ((top, bottom), (left, right)))
+
+
+def _letter(characters: str) -> Draw:
+    def draw(source: DigitSource, fonts: Fonts, side: int, rng: np.random.Generator) -> Ink:
+        character = characters[int(rng.integers(len(characters)))]
+        return _bent(glyphs.printed(character, fonts[int(rng.integers(len(fonts)))], side), side, rng)
+
+    return draw
+
+
+def _written(alphabet: dict[str, str]) -> Draw:
+    strokes = tuple(alphabet.values())
+
+    def draw(source: DigitSource, fonts: Fonts, side: int, rng: np.random.Generator) -> Ink:
+        lines = [
+            0.12 + 0.7 * line * [rng.uniform(0.7, 1.1), 1] for line in glyphs.written(glyphs.choose(strokes, rng), rng)
+        ]
+        return _bent(fragments.cropped(scrawls.draw(lines, side, scrawls.pen_width(side, rng))), side, rng)
+
+    return draw
+
+
+def _bent(glyph: Ink, side: int, rng: np.random.Generator) -> Ink:
+    """Return a glyph turned, slanted and bent a little, its strokes thinner or thicker, (H, W) uint8."""
+    import cv2
+
+    glyph = np.pad(glyph, side // 6 + 1)
+    height, width = glyph.shape
+    turn, slant = np.radians(rng.uniform(-12, 12)), rng.uniform(-0.2, 0.2)  # more would make an N of a Z
+    rows, columns = np.mgrid[0:height, 0:width].astype(np.float32)
+    x, y = columns - width / 2, rows - height / 2
+    bend = rng.normal(0, 0.03 * side, (2, 4, 4)).astype(np.float32)
+    across, down = (cv2.resize(each, (width, height), interpolation=cv2.INTER_CUBIC) for each in bend)
+    map_x = (np.cos(turn) * x - np.sin(turn) * y + slant * y + width / 2 + across).astype(np.float32)
+    map_y = (np.sin(turn) * x + np.cos(turn) * y + height / 2 + down).astype(np.float32)
+    bent = cv2.remap(glyph, map_x, map_y, cv2.INTER_LINEAR)
+    if rng.random() < 0.3:
+        bent = cv2.dilate(bent, cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (3, 3)))
+    return fragments.cropped(np.asarray(bent, dtype=np.uint8))
+
+
+def _scrawl(draw: Callable[[int, np.random.Generator], Ink]) -> Draw:
+    return lambda source, fonts, side, rng: draw(side, rng)
+
+
+def _from_digits(draw: Callable[[DigitSource, int, np.random.Generator], Ink | None]) -> Draw:
+    return lambda source, fonts, side, rng: draw(source, side, rng)
+
+
+KINDS: dict[str, Kind] = {
+    "blank": Kind(_scrawl(scrawls.blank), margin=False, empty=True),
+    "noise": Kind(_scrawl(scrawls.noise), margin=False, empty=True),
+    "scribble": Kind(_scrawl(scrawls.scribble)),
+    "strokes": Kind(_scrawl(scrawls.strokes)),
+    "lines": Kind(_scrawl(scrawls.printed_lines), margin=False),
+    "box": Kind(_scrawl(scrawls.box), margin=False),
+    "printed letter": Kind(_letter(glyphs.LETTERS)),
+    "written letter": Kind(_written(glyphs.HAND_LETTERS)),
+    "printed sign": Kind(_letter(glyphs.SIGNS)),
+    "written sign": Kind(_written(glyphs.HAND_SIGNS)),
+    "two digits": Kind(_from_digits(fragments.two_digits), checked=False),
+    "overlap": Kind(_from_digits(fragments.overlap)),
+    "cut off": Kind(_from_digits(fragments.cut_off)),
+    "fragment": Kind(_from_digits(fragments.fragment), margin=False, wide=True),
+}
+"""What is drawn, by name. A new kind comes last: the others' pictures stay as they are."""

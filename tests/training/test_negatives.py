@@ -1,0 +1,148 @@
+"""Negatives come again the same, in MNIST's format, and none of them is what a reader would call a digit."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from tenfold.data.digits import Digits
+from tenfold.errors import DataError
+from tenfold.imaging.frame import to_frame
+from tenfold.training import fragments, glyphs, negatives, scrawls
+from tenfold.training.negatives import KINDS, make_frames, make_pictures
+
+Pair = tuple[NDArray[np.uint8], NDArray[np.int64]]
+
+
+@pytest.fixture
+def labelled(digits: Digits) -> Pair:
+    """The images and labels of the bundled digits."""
+    assert digits.labels is not None
+    return digits.images, digits.labels
+
+
+def test_the_same_words_give_the_same_pixels(labelled: Pair) -> None:
+    """A picture depends on its kind, its index and the seed alone: not on how many are made or beside which kinds."""
+    everything = make_frames(6 * len(KINDS), 5, labelled)
+    letters = make_frames(3, 5, labelled, ["printed letter"])
+    places = [i for i, kind in enumerate(everything.kinds) if kind == "printed letter"]
+    np.testing.assert_array_equal(letters.images, everything.images[places[:3]])
+    assert not np.array_equal(letters.images, make_frames(3, 6, labelled, ["printed letter"]).images)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_kind_gives_different_frames(labelled: Pair, kind: str) -> None:
+    """Each kind gives (N, 28, 28) uint8, hardly one like another, and ink in all but those that may stay empty."""
+    frames = make_frames(24, 1, labelled, [kind])
+    assert (frames.images.shape, frames.images.dtype) == ((24, 28, 28), np.uint8)
+    assert frames.kinds == [kind] * 24
+    inked = (frames.images >= fragments.SOLID).sum((1, 2)) >= negatives.LEAST_INK
+    assert inked.all() or KINDS[kind].empty
+    assert len(np.unique(frames.images, axis=0)) >= (6 if KINDS[kind].empty else 18)
+
+
+def test_framed_frames_are_those_of_the_pictures(labelled: Pair) -> None:
+    """What is trained on is what `to_frame` makes of the pictures, where none is laid in raw."""
+    pictures = make_pictures(len(KINDS), 2, labelled)
+    frames = make_frames(len(KINDS), 2, labelled, raw_share=0)
+    for picture, frame in zip(pictures.pictures, frames.images, strict=True):
+        np.testing.assert_array_equal(to_frame(picture), frame)
+    assert pictures.kinds == frames.kinds == list(KINDS)
+
+
+def test_pictures_have_the_sides_asked_for(labelled: Pair) -> None:
+    """Without a margin a picture's height lies between the two sides, and both polarities come."""
+    pictures = make_pictures(40, 0, labelled, ["box"], sides=(60, 90)).pictures
+    heights = [picture.shape[0] for picture in pictures]
+    assert 60 <= min(heights) < max(heights) <= 90
+    light = [float(np.median(picture)) > 127 for picture in pictures]
+    assert 0 < sum(light) < 40
+
+
+def test_no_lone_upright_stroke_is_left(labelled: Pair) -> None:
+    """Kinds that are checked have no frame that is one upright stroke, which a reader would call a 1."""
+    frames = make_frames(300, 4, labelled, [kind for kind in KINDS if KINDS[kind].checked])
+    assert not any(fragments.is_upright_stroke(frame) for frame in frames.images)
+
+
+def test_upright_strokes_are_known() -> None:
+    """Strokes within 55 degrees of upright look like a 1; flat ones, crosses and rings do not."""
+    middle = np.array([0.5, 0.5])
+    for degrees, upright in [(0, True), (30, True), (-50, True), (60, False), (90, False)]:
+        end = 0.4 * np.array([np.sin(np.radians(degrees)), np.cos(np.radians(degrees))])
+        line = np.stack([middle - end, middle + end])
+        assert fragments.is_upright_stroke(scrawls.draw([line], 28, 2)) is upright, degrees
+    cross = [np.array([[0.1, 0.5], [0.9, 0.5]]), np.array([[0.5, 0.1], [0.5, 0.9]])]
+    assert not fragments.is_upright_stroke(scrawls.draw(cross, 28, 2))
+
+
+def test_holes_are_known(labelled: Pair) -> None:
+    """A drawn ring has a hole, the same ring with a gap has none, and no cut-off part keeps one."""
+    angle = np.linspace(0, 2 * np.pi, 40)
+    ring = 0.5 + 0.35 * np.stack([np.cos(angle), np.sin(angle)], 1)
+    assert fragments.has_hole(scrawls.draw([ring], 40, 2))
+    assert not fragments.has_hole(scrawls.draw([ring[:33]], 40, 2))
+    source = fragments.DigitSource(*labelled)
+    parts = [fragments.cut_off(source, 40, np.random.default_rng(i)) for i in range(60)]
+    kept = [part for part in parts if part is not None]
+    assert len(kept) > 20
+    assert not any(fragments.has_hole(part) for part in kept)
+
+
+def test_overlapping_digits_both_show(labelled: Pair) -> None:
+    """Two digits over each other have more ink than one of them, and most draws of a 1 or an equal pair are refused."""
+    images, labels = labelled
+    same = fragments.DigitSource(images[labels == 3], labels[labels == 3])
+    assert all(fragments.overlap(same, 40, np.random.default_rng(i)) is None for i in range(20))
+    source = fragments.DigitSource(images, labels)
+    made = [fragments.overlap(source, 40, np.random.default_rng(i)) for i in range(80)]
+    areas = [int((ink >= fragments.SOLID).sum()) for ink in made if ink is not None]
+    single = [int((fragments._resized(image, 40, 1.0, np.random.default_rng(0)) >= 64).sum()) for image in images[:80]]
+    assert len(areas) > 5
+    assert np.mean(areas) > 1.4 * np.mean(single)
+
+
+def test_lookalikes_are_in_no_alphabet() -> None:
+    """No printed or written character that a reader may take for a digit is drawn, and all other letters are."""
+    assert not set(glyphs.LETTERS + glyphs.SIGNS) & set(glyphs.LOOKALIKES)
+    assert not set(glyphs.HAND_LETTERS) & set(glyphs.LOOKALIKES)
+    assert set("ACEFHKMNPRTUVWXYacdefhkmnprtuvwx") <= set(glyphs.LETTERS)
+    assert not set("0123456789") & set(glyphs.LETTERS + glyphs.SIGNS)
+
+
+def test_held_out_fonts_are_other_families(labelled: Pair) -> None:
+    """No family is in both parts, each part has faces, and held-out fonts give other letters."""
+    training, held_out = glyphs.font_files(), glyphs.font_files(held_out=True)
+    families = [{path.stem.split("-")[0] for path in part} for part in (training, held_out)]
+    assert len(families[0]) >= 3
+    assert len(families[1]) >= 3
+    assert not families[0] & families[1]
+    first = make_frames(4, 0, labelled, ["printed letter"]).images
+    assert not np.array_equal(first, make_frames(4, 0, labelled, ["printed letter"], held_out).images)
+
+
+def test_all_fonts_have_all_characters() -> None:
+    """Every face draws each letter and sign, and no two letters alike, as the box for a missing one would be."""
+    for file in (*glyphs.font_files(), *glyphs.font_files(held_out=True)):
+        drawn = [glyphs.printed(each, file, 40) for each in glyphs.LETTERS + glyphs.SIGNS]
+        assert all(glyph.max(initial=0) >= fragments.SOLID for glyph in drawn), file.name
+        assert len({glyph.tobytes() for glyph in drawn}) >= len(drawn) - 26, file.name  # small capitals are capitals
+        assert len({glyph.tobytes() for glyph in drawn[-len(glyphs.SIGNS) :]}) == len(glyphs.SIGNS), file.name
+
+
+def test_bad_arguments_are_named(labelled: Pair, tmp_path: Path) -> None:
+    """An unknown kind, digits of another form and a negative count are one clear error each."""
+    with pytest.raises(DataError, match="kind of negative 'leter'"):
+        make_frames(1, 0, labelled, ["leter"])
+    with pytest.raises(DataError, match=r"shapes '\(3, 20, 20\)' and '\(3,\)'"):
+        make_frames(1, 0, (np.zeros((3, 20, 20), np.uint8), np.zeros(3, np.int64)))
+    with pytest.raises(DataError, match="count is '-1'"):
+        make_pictures(-1, 0, labelled)
+    assert make_frames(0, 0, labelled).images.shape == (0, 28, 28)
+
+
+def test_blank_digits_give_paper() -> None:
+    """Digits without ink lend themselves to no negative: blank paper comes instead of an endless search."""
+    nothing = (np.zeros((4, 28, 28), np.uint8), np.arange(4))
+    assert not make_frames(2, 0, nothing, ["two digits"]).images.any()
