@@ -24,7 +24,7 @@ def saved(image: Image.Image, kind: str = "PNG", **options: object) -> bytes:
     return buffer.getvalue()
 
 
-@pytest.mark.parametrize("kind", ["PNG", "BMP", "GIF", "TIFF", "PPM"])
+@pytest.mark.parametrize("kind", ["PNG", "BMP", "GIF", "TIFF"])
 def test_grey_round_trip(kind: str) -> None:
     """Grey pixels come back as they were from every lossless format."""
     decoded = decode(saved(Image.fromarray(GREY), kind), "a")
@@ -110,7 +110,7 @@ def test_too_many_pixels(monkeypatch: pytest.MonkeyPatch) -> None:
     bomb[16:24] = struct.pack(">2I", 12_000, 12_000)
     bomb[29:33] = struct.pack(">I", zlib.crc32(bomb[12:29]))
     monkeypatch.setattr(ImageFile.ImageFile, "load", lambda image: pytest.fail("decompressed"))
-    with pytest.raises(DataError, match="has '12000x12000' pixels. Give at most 67 million"):
+    with pytest.raises(DataError, match="has '12000x12000' pixels. Give at most 16 million"):
         decode(bytes(bomb), "a.png")
 
 

@@ -1,6 +1,12 @@
-"""Untrusted bytes to an array of pixels, by Pillow, with the formats and the number of pixels bounded."""
+"""Untrusted bytes to an array of pixels, by Pillow, with the formats, the pixels and the memory bounded.
+
+What is refused -- no picture, damaged, too large, a bomb -- is refused within 64 MB of memory besides the file's own
+bytes; sizes are read from the header, and a PNG's texts and profiles are never unpacked. What is accepted takes at
+most 20 bytes a pixel while it is decoded, 340 MB for the largest (measured: 10 for colours, 18 for WebP).
+"""
 
 import io
+import struct
 import warnings
 from typing import TYPE_CHECKING, Any
 
@@ -12,42 +18,54 @@ from tenfold.errors import DataError
 if TYPE_CHECKING:
     from PIL import Image
 
-MAX_PIXELS = 1 << 26  # 67 million: any phone's photograph, at most 270 MB while it is decoded
-FORMATS = ("PNG", "JPEG", "BMP", "GIF", "TIFF", "WEBP", "PPM", "AVIF")  # no parser of PostScript, icons, ...
+MAX_PIXELS = 1 << 24  # 16.8 million: a page at 400 dots an inch, most phones' photographs
+# A JPEG of more is decoded at a half, a quarter or an eighth, which takes no more memory: 50 megapixels are common.
+MAX_JPEG_PIXELS = 1 << 26
+MAX_BYTES = 64 << 20  # of a file; MAX_PIXELS in colour without compression have 50 MB
+MAX_SCANS = 100  # of a progressive JPEG; encoders write 10, and each costs as much as the picture
+FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "GIF", "TIFF")  # no parser of PostScript, icons, ...
 ADVICE = "Give a PNG, JPEG, WebP, BMP, GIF or TIFF"
 LUMINANCE = np.array([0.299, 0.587, 0.114], dtype=np.float32)  # ITU-R BT.601, as Pillow's "L"
 OPAQUE = 255
 MAX_SAMPLE = 100_000  # pixels that the background is judged by
+BLOCK_ROWS = 64  # of deep pixels that are brought to 8 bits at a time
+
+PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
+# What a PNG's pixels need. Texts and colour profiles, which can unpack to much, and further frames stay out.
+PNG_CHUNKS = {b"IHDR", b"PLTE", b"tRNS", b"IDAT", b"IEND", b"eXIf"}
+TIFF_TILE = (322, 323)  # the tags for a tile's width and height
 
 
 def decode(data: bytes, name: str) -> NDArray[np.uint8]:
     """Return the picture upright: (H, W) uint8 where it is grey, else (H, W, 3) uint8 RGB; of several, the first.
 
     EXIF orientation is applied, 16-bit and floating-point pixels are brought to 8 bits, transparency is laid on
-    the background (see `flatten`). DataError where the bytes are no picture, are damaged, or hold over `MAX_PIXELS`.
+    the background (see `flatten`). A JPEG of more than `MAX_PIXELS` comes back smaller. DataError where the bytes are
+    no picture, are damaged, or hold over `MAX_PIXELS` (as JPEG: `MAX_JPEG_PIXELS`).
     """
     if data[4:8] == b"ftyp" and data[8:12] in (b"heic", b"heix", b"mif1", b"msf1", b"hevc"):
         raise DataError(f"'{name}' is a 'HEIC' picture. {ADVICE}: save or export it as JPEG first.")
+    if len(data) > MAX_BYTES:
+        raise DataError(f"'{name}' has '{len(data)}' bytes. Give a picture of at most {MAX_BYTES}.")
     from PIL import Image, ImageOps, UnidentifiedImageError
 
     Image.init()
-    formats = [each for each in FORMATS if each in Image.OPEN]  # a build of Pillow may lack WebP or AVIF
+    formats = [each for each in FORMATS if each in Image.OPEN]  # a build of Pillow may lack WebP
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # about sizes, which are bounded here, and odd metadata
-            image = Image.open(io.BytesIO(data), formats=formats)
-            width, height = image.size
-            if width * height > MAX_PIXELS:
-                raise DataError(
-                    f"'{name}' has '{width}x{height}' pixels. Give at most {MAX_PIXELS // 1_000_000} million."
-                )
+            width, height = _webp_size(data)
+            _check_size(width, height, name)  # Pillow makes room for a WebP as soon as it opens it
+            image = Image.open(io.BytesIO(_essential(data)), formats=formats)
+            _prepare(image, data, name)
             image.load()
-            return _to_array(ImageOps.exif_transpose(image))
+            ImageOps.exif_transpose(image, in_place=True)  # a copy only where it has to be turned
+            return _to_array(image)
     except DataError:
         raise
-    except Image.DecompressionBombError as error:  # Pillow's own limit, well above MAX_PIXELS
-        raise DataError(f"'{name}' has too many pixels. Give at most {MAX_PIXELS // 1_000_000} million.") from error
-    except Exception as error:  # the parsers of ten formats fail on hostile bytes in more ways than can be listed
+    except Image.DecompressionBombError as error:  # Pillow's own limit, well above ours
+        raise DataError(f"'{name}' has too many pixels. {_limit(MAX_PIXELS)}") from error
+    except Exception as error:  # the parsers of six formats fail on hostile bytes in more ways than can be listed
         known = isinstance(error, UnidentifiedImageError)
         what = "is not a picture" if known else f"is a damaged picture ({type(error).__name__})"
         raise DataError(f"'{name}' {what}. {ADVICE}.") from error
@@ -71,7 +89,7 @@ def flatten(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
         background = np.full(3, 255 if float((seen @ LUMINANCE).mean()) < 128 else 0, dtype=np.float32)
     else:
         background = np.median(seen, axis=0).astype(np.float32)
-    for row, pixels in enumerate(image):  # one row at a time: 67 million pixels as floats would take gigabytes
+    for row, pixels in enumerate(image):  # one row at a time: all pixels as floats would take 24 bytes each
         share = pixels[:, 3:].astype(np.float32) / OPAQUE
         flat[row] = np.rint(pixels[:, :3] * share + background * (1 - share))
     return flat
@@ -86,23 +104,97 @@ def border(image: NDArray[Any]) -> NDArray[Any]:
 def _to_array(image: "Image.Image") -> NDArray[np.uint8]:
     if image.mode in ("1", "L"):
         if "transparency" not in image.info:
-            return np.array(image.convert("L"))
+            return np.array(_converted(image, "L"))
     elif image.mode.startswith("I") or image.mode == "F":
         return _to_eight_bits(np.array(image))
     transparent = "transparency" in image.info or image.mode in ("RGBA", "LA", "La", "RGBa", "PA")
     if not transparent:
-        return np.array(image.convert("RGB"))
-    flat = flatten(np.array(image.convert("RGBA")))
+        return np.array(_converted(image, "RGB"))
+    flat = flatten(np.array(_converted(image, "RGBA")))
     is_grey = (flat[..., 0] == flat[..., 1]).all() and (flat[..., 1] == flat[..., 2]).all()
     return np.ascontiguousarray(flat[..., 0]) if is_grey else flat
 
 
+def _converted(image: "Image.Image", mode: str) -> "Image.Image":
+    """Return the picture in another mode; itself, and no copy, where it is in that mode."""
+    return image if image.mode == mode else image.convert(mode)
+
+
 def _to_eight_bits(pixels: NDArray[Any]) -> NDArray[np.uint8]:
     """Return deep grey pixels as 8 bits: 16 bits by their upper byte, anything else by stretching its own range."""
-    if pixels.dtype.kind in "iu" and pixels.min() >= 0 and pixels.max() <= 0xFFFF:
-        return (pixels >> 8).astype(np.uint8) if pixels.max() > 0xFF else pixels.astype(np.uint8)
-    pixels = pixels.astype(np.float64)
-    low, high = pixels.min(), pixels.max()
+    low, high = float(pixels.min()), float(pixels.max())
     if not np.isfinite([low, high]).all():
         raise ValueError("pixels that are not finite")
-    return np.asarray(np.rint((pixels - low) * (255 / (high - low or 1))), dtype=np.uint8)
+    eight = np.empty(pixels.shape, np.uint8)
+    sixteen = pixels.dtype.kind in "iu" and low >= 0 and high <= 0xFFFF
+    for start in range(0, len(pixels), BLOCK_ROWS):
+        rows = slice(start, start + BLOCK_ROWS)
+        if sixteen:
+            eight[rows] = pixels[rows] >> 8 if high > 0xFF else pixels[rows]
+        else:
+            eight[rows] = np.rint((pixels[rows].astype(np.float64) - low) * (255 / (high - low or 1)))
+    return eight
+
+
+def _prepare(image: "Image.Image", data: bytes, name: str) -> None:
+    """Refuse a picture that would take too much, by its header; have a large JPEG decoded at a fraction of its size."""
+    width, height = image.size
+    if image.format in ("JPEG", "MPO"):
+        if data.count(b"\xff\xda") > MAX_SCANS:
+            raise DataError(f"'{name}' is a JPEG of over '{MAX_SCANS}' scans. Save it again.")
+        # A progressive one keeps every coefficient of the whole picture, whatever size it is decoded at.
+        _check_size(width, height, name, MAX_PIXELS if image.info.get("progressive") else MAX_JPEG_PIXELS)
+        scale = next(scale for scale in (1, 2, 4, 8) if width * height <= MAX_PIXELS * scale * scale)
+        if scale > 1:
+            image.draft(None, (width // scale, height // scale))
+    else:
+        _check_size(width, height, name)
+    if image.format == "TIFF":
+        tile = [image.tag_v2.get(tag, 1) for tag in TIFF_TILE]  # type: ignore[attr-defined]
+        if not all(isinstance(side, int) for side in tile):
+            raise ValueError("tiles without a size")
+        _check_size(tile[0], tile[1], name)
+
+
+def _check_size(width: int, height: int, name: str, limit: int = MAX_PIXELS) -> None:
+    if width * height > limit:
+        raise DataError(f"'{name}' has '{width}x{height}' pixels. {_limit(limit)}")
+
+
+def _limit(pixels: int) -> str:
+    return f"Give at most {pixels // 1_000_000} million."
+
+
+def _essential(data: bytes) -> bytes:
+    """Return a PNG with those of its chunks that its pixels need; the bytes of any other file as they are.
+
+    A chunk that breaks off stays, so that Pillow sees that it does.
+    """
+    if not data.startswith(PNG_SIGNATURE):
+        return data
+    parts, at = [PNG_SIGNATURE], len(PNG_SIGNATURE)
+    while at + 8 <= len(data):
+        length = int.from_bytes(data[at : at + 4], "big")
+        if data[at + 4 : at + 8] in PNG_CHUNKS:
+            parts.append(data[at : at + length + 12])
+        at += length + 12
+    return b"".join(parts)
+
+
+def _webp_size(data: bytes) -> tuple[int, int]:
+    """Return the width and height that a WebP's header declares; (0, 0) for another file or an unknown header.
+
+    Source: Google's "WebP container specification" and RFC 6386 (VP8), section 9.1.
+    """
+    if data[:4] != b"RIFF" or data[8:12] != b"WEBP" or len(data) < 30:
+        return 0, 0
+    kind = data[12:16]
+    if kind == b"VP8X":
+        return 1 + int.from_bytes(data[24:27], "little"), 1 + int.from_bytes(data[27:30], "little")
+    if kind == b"VP8L":
+        bits = int.from_bytes(data[21:25], "little")
+        return 1 + (bits & 0x3FFF), 1 + (bits >> 14 & 0x3FFF)
+    if kind == b"VP8 ":
+        width, height = struct.unpack_from("<2H", data, 26)
+        return width & 0x3FFF, height & 0x3FFF
+    return 0, 0
