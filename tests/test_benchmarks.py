@@ -141,3 +141,15 @@ def test_plain_distortions_are_about_the_centre(digits: Digits, monkeypatch: pyt
     assert min(np.abs(turned - np.rot90(digits.images[3], k)).mean() for k in (1, 3)) < 1
     moved = np.array(module.distorted(image, AugmentSettings(shift=3)))
     np.testing.assert_array_equal(moved[:-3, :-3], digits.images[3][3:, 3:])
+
+
+def test_frame_steps(tmp_path: Path) -> None:
+    """The sheet of the frame's steps is drawn from its own pictures, the same each time, and from a user's."""
+    steps, own = benchmark("frame_steps"), tmp_path / "own.png"
+    steps.main(["--out", str(own)])
+    assert own.read_bytes() == (BENCHMARKS.parent / "docs" / "frame.png").read_bytes()
+    picture = np.full((60, 40), 255, np.uint8)
+    picture[10:50, 18:23] = 0
+    Image.fromarray(picture).save(tmp_path / "one.png")
+    steps.main(["--out", str(tmp_path / "sheet.png"), str(tmp_path / "one.png")])
+    assert Image.open(tmp_path / "sheet.png").size[1] < Image.open(own).size[1]

@@ -11,7 +11,7 @@ from scipy import ndimage
 from tenfold import settings as places
 from tenfold.data import formats
 from tenfold.errors import DataError
-from tenfold.imaging.frame import is_framed, to_frame, to_frames
+from tenfold.imaging.frame import is_framed, steps, to_frame, to_frames
 
 
 def seven(side: int, left: int = 0, top: int = 0, stroke: float = 0.09) -> NDArray[np.uint8]:
@@ -79,6 +79,17 @@ def test_broad_pen() -> None:
     rows, columns = np.flatnonzero(framed.any(1)), np.flatnonzero(framed.any(0))
     assert rows[-1] - rows[0] + 1 == 20
     assert columns[-1] - columns[0] + 1 <= 8
+
+
+def test_steps_lead_to_the_frame() -> None:
+    """The steps come in their order, each with a picture, and the last is what `to_frame` gives."""
+    names, arrays = zip(*steps(seven(200)), strict=True)
+    expected = "grey", "ink", "without specks", "cropped", "stroke width", "20 pixels long", "centre of mass"
+    assert names == expected
+    assert max(arrays[-2].shape) == 20
+    np.testing.assert_array_equal(arrays[-1], to_frame(seven(200)))
+    assert [name for name, _ in steps(arrays[-1])] == ["grey", "as it was"]
+    assert [name for name, _ in steps(np.full((9, 9), 7, np.uint8))][-1] == "blank"
 
 
 def test_specks_are_left_out() -> None:

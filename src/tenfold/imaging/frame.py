@@ -6,7 +6,8 @@ all 70,000 MNIST images the longer side is 19 or 20 and the centre of mass lies 
 from 0.
 """
 
-from typing import Literal
+from collections.abc import Iterator
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -36,13 +37,31 @@ def to_frame(image: NDArray[np.uint8], ink: Ink = "auto") -> NDArray[np.uint8]:
     image: (H, W), (H, W, 3) RGB or (H, W, 4) RGBA, uint8. ink: whether the strokes are dark or light; "auto" takes
     the border for background. A picture that is in the frame already comes back as it is, a blank one as zeros.
     """
+    *_, (_, frame) = steps(image, ink)
+    return np.asarray(frame, dtype=np.uint8)
+
+
+def steps(image: NDArray[np.uint8], ink: Ink = "auto") -> Iterator[tuple[str, NDArray[Any]]]:
+    """Give what `to_frame` makes of the picture step by step, by the step's name; the last is the result."""
     grey = _to_grey(image)  # Shape: at most (400, 400)
+    yield "grey", grey
     if grey.shape == (SIDE, SIDE) and ink != "dark" and is_framed(grey):
-        return grey.copy()
-    strokes = _crop(_keep_strokes(_find_ink(grey, ink)))
+        yield "as it was", grey.copy()
+        return
+    found = _find_ink(grey, ink)
+    yield "ink", found
+    kept = _keep_strokes(found)
+    yield "without specks", kept
+    strokes = _crop(kept)
     if strokes.size == 0:
-        return np.zeros((SIDE, SIDE), dtype=np.uint8)
-    return _place(_fit(_crop(_set_width(strokes))))
+        yield "blank", np.zeros((SIDE, SIDE), dtype=np.uint8)
+        return
+    yield "cropped", strokes
+    wide = _crop(_set_width(strokes))
+    yield "stroke width", wide
+    fitted = _fit(wide)
+    yield "20 pixels long", fitted
+    yield "centre of mass", _place(fitted)
 
 
 def to_frames(images: NDArray[np.uint8]) -> NDArray[np.uint8]:
