@@ -145,7 +145,7 @@ def test_plain_distortions_are_about_the_centre(digits: Digits, monkeypatch: pyt
 
 
 def test_frame_steps(tmp_path: Path) -> None:
-    """The sheet of the frame's steps has a row for each of its own pictures, or of a user's, and is the documented one."""
+    """The sheet has a row for each of its own pictures, or of a user's, and is the one in the documentation."""
     steps, own = benchmark("frame_steps"), tmp_path / "own.png"
     steps.main(["--out", str(own)])
     picture = np.full((60, 40), 255, np.uint8)
