@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from tenfold.cli import judge, learn
+from tenfold.cli import deploy, judge, learn
 from tenfold.cli.options import Debug
 
 app = typer.Typer(
@@ -51,6 +51,7 @@ for verb in (
     judge.evaluate,
     judge.compare,
     judge.submit,
+    deploy.export,
 ):
     app.command()(verb)
 

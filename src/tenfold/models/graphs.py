@@ -1,5 +1,7 @@
 """Fitted classical estimators as ONNX graphs: (N, D) float32 in, (N, 10) float32 `probabilities` out.
 
+What surrounds them in an exported model is made of the same: graphs written as text, with named constants, in a chain.
+
 skl2onnx converts what ONNX has a fast operator for. Support vector machines and nearest neighbours are written here
 as matrix products, which run an order of magnitude faster than the operators that stand for them.
 """
@@ -68,7 +70,7 @@ def svm(machine: "PairwiseSVC") -> "ModelProto":
     from tenfold.models.pairwise import STEEPNESS
 
     vectors = machine.support_vectors_
-    return _graph(
+    return described(
         SVM,
         last=np.array([1]),
         support_twice=2 * vectors.T,
@@ -83,7 +85,7 @@ def svm(machine: "PairwiseSVC") -> "ModelProto":
 
 def knn(estimator: Any, rows: NDArray[np.float32], labels: NDArray[np.int64]) -> "ModelProto":
     """Return the graph of a KNeighborsClassifier (Euclidean) that was fitted to rows (N, D) with these labels."""
-    return _graph(
+    return described(
         NEAREST,
         points_twice=2 * rows.T,
         points_norms=(rows**2).sum(1),
@@ -121,11 +123,63 @@ def _leave_out_zeros(node: "NodeProto") -> None:
         values.extend(shorter)
 
 
-def _graph(text: str, **constants: NDArray[Any] | np.float32) -> "ModelProto":
-    """Return the graph that this text describes, with its constants filled in."""
+def described(text: str, **constants: NDArray[Any] | np.float32) -> "ModelProto":
+    """Return the graph that this text describes, with its constants filled in under the names that it uses."""
     from onnx import numpy_helper, parser
 
     model: ModelProto = parser.parse_model(text)
     for name, value in constants.items():
         model.graph.initializer.append(numpy_helper.from_array(np.ascontiguousarray(value), name))
     return model
+
+
+def chained(*links: "ModelProto") -> "ModelProto":
+    """Return one graph of several, each link's first output going into the next one's only input.
+
+    The first link's input keeps its name, and so do the last one's first output and what a link gives beside its
+    first. All other names get their link's number before them, so that links may share names.
+    """
+    from onnx import ModelProto, helper
+
+    whole = ModelProto(ir_version=max(link.ir_version for link in links), producer_name="tenfold")
+    versions = dict(OPSETS)
+    joint, beside = links[0].graph.input[0].name, []
+    for number, link in enumerate(links):
+        following = f"{number}/{link.graph.output[0].name}"
+        names = {link.graph.input[0].name: joint, link.graph.output[0].name: following}
+        names |= {output.name: output.name for output in link.graph.output[1:]}
+        _append(whole, link, names, f"{number}/")
+        beside += list(link.graph.output[1:])
+        versions |= {each.domain: max(each.version, versions.get(each.domain, 1)) for each in link.opset_import}
+        joint = following
+    last = links[-1].graph.output[0]
+    for node in whole.graph.node:
+        node.output[:] = [last.name if name == joint else name for name in node.output]
+        node.input[:] = [last.name if name == joint else name for name in node.input]
+    whole.graph.name = "tenfold"
+    whole.graph.input.append(links[0].graph.input[0])
+    whole.graph.output.extend([last, *beside])
+    whole.opset_import.extend(helper.make_opsetid(domain, version) for domain, version in sorted(versions.items()))
+    return whole
+
+
+def _append(whole: "ModelProto", link: "ModelProto", names: dict[str, str], prefix: str) -> None:
+    """Append a link's nodes and constants; `names` says what its names become, `prefix` what precedes all others."""
+
+    def renamed(name: str) -> str:
+        return names.get(name, prefix + name) if name else ""  # an operator's optional input that is left out
+
+    for node in link.graph.node:
+        copy = whole.graph.node.add()
+        copy.CopyFrom(node)
+        copy.input[:] = [renamed(name) for name in node.input]
+        copy.output[:] = [renamed(name) for name in node.output]
+        copy.name = prefix + node.name if node.name else ""
+        # Exporters write where in whose source a node comes from, with that machine's paths.
+        copy.ClearField("doc_string")
+        copy.ClearField("metadata_props")
+    for constant in link.graph.initializer:
+        copied = whole.graph.initializer.add()
+        copied.CopyFrom(constant)
+        copied.name = renamed(constant.name)
+        copied.ClearField("doc_string")

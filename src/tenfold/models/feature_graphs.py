@@ -1,0 +1,261 @@
+"""The features of classical models as an ONNX graph: `images` (N, 28, 28) uint8 in, rows (N, D) float32 out.
+
+Each graph does what the function of its name in `tenfold.models.features` does, step by step; the reasons stand there.
+"""
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tenfold.models.features import CLIP, DIRECTIONS, GRIDS, Features, _cell_weights
+from tenfold.models.graphs import chained, described
+
+if TYPE_CHECKING:
+    from onnx import ModelProto
+
+EDGE = 28
+
+PIXELS = """
+<ir_version: 8, opset_import: ["": 17]>
+pixels (uint8[N, 28, 28] images) => (float[N, 28, 28] pixels) {
+    ink = Cast <to = 1> (images)
+    pixels = Div(ink, most)
+}
+"""
+
+# Names end in what they are by: the sums over rows or columns, the moments, and the shift of every row.
+DESKEW = """
+<ir_version: 8, opset_import: ["": 17]>
+deskew (float[N, 28, 28] pixels) => (float[N, 28, 28] upright) {
+    total = ReduceSum <keepdims = 0> (pixels, both)
+    total_column = Unsqueeze(total, first)
+    mass = Max(total_column, least_mass)
+    across = ReduceSum <keepdims = 0> (pixels, first)
+    down = ReduceSum <keepdims = 0> (pixels, second)
+    x_moment = MatMul(across, places)
+    x = Div(x_moment, mass)
+    y_moment = MatMul(down, places)
+    y = Div(y_moment, mass)
+    yy_moment = MatMul(down, places_squared)
+    yy = Div(yy_moment, mass)
+    y_squared = Mul(y, y)
+    variance = Sub(yy, y_squared)
+    row_moments = MatMul(pixels, places)
+    row_moments_flat = Squeeze(row_moments, second)
+    xy_moment = MatMul(row_moments_flat, places)
+    xy = Div(xy_moment, mass)
+    x_times_y = Mul(x, y)
+    covariance = Sub(xy, x_times_y)
+    is_tall = Greater(variance, least_variance)
+    divisor = Max(variance, least_variance)
+    quotient = Div(covariance, divisor)
+    slope = Where(is_tall, quotient, zero)
+    height = Sub(rows, y)
+    shift = Mul(slope, height)
+    shift_column = Unsqueeze(shift, second)
+    source = Add(rows, shift_column)
+    left = Floor(source)
+    share = Sub(source, left)
+    rest = Sub(one, share)
+    left_padded = Add(left, one)
+    right_padded = Add(left_padded, one)
+    left_above = Max(left_padded, zero)
+    left_within = Min(left_above, last_padded)
+    left_index = Cast <to = 7> (left_within)
+    right_above = Max(right_padded, zero)
+    right_within = Min(right_above, last_padded)
+    right_index = Cast <to = 7> (right_within)
+    padded = Pad(pixels, margins)
+    left_ink = GatherElements <axis = 2> (padded, left_index)
+    right_ink = GatherElements <axis = 2> (padded, right_index)
+    left_part = Mul(left_ink, rest)
+    right_part = Mul(right_ink, share)
+    upright = Add(left_part, right_part)
+}
+"""
+
+FLAT = """
+<ir_version: 8, opset_import: ["": 17]>
+flat (float[N, 28, 28] pixels) => (float[N, D] rows) {
+    rows = Flatten(pixels)
+}
+"""
+
+# ONNX has no arctangent of two arguments: that of the smaller over the larger side, then turned by symmetry. And in
+# place of adding up by index, each direction takes the share 1 - (its distance on the circle), where that is positive.
+ENERGY = """
+<ir_version: 8, opset_import: ["": 17]>
+energy (float[N, 28, 28] pixels) => (float[N, 28, 28, O] energy) {
+    down = MatMul(difference, pixels)
+    across = MatMul(pixels, difference_turned)
+    down_squared = Mul(down, down)
+    across_squared = Mul(across, across)
+    squares = Add(down_squared, across_squared)
+    magnitude = Sqrt(squares)
+    width = Abs(across)
+    height = Abs(down)
+    larger = Max(width, height)
+    divisor = Max(larger, least_side)
+    smaller = Min(width, height)
+    ratio = Div(smaller, divisor)
+    eighth = Atan(ratio)
+    eighth_turned = Sub(half_pi, eighth)
+    is_steep = Greater(height, width)
+    quarter = Where(is_steep, eighth_turned, eighth)
+    quarter_turned = Sub(pi, quarter)
+    is_left = Less(across, zero)
+    half = Where(is_left, quarter_turned, quarter)
+    half_turned = Sub(two_pi, half)
+    is_up = Less(down, zero)
+    angle = Where(is_up, half_turned, half)
+    position = Mul(angle, directions_per_radian)
+    position_column = Unsqueeze(position, last)
+    offset = Sub(position_column, directions)
+    one_way = Abs(offset)
+    other_way = Sub(count, one_way)
+    distance = Min(one_way, other_way)
+    nearness = Sub(one, distance)
+    share = Relu(nearness)
+    magnitude_column = Unsqueeze(magnitude, last)
+    energy = Mul(magnitude_column, share)
+}
+"""
+
+# The cells of one grid, then its blocks; `_G` stands for the grid in every name.
+GRID = """
+    tall_G = MatMul(cells_G, wide)
+    tall_pixels_G = Reshape(tall_G, pixels_shape_G)
+    histograms_G = MatMul(cells_G, tall_pixels_G)
+    upper_left_G = Slice(histograms_G, start_both, end_G, cell_axes)
+    upper_right_G = Slice(histograms_G, start_right, end_right_G, cell_axes)
+    lower_left_G = Slice(histograms_G, start_lower, end_lower_G, cell_axes)
+    lower_right_G = Slice(histograms_G, start_last, end_last_G, cell_axes)
+    raw_G = Concat <axis = 3> (upper_left_G, upper_right_G, lower_left_G, lower_right_G)
+    raw_squares_G = Mul(raw_G, raw_G)
+    raw_energy_G = ReduceSum <keepdims = 1> (raw_squares_G, last)
+    raw_positive_G = Add(raw_energy_G, least_energy)
+    raw_length_G = Sqrt(raw_positive_G)
+    unit_G = Div(raw_G, raw_length_G)
+    clipped_G = Min(unit_G, most)
+    squares_G = Mul(clipped_G, clipped_G)
+    energy_G = ReduceSum <keepdims = 1> (squares_G, last)
+    positive_G = Add(energy_G, least_energy)
+    length_G = Sqrt(positive_G)
+    unit_again_G = Div(clipped_G, length_G)
+    blocks_G = Min(unit_again_G, most)
+    rows_G = Flatten(blocks_G)
+"""
+
+HISTOGRAMS = """
+<ir_version: 8, opset_import: ["": 17]>
+histograms (float[N, 28, 28, O] energy) => (float[N, D] rows) {
+    wide = Reshape(energy, wide_shape)
+GRIDS
+    rows = Concat <axis = 1> (ROWS)
+}
+"""
+
+PROJECTION = """
+<ir_version: 8, opset_import: ["": 17]>
+projection (float[N, D] rows) => (float[N, E] projected) {
+STEPS
+}
+"""
+
+
+def features(fitted: Features) -> "ModelProto":
+    """Return the graph of fitted features: `images` (N, 28, 28) uint8 in, rows (N, D) float32 out."""
+    links = [described(PIXELS, most=np.float32(255))]
+    if fitted.deskew:
+        links.append(deskew())
+    links += hog() if fitted.hog else [described(FLAT)]
+    if fitted.learns:
+        links.append(projection(fitted))
+    return chained(*links)
+
+
+def deskew() -> "ModelProto":
+    """Return the graph of `tenfold.models.features.deskew`, (N, 28, 28) float32 in and out."""
+    places = np.arange(EDGE, dtype=np.float32)
+    return described(
+        DESKEW,
+        first=np.array([1]),
+        second=np.array([2]),
+        both=np.array([1, 2]),
+        places=places[:, None],
+        places_squared=places[:, None] ** 2,
+        rows=places,
+        least_mass=np.float32(1e-6),
+        least_variance=np.float32(1e-3),
+        zero=np.float32(0),
+        one=np.float32(1),
+        margins=np.array([0, 0, 1, 0, 0, 1]),
+        last_padded=np.float32(EDGE + 1),
+    )
+
+
+def hog() -> "list[ModelProto]":
+    """Return the links that do as `tenfold.models.features.hog`: (N, 28, 28) float32 in, (N, D) float32 out."""
+    difference = _difference()
+    energy = described(
+        ENERGY,
+        difference=difference,
+        difference_turned=difference.T,
+        least_side=np.float32(1e-30),
+        half_pi=np.float32(np.pi / 2),
+        pi=np.float32(np.pi),
+        two_pi=np.float32(2 * np.pi),
+        zero=np.float32(0),
+        one=np.float32(1),
+        last=np.array([3]),
+        directions_per_radian=np.float32(DIRECTIONS / (2 * np.pi)),
+        directions=np.arange(DIRECTIONS, dtype=np.float32),
+        count=np.float32(DIRECTIONS),
+    )
+    grids = "".join(GRID.replace("_G", f"_{grid}") for grid in GRIDS)
+    text = HISTOGRAMS.replace("GRIDS", grids).replace("ROWS", ", ".join(f"rows_{grid}" for grid in GRIDS))
+    constants: dict[str, NDArray[np.generic]] = {}
+    for grid in GRIDS:
+        constants |= {
+            f"cells_{grid}": _cell_weights(grid, EDGE),
+            f"pixels_shape_{grid}": np.array([-1, grid, EDGE, DIRECTIONS]),
+            f"end_{grid}": np.array([grid - 1, grid - 1]),
+            f"end_right_{grid}": np.array([grid - 1, grid]),
+            f"end_lower_{grid}": np.array([grid, grid - 1]),
+            f"end_last_{grid}": np.array([grid, grid]),
+        }
+    histograms = described(
+        text,
+        wide_shape=np.array([-1, EDGE, EDGE * DIRECTIONS]),
+        cell_axes=np.array([1, 2]),
+        start_both=np.array([0, 0]),
+        start_right=np.array([0, 1]),
+        start_lower=np.array([1, 0]),
+        start_last=np.array([1, 1]),
+        last=np.array([3]),
+        least_energy=np.float32(1e-2),
+        most=np.float32(CLIP),
+        **constants,
+    )
+    return [energy, histograms]
+
+
+def projection(fitted: Features) -> "ModelProto":
+    """Return the graph of what the features learned: (N, D) float32 in, centred, scaled and projected out."""
+    learned = fitted.arrays()
+    steps = [("offset", "Sub"), ("scale", "Mul"), ("components", "MatMul")]
+    chosen = [(name, operator) for name, operator in steps if name in learned]
+    lines, before = [], "rows"
+    for name, operator in chosen:
+        after = "projected" if name == chosen[-1][0] else f"after_{name}"
+        lines.append(f"    {after} = {operator}({before}, {name})")
+        before = after
+    if "components" in learned:
+        learned["components"] = learned["components"].T
+    return described(PROJECTION.replace("STEPS", "\n".join(lines)), **learned)
+
+
+def _difference() -> NDArray[np.float32]:
+    """Return the matrix, (28, 28), that takes values to their gradient as `np.gradient` does."""
+    return np.asarray(np.gradient(np.eye(EDGE, dtype=np.float32), axis=0))

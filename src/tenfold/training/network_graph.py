@@ -1,0 +1,87 @@
+"""A trained network as an ONNX graph: `images` (N, 28, 28) uint8 in, `probabilities` (N, 10) out, and maybe `digit`."""
+
+import tempfile
+import warnings
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from tenfold.models.graphs import OPSETS
+from tenfold.training.predict import shift_offsets
+
+if TYPE_CHECKING:
+    from onnx import ModelProto
+
+DIGITS = 10
+
+
+class Answers(nn.Module):
+    """What a recogniser answers, from a network's logits: pixels scaled, shifts averaged.
+
+    network: in evaluation mode, on the processor.
+    radius: average over shifts of up to so many pixels, as `tenfold.training.predict.predict`.
+    Gives probabilities, (N, 10), not yet calibrated; and, for a network of eleven logits, the last of which stands for
+    what is no digit, the probability (N,) that the image is one.
+    """
+
+    def __init__(self, network: nn.Module, radius: int = 0) -> None:
+        super().__init__()
+        self.network = network
+        self.radius = radius
+        with torch.no_grad():  # asked once: in a trace, a comparison of sizes cannot be followed
+            self.columns = network(torch.zeros(1, 1, 28, 28)).shape[1]
+
+    def forward(self, images: Tensor) -> Tensor | tuple[Tensor, Tensor]:
+        """Return probabilities, or (probabilities, digit), of images (N, 28, 28) uint8."""
+        logits = self.network(self._shifted(images.float().div(255).unsqueeze(1)))
+        if self.columns == DIGITS:
+            return self._averaged(F.softmax(logits, dim=1), DIGITS)
+        probabilities = self._averaged(F.softmax(logits[:, :DIGITS], dim=1), DIGITS)
+        digit = 1 - self._averaged(F.softmax(logits, dim=1), self.columns)[:, DIGITS]
+        return probabilities, digit
+
+    def _shifted(self, pixels: Tensor) -> Tensor:
+        """Return all shifts of all images as one batch, shift by shift: the network stands in the graph but once."""
+        if not self.radius:
+            return pixels
+        radius = self.radius
+        padded = F.pad(pixels, (radius, radius, radius, radius))
+        corners = [(radius - down, radius - right) for down, right in shift_offsets(radius)]
+        return torch.cat([padded[:, :, top : top + 28, left : left + 28] for top, left in corners])
+
+    def _averaged(self, shares: Tensor, columns: int) -> Tensor:
+        """Return the mean over the shifts, (N, columns), of (shifts * N, columns)."""
+        return shares.reshape(len(shift_offsets(self.radius)), -1, columns).mean(0) if self.radius else shares
+
+
+@torch.no_grad()
+def network(module: nn.Module, radius: int = 0) -> "ModelProto":
+    """Return the graph of `Answers(module, radius)`, batch norm folded into the convolutions before it.
+
+    Traced, by PyTorch's older exporter: for these networks its graph has the same operators as that of the newer one,
+    which took 3 to 10 s instead of 0.3 (PyTorch 2.13) and writes opset 18 at the least.
+    """
+    import onnx
+
+    answers = Answers(module, radius).eval()
+    images = torch.zeros(3, 28, 28, dtype=torch.uint8)
+    names = ["probabilities"] if answers.columns == DIGITS else ["probabilities", "digit"]
+    with warnings.catch_warnings(), tempfile.TemporaryDirectory() as folder:
+        warnings.simplefilter("ignore", DeprecationWarning)  # it says that the newer exporter is the default
+        warnings.filterwarnings("ignore", "Constant folding", UserWarning)  # of a padding: onnxruntime folds it
+        path = Path(folder) / "network.onnx"
+        torch.onnx.export(
+            answers,
+            (images,),
+            path,
+            dynamo=False,
+            opset_version=OPSETS[""],
+            input_names=["images"],
+            output_names=names,
+            dynamic_axes={name: {0: "N"} for name in ("images", *names)},
+        )
+        model: ModelProto = onnx.load(path)
+    return model
