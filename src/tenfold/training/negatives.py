@@ -139,14 +139,13 @@ def _make(
     raw = bool(rng.random() < raw_share)
     for _ in range(TRIES):
         ink = kind.draw(source, fonts, int(rng.integers(sides[0], sides[1] + 1)), rng)
-        if ink is None:
+        if ink is None or not (kind.empty or _shows(ink)):
             continue
         if kind.margin:
             ink = _with_margin(ink, rng)
         picture = _laid_raw(ink, rng) if raw else on_paper(ink, rng)
         frame = picture if raw else to_frame(picture)
-        visible = int((frame >= fragments.SOLID).sum())
-        if visible < LEAST_INK:
+        if not _shows(frame):
             if kind.empty:
                 return picture, frame
         elif not (kind.checked and fragments.is_upright_stroke(frame)) and not (
@@ -155,6 +154,10 @@ def _make(
             return picture, frame
     # Reached by digits that lend themselves to nothing, such as blank ones: paper is never a digit.
     return np.full((SIDE, SIDE), 255, dtype=np.uint8), np.zeros((SIDE, SIDE), dtype=np.uint8)
+
+
+def _shows(ink: Ink) -> bool:
+    return int((ink >= fragments.SOLID).sum()) >= LEAST_INK
 
 
 def on_paper(ink: Ink, rng: np.random.Generator) -> NDArray[np.uint8]:
