@@ -52,6 +52,7 @@ for verb in (
     judge.compare,
     judge.submit,
     deploy.export,
+    deploy.read,
 ):
     app.command()(verb)
 

@@ -1,0 +1,266 @@
+"""Labelling many images: every one once, in order, in bounded memory, whatever stops it on the way."""
+
+import csv
+import json
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from onnx import TensorProto, helper, numpy_helper
+from PIL import Image
+from typer.testing import CliRunner
+
+from tenfold.cli import app
+from tenfold.errors import DataError, ModelError, TenfoldError
+from tenfold.imaging.frame import to_frame
+from tenfold.read import read_frames
+from tenfold.runtime import sources
+from tenfold.runtime.labels import Labels
+from tenfold.runtime.recogniser import Recogniser
+
+CARD = {
+    "format": 1,
+    "name": "halves",
+    "recipe": "by hand",
+    "precision": "fp32",
+    "data": {},
+    "metrics": {},
+    "held_out": {"n": 5000, "errors": [[0.6, 4900], [0.3, 4990]]},
+    "threshold": 0.3,
+}
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a model file that answers by random projections of the pixels, so that answers differ."""
+    weights = np.random.default_rng(0).normal(size=(784, 10)).astype(np.float32) / 3000
+    nodes = [
+        helper.make_node("Cast", ["images"], ["pixels"], to=TensorProto.FLOAT),
+        helper.make_node("Flatten", ["pixels"], ["flat"]),
+        helper.make_node("MatMul", ["flat", "weights"], ["logits"]),
+        helper.make_node("Softmax", ["logits"], ["probabilities"], axis=1),
+    ]
+    graph = helper.make_graph(
+        nodes,
+        "halves",
+        [helper.make_tensor_value_info("images", TensorProto.UINT8, ["N", 28, 28])],
+        [helper.make_tensor_value_info("probabilities", TensorProto.FLOAT, ["N", 10])],
+        [numpy_helper.from_array(weights, "weights")],
+    )
+    made = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=9)
+    helper.set_model_props(made, {"tenfold": json.dumps(CARD)})
+    path = tmp_path_factory.mktemp("model") / "halves.onnx"
+    path.write_bytes(made.SerializeToString())
+    return path
+
+
+@pytest.fixture
+def images() -> NDArray[np.uint8]:
+    """Return 100 images, (100, 28, 28) uint8, the last one blank."""
+    images = np.random.default_rng(1).integers(0, 256, (100, 28, 28)).astype(np.uint8)
+    images[-1] = 0
+    return images
+
+
+@pytest.fixture(autouse=True)
+def small_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Make chunks of 16 images, so that 100 take seven."""
+    monkeypatch.setattr(sources, "ROWS", 16)
+
+
+def rows(path: Path) -> list[dict[str, str]]:
+    """Return the rows of a CSV file."""
+    with path.open(newline="", encoding="utf-8") as file:
+        return list(csv.DictReader(file))
+
+
+@pytest.mark.parametrize("save", [np.savez, np.savez_compressed])
+@pytest.mark.parametrize(("key", "flat"), [("X", False), ("images", True)])
+def test_npz(save: Any, key: str, flat: bool, images: Any, model: Path, tmp_path: Path) -> None:
+    """Every image of an array, stored or deflated, square or flat, has the answer that the recogniser gives it."""
+    save(tmp_path / "in.npz", **{key: images.reshape(100, 784) if flat else images, "y": np.zeros(100)})
+    result = read_frames(tmp_path / "in.npz", tmp_path / "out.csv", model=model, quiet=True)
+    expected = Recogniser.load(model).predict(images)
+    found = rows(tmp_path / "out.csv")
+    assert [row["index"] for row in found] == [str(index) for index in range(100)]
+    assert [row["digit"] for row in found[:-1]] == [str(digit) for digit in expected.digits[:-1]]
+    assert found[-1] == {"index": "99", "digit": "", "confidence": "0.000000", "abstained": "1", "reason": "blank"}
+    assert [row["abstained"] == "1" for row in found] == expected.abstained.tolist()
+    assert [row["reason"] or None for row in found] == [expected.reason(index) for index in range(100)]
+    np.testing.assert_allclose([float(row["confidence"]) for row in found], expected.confidences, atol=1e-6)
+    assert 0 < result["abstained"] == expected.abstained.sum() < 100
+    assert result["images"] == 100 == result["answered"] + result["abstained"]
+    assert result["counts"] == np.bincount(expected.digits[~expected.abstained], minlength=10).tolist()
+
+
+def test_npz_of_answers(images: Any, model: Path, tmp_path: Path) -> None:
+    """The answers as NPZ are the recogniser's arrays, and the same again byte for byte."""
+    np.savez(tmp_path / "in.npz", X=images)
+    for name in ("a.npz", "b.npz"):
+        read_frames(tmp_path / "in.npz", tmp_path / name, model=model, quiet=True)
+    expected = Recogniser.load(model).predict(images)
+    with np.load(tmp_path / "a.npz") as found:
+        assert sorted(found) == ["abstained", "confidences", "digits", "probabilities"]
+        for name in found:
+            np.testing.assert_array_equal(found[name], getattr(expected, name))
+            assert found[name].dtype == getattr(expected, name).dtype
+    assert (tmp_path / "a.npz").read_bytes() == (tmp_path / "b.npz").read_bytes()
+    assert {path.name for path in tmp_path.iterdir()} == {"in.npz", "a.npz", "b.npz"}
+
+
+def test_folder(images: Any, model: Path, tmp_path: Path) -> None:
+    """Pictures in nested folders are read in the order of their names; what cannot be read has a row that says so."""
+    folder = tmp_path / "in"
+    (folder / "b").mkdir(parents=True)
+    pictures = {"a.png": 255 - images[0], "b/1.png": images[1].repeat(2, 0).repeat(2, 1), "b/2, or.png": images[2]}
+    for name, pixels in pictures.items():
+        Image.fromarray(pixels).save(folder / name)
+    (folder / "b" / "broken.png").write_bytes(b"nothing")
+    (folder / ".DS_Store").write_bytes(b"clutter")
+    (folder / "c.png").symlink_to(folder / "nowhere.png")
+    result = read_frames(folder, tmp_path / "out.csv", model=model, quiet=True)
+    found = {row["file"]: row for row in rows(tmp_path / "out.csv")}
+    assert list(found) == ["a.png", "b/1.png", "b/2, or.png", "b/broken.png", "c.png"]
+    expected = Recogniser.load(model).predict(np.stack([to_frame(pixels) for pixels in pictures.values()]))
+    assert [found[name]["digit"] for name in pictures] == [str(digit).replace("-1", "") for digit in expected.digits]
+    broken = found["b/broken.png"]
+    assert (broken["digit"], broken["abstained"]) == ("", "1")
+    assert broken["reason"].startswith("unreadable: 'b/broken.png' is not a picture")
+    assert found["c.png"]["reason"].startswith("unreadable: 'c.png' is not a file")
+    assert (result["images"], result["unreadable"]) == (5, 2)
+
+
+def test_other_sizes(model: Path, tmp_path: Path) -> None:
+    """Images of another size are framed one by one."""
+    pictures = np.full((20, 40, 30), 250, np.uint8)
+    for index, picture in enumerate(pictures):
+        picture[5:35, 5 : 7 + index] = 5
+    np.savez_compressed(tmp_path / "in.npz", images=pictures)
+    read_frames(tmp_path / "in.npz", tmp_path / "out.npz", model=model, quiet=True)
+    expected = Recogniser.load(model).predict(np.stack([to_frame(picture) for picture in pictures]))
+    with np.load(tmp_path / "out.npz") as found:
+        np.testing.assert_allclose(found["probabilities"], expected.probabilities, atol=1e-6)
+
+
+@pytest.mark.parametrize("kind", ["csv", "npz"])
+@pytest.mark.parametrize("stop_at", [1, 3, 6])
+def test_goes_on(
+    kind: str, stop_at: int, images: Any, model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A run that is killed anywhere, even while it writes, goes on and gives the bytes of one that was not."""
+    np.savez(tmp_path / "in.npz", X=images)
+    whole = tmp_path / f"whole.{kind}"
+    read_frames(tmp_path / "in.npz", whole, model=model, quiet=True)
+    out = tmp_path / f"out.{kind}"
+    add, added = Labels.add, 0
+
+    def die(labels: Labels, *arguments: Any) -> None:
+        nonlocal added
+        if added == stop_at:
+            assert labels._file is not None
+            labels._file.write(b"half a row")  # on the disk, but not counted yet
+            raise KeyboardInterrupt
+        added += 1
+        add(labels, *arguments)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Labels, "add", die)
+        with pytest.raises(KeyboardInterrupt):
+            read_frames(tmp_path / "in.npz", out, model=model, quiet=True)
+    assert not out.exists()
+    result = read_frames(tmp_path / "in.npz", out, model=model, quiet=True)
+    assert result["resumed_at"] == 16 * stop_at
+    assert out.read_bytes() == whole.read_bytes()
+    assert sum(result["counts"]) + result["abstained"] == 100
+    assert {path.name for path in tmp_path.iterdir()} == {"in.npz", whole.name, out.name}
+
+
+def test_starts_again_for_other_answers(
+    images: Any, model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What was left by a run with another threshold or on other images is not gone on with."""
+    np.savez(tmp_path / "in.npz", X=images)
+    out = tmp_path / "out.csv"
+    with monkeypatch.context() as patched:
+        patched.setattr(Labels, "finish", lambda labels: None)
+        read_frames(tmp_path / "in.npz", out, model=model, quiet=True, threshold=0.9)
+    assert read_frames(tmp_path / "in.npz", out, model=model, quiet=True)["resumed_at"] == 0
+    assert "0" in {row["abstained"] for row in rows(out)}
+
+
+@pytest.mark.parametrize(
+    ("arrays", "message"),
+    [
+        ({"Z": np.zeros(3)}, "Give an array 'X' or 'images'"),
+        ({"X": np.zeros((2, 28, 28))}, "has dtype 'float64'"),
+        ({"X": np.zeros((2, 28, 28), np.uint8, order="F")}, "Fortran order"),
+        ({"X": np.zeros((0, 28, 28), np.uint8)}, "has the shape"),
+        ({"X": np.zeros((2, 3), np.uint8)}, "has the shape"),
+        ({"X": np.zeros((1, 1, 5000), np.uint8)}, "has the shape"),
+    ],
+)
+def test_bad_npz(arrays: dict[str, Any], message: str, model: Path, tmp_path: Path) -> None:
+    """An archive without images, or with others than can be read, is one error."""
+    np.savez(tmp_path / "in.npz", **arrays)
+    with pytest.raises(DataError, match=message):
+        read_frames(tmp_path / "in.npz", tmp_path / "out.csv", model=model, quiet=True)
+
+
+def test_broken_npz(images: Any, model: Path, tmp_path: Path) -> None:
+    """An array that ends before its header says, one that is damaged, and what is no array are DataErrors."""
+    header = (
+        b"\x93NUMPY\1\0\x76\0" + b"{'descr': '|u1', 'fortran_order': False, 'shape': (9, 28, 28)}".ljust(117) + b"\n"
+    )
+    for content, message in ((header + bytes(784), "breaks off"), (b"hello", "is not a numpy array")):
+        with zipfile.ZipFile(tmp_path / "in.npz", "w") as archive:
+            archive.writestr("X.npy", content)
+        with pytest.raises(DataError, match=message):
+            read_frames(tmp_path / "in.npz", tmp_path / "out.csv", model=model, quiet=True)
+    np.savez(tmp_path / "in.npz", X=images)
+    damaged = bytearray((tmp_path / "in.npz").read_bytes())
+    damaged[5000] ^= 1
+    (tmp_path / "in.npz").write_bytes(damaged)
+    with pytest.raises(DataError, match="damaged"):
+        read_frames(tmp_path / "in.npz", tmp_path / "out.csv", model=model, quiet=True)
+
+
+def test_bad_targets(images: Any, model: Path, tmp_path: Path) -> None:
+    """A target of an unknown kind, a folder, and one among the images are refused; so is a source that is neither."""
+    np.savez(tmp_path / "in.npz", X=images)
+    (tmp_path / "folder.csv").mkdir()
+    for out, message in (
+        (tmp_path / "out.txt", "ends in '.txt'"),
+        (tmp_path / "folder.csv", "is a folder"),
+        (tmp_path / "in.npz", "among the images"),
+    ):
+        with pytest.raises(TenfoldError, match=message):
+            read_frames(tmp_path / "in.npz", out, model=model, quiet=True)
+    with pytest.raises(TenfoldError, match="among the images"):
+        read_frames(tmp_path, tmp_path / "out.csv", model=model, quiet=True)
+    with pytest.raises(DataError, match="neither a folder of pictures nor an NPZ"):
+        read_frames(tmp_path / "missing", tmp_path / "out.csv", model=model, quiet=True)
+    with pytest.raises(DataError, match="holds no pictures"):
+        read_frames(tmp_path / "folder.csv", tmp_path / "out.csv", model=model, quiet=True)
+    with pytest.raises(ModelError, match="There is no model at"):
+        read_frames(tmp_path / "in.npz", tmp_path / "out.csv", model=tmp_path / "none", quiet=True)
+
+
+def test_command(images: Any, model: Path, tmp_path: Path) -> None:
+    """`tenfold read` prints its JSON, and fails with a count where pictures could not be read."""
+    folder = tmp_path / "in"
+    folder.mkdir()
+    Image.fromarray(images[0]).save(folder / "a.png")
+    command = ["read", "--frame", folder, "--model", model, "--out", tmp_path / "out.csv", "--json"]
+    result = CliRunner().invoke(app, [str(word) for word in command])
+    assert result.exit_code == 0
+    assert json.loads(result.stdout)["images"] == 1
+    (folder / "b.png").write_bytes(b"")
+    result = CliRunner().invoke(app, [str(word) for word in command])
+    assert result.exit_code == 1
+    assert "Error: '1' of 2 pictures could not be read." in result.stderr
+    assert json.loads(result.stdout)["unreadable"] == 1
+    both = CliRunner().invoke(app, [str(word) for word in (*command, "--threshold", 0.5, "--max-error", 0.1)])
+    assert both.exit_code == 2
