@@ -103,3 +103,20 @@ def test_locate_finds_without_downloading(
     (tmp_path / "test.csv").touch()
     assert locate("kaggle", "submit") == tmp_path / "test.csv"
     assert locate("kaggle:train", "submit") is None
+
+
+def test_idx_files_by_what_their_names_begin_with(tmp_path: Path, digits: Digits) -> None:
+    """`folder/mine` is `folder/mine-images-idx3-ubyte`, with its labels; of two such files neither is guessed."""
+    assert digits.labels is not None
+    images = tmp_path / "mine-images-idx3-ubyte"
+    images.write_bytes(b"\0\0\x08\x03" + np.array([200, 28, 28], ">u4").tobytes() + digits.images.tobytes())
+    labels = b"\0\0\x08\x01" + np.array([200], ">u4").tobytes() + digits.labels.astype(np.uint8).tobytes()
+    (tmp_path / "mine-labels-idx1-ubyte").write_bytes(labels)
+    loaded = load(str(tmp_path / "mine"), "evaluate")
+    assert np.array_equal(loaded.images, digits.images)
+    assert np.array_equal(loaded.labels, digits.labels)
+    with pytest.raises(DataError, match="no file or folder"):
+        load(str(tmp_path / "mi"), "evaluate")
+    (tmp_path / "mine-images-idx3-ubyte.gz").write_bytes(b"")
+    with pytest.raises(DataError, match="no file or folder"):
+        load(str(tmp_path / "mine"), "evaluate")

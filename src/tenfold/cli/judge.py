@@ -12,8 +12,19 @@ from tenfold.reporting import reporting
 
 def evaluate(
     context: typer.Context,
-    run: RunFolder,
     data: Data,
+    run: Annotated[
+        Path | None, typer.Argument(metavar="RUN", help="A folder that 'tenfold train' wrote, or an exported model.")
+    ] = None,
+    model: Annotated[
+        str | None, typer.Option(metavar="MODEL", help="In place of RUN: an .onnx file, or shipped, or tiny.")
+    ] = None,
+    max_error: Annotated[
+        float | None, typer.Option(metavar="P", help="A model: answer so rarely that at most this share is wrong.")
+    ] = None,
+    threshold: Annotated[
+        float | None, typer.Option(metavar="T", help="A model: answer from this confidence on [default: its own].")
+    ] = None,
     tta: Annotated[
         bool | None, typer.Option("--tta/--no-tta", help="Average over shifts [default: as the recipe says].")
     ] = None,
@@ -22,10 +33,25 @@ def evaluate(
     json: Json = False,
     debug: Debug = False,
 ) -> None:
-    """Score a run on labelled data, and write its report."""
+    """Score a run or a model on labelled data."""
+    if (run is None) == (model is None):
+        raise typer.BadParameter("give one, a run's folder or --model MODEL.", param_hint="RUN")
+    if model is None and run is not None and run.is_file():
+        model = str(run)
+    for option, value in {"--max-error": max_error, "--threshold": threshold}.items():
+        if value is not None and model is None:
+            raise typer.BadParameter("goes with a model; a run always answers.", param_hint=option)
+    if model is not None and (tta is not None or device != "auto"):
+        raise typer.BadParameter("a model answers as it was exported, on the processor.", param_hint="--tta, --device")
     with reporting(context, json, debug) as finish:
+        if model is not None:
+            from tenfold.evaluate_model import evaluate_model
+
+            finish(evaluate_model(model, data, max_error=max_error, threshold=threshold, quiet=quiet))
+            return
         from tenfold.evaluate import evaluate
 
+        assert run is not None
         finish(evaluate(run, data, tta=tta, device=device, quiet=quiet))
 
 

@@ -7,6 +7,7 @@ splits.py      stratified splits, folds and subsets
 overlap.py     exact and near duplicates
 """
 
+import glob
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -18,6 +19,8 @@ Purpose = Literal["train", "evaluate", "explore", "submit"]
 
 def load(spec: str, purpose: Purpose, *, deadline: float | None = None) -> "Digits":
     """Return the digits that a name (`mnist`, `kaggle:test`, `uci`, ...) or a path stands for.
+
+    A path may leave away what the names of IDX files end in: `folder/semeion` is `folder/semeion-images-idx3-ubyte.gz`.
 
     A bare name gives `train` and `explore` its training part, `evaluate` and `submit` its test part; `kaggle` gives
     its test part, which has no labels, to `submit` alone, and `uci` gives `explore` all there is. A file or folder in
@@ -53,6 +56,12 @@ def _existing(spec: str) -> Path:
         found = spec != "" and path.exists()
     except (OSError, ValueError):  # too long, or with a null byte
         found = False
+    if not found and spec:
+        pair = sorted(
+            each for each in path.parent.glob(f"{glob.escape(path.name)}-images*idx3-ubyte*") if each.is_file()
+        )
+        if len(pair) == 1:
+            return pair[0]
     if not found:
         names = [*sources.NAMES, *(f"{name}:{part}" for name in sources.NAMES for part in sources.PARTS)]
         raise DataError(

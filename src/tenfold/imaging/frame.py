@@ -216,10 +216,11 @@ def _set_width(strokes: NDArray[np.float32]) -> NDArray[np.float32]:
     width = 4 * (float(distance[distance > 0].mean()) - 0.5)
     grow, shrink = round(MIN_STROKE * scale - width), round(width - MAX_STROKE * scale)
     if grow >= 1:
-        return np.asarray(cv2.dilate(padded, _disc(grow + 1)))
+        return np.asarray(cv2.dilate(padded, _disc(grow + 1)), dtype=np.float32)
     if shrink >= 1:
-        narrow = np.asarray(cv2.erode(padded, _disc(shrink + 1)))
-        return narrow if (narrow >= EDGE).any() else strokes
+        narrow = np.asarray(cv2.erode(padded, _disc(shrink + 1)), dtype=np.float32)
+        if (narrow >= EDGE).any():
+            return narrow
     return strokes
 
 

@@ -16,7 +16,7 @@ from tenfold.settings import cache_folder
 from tenfold.training.recipe import SyntheticSettings
 
 NO_DIGIT = 10  # the label of what is no digit
-MAKERS = ("training/negatives.py", "training/variants.py", "training/synthetic.py", "imaging/frame.py")
+MAKERS = ("negatives.py", "fragments.py", "glyphs.py", "scrawls.py", "variants.py", "../imaging/frame.py")
 
 Images = NDArray[np.uint8]
 Labels = NDArray[np.int64]
@@ -32,7 +32,7 @@ def _cached(images: Images, labels: Labels, settings: SyntheticSettings, seed: i
     """Return what `_make` makes, from the cache where it was made before."""
     digest = hashlib.sha256(f"{settings.model_dump_json()} {seed}".encode())
     for name in MAKERS:
-        digest.update((Path(__file__).parent.parent / name).read_bytes())
+        digest.update((Path(__file__).parent / name).read_bytes())
     digest.update(images.tobytes())
     digest.update(labels.tobytes())
     path = cache_folder() / "synthetic" / f"{digest.hexdigest()[:32]}.npz"
@@ -55,9 +55,9 @@ def _make(images: Images, labels: Labels, settings: SyntheticSettings, seed: int
     variants, variant_labels = make_variants(settings.variants, seed)
     negatives = images[:0]
     if settings.negatives:
-        from tenfold.training.negatives import make_negatives
+        from tenfold.training.negatives import make_frames
 
-        negatives = make_negatives(settings.negatives, seed, (images, labels))
+        negatives = make_frames(settings.negatives, seed, (images, labels)).images
     return (
         np.concatenate([variants, negatives]),
         np.concatenate([variant_labels, np.full(len(negatives), NO_DIGIT, np.int64)]),
