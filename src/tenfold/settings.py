@@ -2,7 +2,9 @@
 
 import os
 import sys
-from pathlib import Path
+from pathlib import Path, PurePosixPath
+
+PROC, CGROUPS = Path("/proc"), Path("/sys/fs/cgroup")
 
 
 def data_folder() -> Path | None:
@@ -36,9 +38,33 @@ def threads() -> int:
 
 
 def _container_quota() -> int | None:
-    """Return the whole CPUs of the cgroup v2 quota (`cpu.max`: "quota period"), or None where there is none."""
+    """Return the whole CPUs that the container's control groups grant, None where they set no limit.
+
+    Every group from this process's own up to the root may set one, and the least counts: cgroup v2's `cpu.max` ("quota
+    period"), v1's `cpu.cfs_quota_us` (-1: none) and `cpu.cfs_period_us`. Within a container the group's path may be
+    one of the host's, which is not there; the root, which is the container's own group then, is read in any case.
+    """
+    quotas: list[float] = []
     try:
-        quota, period = Path("/sys/fs/cgroup/cpu.max").read_text().split()
-        return None if quota == "max" else max(1, round(int(quota) / int(period)))
+        groups = [line.split(":", 2) for line in (PROC / "self" / "cgroup").read_text().splitlines()]
+    except OSError:
+        groups = []
+    for _, controllers, path in (group for group in [["0", "", "/"], ["", "cpu", "/"], *groups] if len(group) == 3):
+        if controllers and "cpu" not in controllers.split(","):
+            continue
+        roots = [CGROUPS / name for name in dict.fromkeys((controllers, "cpu"))] if controllers else [CGROUPS]
+        group = PurePosixPath(path.lstrip("/"))
+        quotas += [quota for root in roots for each in (group, *group.parents) if (quota := _quota(root / each))]
+    return max(1, round(min(quotas))) if quotas else None
+
+
+def _quota(group: Path) -> float | None:
+    """Return the CPUs that one control group grants, v2 or v1; None where it sets no limit or is not there."""
+    try:
+        if (group / "cpu.max").is_file():
+            quota, period = (group / "cpu.max").read_text().split()
+        else:
+            quota, period = ((group / f"cpu.cfs_{name}_us").read_text().strip() for name in ("quota", "period"))
+        return int(quota) / int(period) if quota not in ("max", "-1") and int(quota) > 0 and int(period) > 0 else None
     except (OSError, ValueError):
         return None
