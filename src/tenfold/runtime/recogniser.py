@@ -123,10 +123,10 @@ class Recogniser:
         array in MNIST's frame is taken as it is. ink: "dark" or "light" strokes, where it is known.
         Raises DataError, naming which image, for what is no picture; and for what is not a list.
         """
+        if type(images) is list and len(images) == 1:  # the fast path: 0.02 ms besides the model's own time
+            return [self._one(framed(images[0], 0, ink))]
         if isinstance(images, str | Path | bytes | bytearray | np.ndarray) or is_pil(images):
             raise DataError(f"A single '{type(images).__name__}' was given where a list is needed. Give [image].")
-        if isinstance(images, list) and len(images) == 1:  # the fast path: 0.02 ms besides the model's own time
-            return [self._one(framed(images[0], 0, ink))]
         found: list[Prediction] = []
         source = enumerate(images)
         while frames := [framed(image, number, ink) for number, image in islice(source, CHUNK * self.threads)]:
