@@ -61,15 +61,13 @@ def export(
     images = load(spec, "submit").images
     if not len(images):
         raise DataError(f"'{spec}' holds '0' images. Give at least one to compare on.")
-    with console.status(f"Building the graph of {opened.recipe.name}"):
-        content, graph = _build(opened, classifier, console)
+    content, graph = _build(opened, classifier, console)
     with console.status(f"Comparing {len(images):,} images at batch sizes {', '.join(map(str, parity.BATCHES))}"):
         first, again = _session(content, out), _session(content, out)
         proof = parity.prove(first.run, again.run, images, _expected(classifier, images, first), spec)
     figures = None
     if int8:
-        with console.status("Quantising"):
-            content, figures = _quantise(opened, classifier, graph, images, proof, out, console)
+        content, figures = _quantise(opened, classifier, graph, images, proof, out, console)
     _write(out, content)
     result = {
         "run": str(opened.path),
@@ -226,7 +224,8 @@ def _quantise(
     labels = held_out.labels
     assert labels is not None
     chosen = np.random.default_rng(run.manifest["seed"]).permutation(len(training))[:CALIBRATION_IMAGES]
-    small = quantised(graph, training[np.sort(chosen)])
+    with console.status(f"Measuring the ranges of {len(chosen):,} training images"):
+        small = quantised(graph, training[np.sort(chosen)])
     draft = model_card.card(run, "int8", classifier.temperature_, None, None)
     models = {"int8": _session(with_card(small, draft), out), "fp32": _session(graph.SerializeToString(), out)}
     answers, speeds = _side_by_side(models, held_out.images)
