@@ -85,6 +85,21 @@ def test_the_file_answers_as_the_run(name: str, runs: Any, test: Digits, tmp_pat
     assert result["parameters"] == Run.open(run).manifest["parameters"]
 
 
+def test_what_is_no_digit(test: Digits, tmp_path: Path) -> None:
+    """A network that was shown what is no digit gives that too, and its card counts confidences with it."""
+    overrides = ["model.classes=11", "synthetic.negatives=40", "training.epochs=1", "training.min_steps=0"]
+    train("instant", "uci", tmp_path / "run", overrides=overrides, quiet=True)
+    export(tmp_path / "run", tmp_path / "model.onnx", quiet=True)
+    recogniser, run = Recogniser.load(tmp_path / "model.onnx"), Run.open(tmp_path / "run")
+    classifier = run.classifier("cpu")
+    given = recogniser.predict(test.images)
+    np.testing.assert_allclose(given.digitness, classifier.answer(test.images)[1], atol=1e-4)
+    assert given.digitness.min() < 0.999
+    probabilities, digit = classifier.answer(load("uci:train", "train").take(run.held_out()).images)
+    answered = (probabilities.max(1) * digit >= recogniser.card.threshold).sum()
+    assert answered == np.ceil(0.99 * recogniser.card.n)
+
+
 @pytest.mark.parametrize("name", ["convnet", "forest", "svm"])
 def test_the_graph_is_plain(name: str, runs: Any, tmp_path: Path) -> None:
     """It keeps ONNX's own rules; no function, control flow, path or file beside it; batch norm stands in no network."""
