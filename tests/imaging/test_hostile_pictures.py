@@ -117,6 +117,7 @@ REFUSED = {
     "tiff with huge tiles": tiff({259: 8, 322: 1 << 16, 323: 1 << 16, 324: 8, 325: 240}),
     "tiff of strips elsewhere": tiff({273: 1 << 31}),
     "tiff of huge strips": tiff({259: 5, 278: 0xFFFFFFFF, 279: 0xFFFFFFF0}),
+    "tiff of too few strips": tiff({257: 60_000}),
     "tiff of an unknown compression": tiff({259: 34712}),
     "tiff of many samples": tiff({277: 65535}),
     "jpeg of very many scans": saved(Image.fromarray(GREY), "JPEG", progressive=True) + b"\xff\xda" * 200,

@@ -28,12 +28,12 @@ ADVICE = "Give a PNG, JPEG, WebP, BMP, GIF or TIFF"
 LUMINANCE = np.array([0.299, 0.587, 0.114], dtype=np.float32)  # ITU-R BT.601, as Pillow's "L"
 OPAQUE = 255
 MAX_SAMPLE = 100_000  # pixels that the background is judged by
-BLOCK_ROWS = 64  # of deep pixels that are brought to 8 bits at a time
+BLOCK_PIXELS = 1 << 18  # that are converted at a time: few enough to take little memory as floats
 
 PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 # What a PNG's pixels need. Texts and colour profiles, which can unpack to much, and further frames stay out.
 PNG_CHUNKS = {b"IHDR", b"PLTE", b"tRNS", b"IDAT", b"IEND", b"eXIf"}
-TIFF_TILE = (322, 323)  # the tags for a tile's width and height
+TILE_WIDTH, TILE_HEIGHT, STRIP_OFFSETS, ROWS_PER_STRIP = 322, 323, 273, 278  # TIFF's tags
 
 
 def decode(data: bytes, name: str) -> NDArray[np.uint8]:
@@ -84,15 +84,18 @@ def flatten(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
     if alpha.min() == OPAQUE or alpha.max() == 0:
         return flat
     limit = OPAQUE // 2 if alpha.max() > OPAQUE // 2 else 0
-    seen = np.concatenate([row[row[:, 3] > limit, :3] for row in image])  # of all at once, numpy needs 16 bytes a pixel
+    # A block of rows at a time: a mask over all pixels costs numpy 16 bytes each, all pixels as floats 24.
+    step = max(1, BLOCK_PIXELS // alpha.shape[1])
+    blocks = [slice(start, start + step) for start in range(0, len(image), step)]
+    seen = np.concatenate([image[rows][alpha[rows] > limit, :3] for rows in blocks])
     seen = seen[:: len(seen) // MAX_SAMPLE + 1].copy()
     if border(alpha).mean() < OPAQUE / 2:
         background = np.full(3, 255 if float((seen @ LUMINANCE).mean()) < 128 else 0, dtype=np.float32)
     else:
         background = np.median(seen, axis=0).astype(np.float32)
-    for row, pixels in enumerate(image):  # one row at a time: all pixels as floats would take 24 bytes each
-        share = pixels[:, 3:].astype(np.float32) / OPAQUE
-        flat[row] = np.rint(pixels[:, :3] * share + background * (1 - share))
+    for rows in blocks:
+        share = image[rows, :, 3:].astype(np.float32) / OPAQUE
+        flat[rows] = np.rint(image[rows, :, :3] * share + background * (1 - share))
     return flat
 
 
@@ -128,8 +131,9 @@ def _to_eight_bits(pixels: NDArray[Any]) -> NDArray[np.uint8]:
         raise ValueError("pixels that are not finite")
     eight = np.empty(pixels.shape, np.uint8)
     sixteen = pixels.dtype.kind in "iu" and low >= 0 and high <= 0xFFFF
-    for start in range(0, len(pixels), BLOCK_ROWS):
-        rows = slice(start, start + BLOCK_ROWS)
+    step = max(1, BLOCK_PIXELS // pixels.shape[1])
+    for start in range(0, len(pixels), step):
+        rows = slice(start, start + step)
         if sixteen:
             eight[rows] = pixels[rows] >> 8 if high > 0xFF else pixels[rows]
         else:
@@ -151,10 +155,11 @@ def _prepare(image: "Image.Image", data: bytes, name: str) -> None:
     else:
         _check_size(width, height, name)
     if image.format == "TIFF":
-        tile = [image.tag_v2.get(tag, 1) for tag in TIFF_TILE]  # type: ignore[attr-defined]
-        if not all(isinstance(side, int) for side in tile):
-            raise ValueError("tiles without a size")
-        _check_size(tile[0], tile[1], name)
+        tags = image.tag_v2  # type: ignore[attr-defined]
+        _check_size(int(tags.get(TILE_WIDTH, 1)), int(tags.get(TILE_HEIGHT, 1)), name)
+        strips, rows = tags.get(STRIP_OFFSETS), int(tags.get(ROWS_PER_STRIP, height))
+        if strips and len(strips) * rows < height:  # Pillow would leave the rest of the picture black
+            raise ValueError("strips that end before the picture does")
 
 
 def _check_size(width: int, height: int, name: str, limit: int = MAX_PIXELS) -> None:
