@@ -13,12 +13,16 @@ import pytest
 import torch
 from PIL import Image
 
+from tenfold.data import load as load_digits
 from tenfold.data.digits import Digits
 from tenfold.errors import DataError
+from tenfold.export import export
 from tenfold.imaging.decode import decode
 from tenfold.scoring import records
 from tenfold.scoring.leak import Leak
+from tenfold.scoring.reading import READINGS, REFUSALS, Reading, Refusal
 from tenfold.scoring.training_speed import TrainingSpeed
+from tenfold.train import train
 from tenfold.training.recipe import AugmentSettings, load
 
 BENCHMARKS = Path(__file__).parent.parent / "benchmarks"
@@ -157,3 +161,26 @@ def test_frame_steps(tmp_path: Path) -> None:
     assert sheets[0].shape == documented.shape
     assert np.abs(sheets[0].astype(int) - documented).mean() < 2  # another OpenCV may draw an edge another way
     assert sheets[0].shape[0] == len(steps.examples()) * sheets[1].shape[0]
+
+
+@pytest.mark.data
+def test_recogniser(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A model reads a set in the frame and one as it was found, and refuses what is no digit; all is recorded."""
+    train("logistic", ["uci:train"], tmp_path / "run", quiet=True)
+    export(tmp_path / "run", tmp_path / "model.onnx", data="uci:test", quiet=True)
+    test = load_digits("uci:test", "evaluate")
+    assert test.labels is not None
+    count = np.array([len(test)], ">u4").tobytes()
+    pictures = b"\0\0\x08\x03" + count + np.array([28, 28], ">u4").tobytes() + (255 - test.images).tobytes()
+    (tmp_path / "others-images-idx3-ubyte").write_bytes(pictures)
+    labels = b"\0\0\x08\x01" + count + test.labels.astype(np.uint8).tobytes()
+    (tmp_path / "others-labels-idx1-ubyte").write_bytes(labels)
+    words = [f"small={tmp_path / 'model.onnx'}", "--data", "uci:test", "--sets", str(tmp_path / "others")]
+    benchmark("recogniser").main([*words, "--negatives", "28", "--record", str(tmp_path / "results")])
+    found = records.read(tmp_path / "results" / READINGS, Reading)
+    assert [each.data.spec for each in found] == ["uci:test", "others"]  # too few held out for the promise
+    assert found[0].total() == found[1].total()
+    assert sum(part.n for part in found[0].digits) == len(test)
+    (refused,) = records.read(tmp_path / "results" / REFUSALS, Refusal)
+    assert refused.total().n == 28
+    assert json.loads(capsys.readouterr().out.splitlines()[-1])["refusals"][0]["name"] == "small"

@@ -20,7 +20,7 @@ from pathlib import Path
 
 from tenfold.errors import DataError, TenfoldError, nearest
 from tenfold.files import write_atomically
-from tenfold.scoring import ablation_tables, leak, result_tables, results, training_speed
+from tenfold.scoring import ablation_tables, leak, reading, result_tables, results, robustness, training_speed
 from tenfold.scoring.results import Result
 
 COMMAND = "python -m tenfold.scoring.tables"
@@ -47,6 +47,9 @@ BLOCKS: dict[str, Block] = {
     "ablations": of("ablations.jsonl", ablation_tables.render),
     "training-speed": training_speed.block,
     "leak": leak.block,
+    "robustness": robustness.block,
+    "readings": reading.readings_block,
+    "refusals": reading.refusals_block,
 }
 
 
