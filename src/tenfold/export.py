@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from tenfold.training.run import Run
 
 SUFFIX = ".onnx"
-CALIBRATION_IMAGES = 256  # whose activations give an 8-bit graph its ranges; 512 took twice as long for the same ones
+CALIBRATION_IMAGES = 256  # of the training, whose activations give an 8-bit graph its ranges
 PASSES = 3  # over the held-out images, in turn, when two graphs' speeds are compared
 
 

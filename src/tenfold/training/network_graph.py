@@ -61,8 +61,8 @@ class Answers(nn.Module):
 def network(module: nn.Module, radius: int = 0) -> "ModelProto":
     """Return the graph of `Answers(module, radius)`, batch norm folded into the convolutions before it.
 
-    Traced, by PyTorch's older exporter: for these networks its graph has the same operators as that of the newer one,
-    which took 3 to 10 s instead of 0.3 (PyTorch 2.13) and writes opset 18 at the least.
+    Traced, by PyTorch's older exporter: for three of our networks its graph had the same operators as that of the newer
+    one, which took 3 to 10 s in place of 0.4 (PyTorch 2.13).
     """
     import onnx
 
