@@ -10,12 +10,12 @@ from numpy.typing import NDArray
 from tenfold.training.scrawls import Ink
 
 SOLID = 64  # of 255: where a stroke's ink begins
-OWN_SHARE = 0.55  # of each of two digits on top of each other must lie off the other
+OWN_SHARE = 0.62  # of each of two digits on top of each other must lie off the other
 NARROW = 8  # pixels in MNIST's frame: a 1, which in touch with another digit becomes a part of it
 # What is left when a side of a digit is cut away, by digit: only the pairs of which no part is a digit of its own. The
 # upper half of a 2 or 3 is a 7, the right half of a 4 a 1, the left half of an 8 a thin 5, the lower half of a 3 a 2,
 # and a half of a 6, 8 or 9 a 0.
-PARTS = {"upper": (0, 4, 5, 6), "lower": (0, 5, 8), "left": (2, 3, 7), "right": (6,)}
+PARTS = {"upper": (0, 4, 5, 6), "lower": (0, 5), "left": (2, 3, 7), "right": (6,)}
 
 
 class DigitSource:
@@ -83,6 +83,8 @@ def overlap(source: DigitSource, side: int, rng: np.random.Generator) -> Ink | N
 
 def cut_off(source: DigitSource, side: int, rng: np.random.Generator) -> Ink | None:
     """Return what a crop has left of a digit, 28% to 45% of its height or width, where that names no digit."""
+    import cv2
+
     part = tuple(PARTS)[int(rng.choice(len(PARTS), p=[0.35, 0.35, 0.25, 0.05]))]
     ink = _resized(source.of(PARTS[part], rng), side, 1.0, rng)
     height, width = ink.shape
@@ -90,8 +92,10 @@ def cut_off(source: DigitSource, side: int, rng: np.random.Generator) -> Ink | N
     rows, columns = max(2, round(keep * height)), max(2, round(keep * width))
     left = {"upper": ink[:rows], "lower": ink[-rows:], "left": ink[:, :columns], "right": ink[:, -columns:]}[part]
     left = cropped(left)
-    # Halves cut level are wider than high, as no digit is; a loop that is whole would be a 0.
-    if (part in ("upper", "lower") and left.shape[1] < 1.1 * left.shape[0]) or has_hole(left):
+    # Halves cut level are wider than high, as no digit is; a loop that is whole, or as good as whole, would be a 0.
+    if (part in ("upper", "lower") and left.shape[1] < 1.1 * left.shape[0]) or has_hole(
+        np.asarray(cv2.dilate(left, np.ones((3, 3), np.uint8)))
+    ):
         return None
     return left
 

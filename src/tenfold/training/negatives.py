@@ -29,7 +29,7 @@ SIDES = (
     56,
 )  # of the pictures, in pixels, smallest and largest; framing takes most of the time, and grows with both
 RAW_SHARE = 0.4  # of the training frames: put into 28x28 as they are, neither fitted nor centred
-TRIES = 100  # draws until one is surely no digit; most kinds need one or two, `overlap` about ten
+TRIES = 100  # draws until one is surely no digit; most kinds need one or two, `overlap` more
 LEAST_INK = 8  # pixels of a frame; less is a speck
 
 Fonts = Sequence[Path]
