@@ -27,6 +27,7 @@ from tenfold.training.device import Arithmetic, autocast, lay_out, probe
 from tenfold.training.optimise import Average, Optimiser, multiple
 from tenfold.training.predict import predict, to_input
 from tenfold.training.recipe import Recipe
+from tenfold.training.rounding import rounded
 from tenfold.training.shards import Shards
 from tenfold.training.synthetic import with_synthetic
 
@@ -241,7 +242,7 @@ class Trainer:
         if accuracy > position.best_accuracy:
             position.best_accuracy, position.best_step, position.without_gain = accuracy, position.step, 0
             if training.keep == "best":
-                self.best = {name: tensor.clone() for name, tensor in self.weights(latest=True).items()}
+                self.best = {name: tensor.clone() for name, tensor in self._weights(latest=True).items()}
             return
         position.without_gain += 1
         if schedule.kind == "plateau" and position.without_gain % schedule.patience == 0:
@@ -288,7 +289,15 @@ class Trainer:
     # -- weights and state ---------------------------------------------------------------------------------------
 
     def weights(self, *, latest: bool = False) -> dict[str, Tensor]:
-        """Return the weights to answer with: the best or the last ones, as the recipe says; averaged where it does."""
+        """Return the weights to answer with: the best or the last ones, as the recipe says; averaged where it does.
+
+        With `training.weight_bits` they are rounded; training itself, and its state, go on with the unrounded ones.
+        """
+        tensors = self._weights(latest=latest)
+        return rounded(self.module, tensors) if self.recipe.training.weight_bits else tensors
+
+    def _weights(self, *, latest: bool) -> dict[str, Tensor]:
+        """Return `weights` before any rounding."""
         if self.best and not latest:
             return self.best
         tensors = self.module.state_dict()

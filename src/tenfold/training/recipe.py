@@ -110,6 +110,7 @@ class TrainingSettings(Section):
     early_stopping: int = Field(0, ge=0, description="validations without gain before stopping; 0: never")
     keep: Literal["last", "best"] = "last"
     precision: Literal["auto", "fp32", "bf16"] = "auto"
+    weight_bits: Literal[8] | None = Field(None, description="bits of a weight, rounded to when training ends")
 
 
 class PredictionSettings(Section):
@@ -214,6 +215,15 @@ class Recipe(Section):
         """Refuse to train on what is no digit where the model has no answer for it."""
         if self.synthetic and self.synthetic.negatives and self.model.arguments().get("classes") != 11:
             raise ValueError("synthetic.negatives needs a model that can answer 'no digit'; set model.classes = 11")
+        return self
+
+    @model_validator(mode="after")
+    def _a_network_to_round(self) -> "Recipe":
+        """Refuse to round the weights of a model whose norms cannot be folded away."""
+        if self.training.weight_bits and self.model.kind != "convnet":
+            raise ValueError(
+                f"training.weight_bits is for the model 'convnet', not for '{self.model.kind}'; leave that away"
+            )
         return self
 
     def config_hash(self) -> str:

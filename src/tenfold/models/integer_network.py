@@ -1,0 +1,214 @@
+"""A convolutional network in whole numbers: weights of eight bits, a scale and a bias a channel, in plain numpy.
+
+It is what a run with `training.weight_bits` holds, taken apart, and the reference for what is generated from it.
+"""
+
+import math
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tenfold.errors import ExportError
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+Floats = NDArray[np.float32]
+LARGEST = 127  # of the whole numbers; symmetric, so -128 is never used
+SCALE_BITS = 16  # of a scale: its product with a whole number is then exact in fp32, and can be taken apart again
+BATCH = 256
+ADVICE = "Give a run of a convnet that was trained with training.weight_bits = 8, such as recipe 'tiny'."
+SMALLEST = 1e-30  # channels whose weights are all below are zero; their scales would leave fp32's normal numbers
+
+
+def whole_numbers(weights: NDArray[Any]) -> tuple[NDArray[np.int8], Floats]:
+    """Return integers, int8 of `weights`' shape, and scales, (len(weights),): their products are nearest to `weights`.
+
+    The largest integer of every output channel is LARGEST. Weights that are such products already give back the very
+    same ones.
+    """
+    largest = np.abs(weights.reshape(len(weights), -1).astype(np.float64)).max(1)
+    mantissa, exponent = np.frexp(np.where(largest < SMALLEST, LARGEST, largest) / LARGEST)
+    scales = np.ldexp(np.rint(mantissa * 2**SCALE_BITS) / 2**SCALE_BITS, exponent)
+    return np.rint(weights / _a_channel(scales, weights.ndim)).astype(np.int8), scales.astype(np.float32)
+
+
+def products(integers: NDArray[np.int8], scales: Floats) -> Floats:
+    """Return the weights, fp32 of `integers`' shape; exact."""
+    weights: Floats = integers * _a_channel(scales, integers.ndim)
+    return weights
+
+
+def _a_channel(numbers: NDArray[Any], dimensions: int) -> NDArray[Any]:
+    """Return numbers (N,) as (N, 1, ..., 1), to go with what has a channel first."""
+    return numbers.reshape(-1, *[1] * (dimensions - 1))
+
+
+@dataclass(frozen=True)
+class IntegerLayer:
+    """One convolution, or the linear layer at the end.
+
+    integers: (outside, inside, edge, edge) int8, of the linear layer (outside, inside). scales, biases: (outside,).
+    halved: 2x2 maxima are taken of its input first. residual: its input is added to its output.
+    """
+
+    integers: NDArray[np.int8]
+    scales: Floats
+    biases: Floats
+    halved: bool = False
+    residual: bool = False
+
+
+@dataclass(frozen=True)
+class IntegerNetwork:
+    """All that a ConvNet of ten classes computes, from pixels to calibrated probabilities.
+
+    shifts: (down, right) by which an image is moved; the answers to all of them are averaged. The other settings are
+    ConvNet's own.
+    """
+
+    layers: list[IntegerLayer]
+    head: IntegerLayer
+    patch: int
+    crop: int
+    pool: str
+    activation: str
+    shifts: list[tuple[int, int]]
+    temperature: float
+
+    @property
+    def weights(self) -> int:
+        """How many bytes the whole numbers take: one each."""
+        return sum(layer.integers.size for layer in [*self.layers, self.head])
+
+    @property
+    def numbers(self) -> int:
+        """How many scales and biases there are besides, in fp32."""
+        return sum(2 * len(layer.scales) for layer in [*self.layers, self.head])
+
+    def probabilities(self, images: NDArray[np.uint8]) -> Floats:
+        """Return the answers, (N, 10) float32, to images (N, 28, 28) uint8; slow, as a reference may be."""
+        parts = [self._answer(images[start : start + BATCH]) for start in range(0, len(images), BATCH)]
+        return np.concatenate(parts) if parts else np.zeros((0, 10), np.float32)
+
+    def _answer(self, images: NDArray[np.uint8]) -> Floats:
+        reach = max(max(abs(down), abs(right)) for down, right in self.shifts)
+        padded = np.pad(images, ((0, 0), (reach, reach), (reach, reach)))
+        total = np.zeros((len(images), 10))
+        for down, right in self.shifts:
+            top, left = reach - down, reach - right
+            total += _softmax(self._logits(padded[:, top : top + 28, left : left + 28]))
+        sharpened = np.log(np.maximum(total / len(self.shifts), 1e-30)) / self.temperature
+        return _softmax(sharpened).astype(np.float32)
+
+    def _logits(self, images: NDArray[np.uint8]) -> Floats:
+        """Return (N, 10) float32."""
+        cropped = images[:, self.crop : 28 - self.crop, self.crop : 28 - self.crop].astype(np.float32)
+        x = _folded(cropped / np.float32(255), self.patch)
+        activation = ACTIVATIONS[self.activation]
+        for layer in self.layers:
+            before = _halved(x) if layer.halved else x
+            sums = _convolved(before, layer.integers)
+            x = activation(sums * _a_channel(layer.scales, 3) + _a_channel(layer.biases, 3))
+            if layer.residual:
+                x = x + before
+        pooled = {"max": [x.max((2, 3))], "mean": [x.mean((2, 3))], "both": [x.max((2, 3)), x.mean((2, 3))]}[self.pool]
+        logits: Floats = np.concatenate(pooled, 1) @ self.head.integers.T.astype(np.float32)
+        return logits * self.head.scales + self.head.biases
+
+
+def taken_apart(module: "nn.Module", shifts: list[tuple[int, int]], temperature: float) -> IntegerNetwork:
+    """Return the whole numbers of a network in evaluation mode whose weights are rounded.
+
+    Raises ExportError for another network than a ConvNet of ten classes, and for weights that are not rounded.
+    """
+    from tenfold.models.blocks import ACTIVATIONS as functions
+    from tenfold.models.cnn import Block, ConvNet
+
+    if not isinstance(module, ConvNet):
+        raise ExportError(f"The network '{type(module).__name__}' has no weights in whole numbers. {ADVICE}")
+    if module.head.out_features != 10:
+        raise ExportError(
+            f"The network has '{module.head.out_features}' classes, and a header can answer with 10 alone. "
+            "Train with model.classes = 10."
+        )
+    layers = []
+    activation = ""
+    for number, stage in enumerate(module.stages):
+        assert isinstance(stage, Iterable)
+        for place, block in enumerate(stage):
+            assert isinstance(block, Block)
+            activation = next(name for name, function in functions.items() if function is block.activation)
+            halved = number > 0 and place == 0
+            integers, scales = _integers(block.conv.weight, f"stages.{number}.{place}.conv")
+            layers.append(IntegerLayer(integers, scales, _bias(block.norm), halved, block.residual))
+    integers, scales = _integers(module.head.weight, "head")
+    head = IntegerLayer(integers, scales, _array(module.head.bias))
+    return IntegerNetwork(layers, head, module.patch, module.crop, module.pool, activation, shifts, temperature)
+
+
+def _integers(weight: "Tensor", name: str) -> tuple[NDArray[np.int8], Floats]:
+    """Return the whole numbers and scales of a layer; ExportError where its weights are no such products."""
+    weights = _array(weight)
+    integers, scales = whole_numbers(weights)
+    if not np.array_equal(products(integers, scales), weights):
+        raise ExportError(f"The weights of '{name}' are not rounded to eight bits. {ADVICE}")
+    return integers, scales
+
+
+def _bias(norm: "nn.BatchNorm2d") -> Floats:
+    """Return what a folded batch norm adds; ExportError where it does more than that."""
+    assert norm.running_mean is not None and norm.running_var is not None
+    divisor = _array(norm.running_var) + np.float32(norm.eps)
+    if (_array(norm.running_mean) != 0).any() or (_array(norm.weight) != divisor).any():
+        raise ExportError(f"The batch norm of '{norm.num_features}' channels is not folded away. {ADVICE}")
+    return _array(norm.bias)
+
+
+def _array(tensor: "Tensor") -> Floats:
+    array: Floats = tensor.detach().cpu().numpy()
+    return array
+
+
+def _folded(pixels: Floats, patch: int) -> Floats:
+    """Return (N, patch * patch, edge, edge): each square's pixels as channels, row by row."""
+    edge = pixels.shape[1] // patch
+    squares = pixels.reshape(len(pixels), edge, patch, edge, patch)
+    return squares.transpose(0, 2, 4, 1, 3).reshape(len(pixels), patch * patch, edge, edge)
+
+
+def _halved(x: Floats) -> Floats:
+    """Return the maxima of 2x2 squares; an odd last row or column is left away."""
+    edge = x.shape[2] // 2
+    maxima: Floats = x[:, :, : 2 * edge, : 2 * edge].reshape(*x.shape[:2], edge, 2, edge, 2).max((3, 5))
+    return maxima
+
+
+def _convolved(x: Floats, integers: NDArray[np.int8]) -> Floats:
+    """Return (N, outside, edge, edge), with zeros around the input."""
+    edge = integers.shape[2]
+    padded = np.pad(x, ((0, 0), (0, 0), (edge // 2, edge // 2), (edge // 2, edge // 2)))
+    windows = np.lib.stride_tricks.sliding_window_view(padded, (edge, edge), (2, 3))  # Shape: (N, inside, H, W, K, K)
+    return np.tensordot(windows, integers.astype(np.float32), ((1, 4, 5), (1, 2, 3))).transpose(0, 3, 1, 2)
+
+
+def _softmax(logits: NDArray[Any]) -> NDArray[np.float64]:
+    powers = np.exp(logits.astype(np.float64) - logits.max(1, keepdims=True))
+    shares: NDArray[np.float64] = powers / powers.sum(1, keepdims=True)
+    return shares
+
+
+def _gelu(x: Floats) -> Floats:
+    return np.asarray(x * 0.5 * (1 + np.vectorize(math.erf, otypes=[np.float32])(x / math.sqrt(2))), np.float32)
+
+
+ACTIVATIONS: dict[str, Callable[[Floats], Floats]] = {
+    "relu": lambda x: np.maximum(x, 0),
+    "gelu": _gelu,
+    "silu": lambda x: np.asarray(x / (1 + np.exp(-x)), np.float32),
+    "tanh": np.tanh,
+    "sigmoid": lambda x: np.asarray(1 / (1 + np.exp(-x)), np.float32),
+}
