@@ -27,10 +27,12 @@ def deskew(images: Floats) -> Floats:
     Each row moves by the slope of the ink's axis, its covariance of x and y over its variance in y (second moments),
     times its distance from the centre of mass; between pixels it is interpolated. Blank images stay.
     """
-    rows = np.arange(images.shape[1], dtype=np.float32)
-    columns = np.arange(images.shape[2], dtype=np.float32)
-    mass = np.maximum(images.sum((1, 2)), 1e-6)  # Shape: (N,), as all the moments
-    across, down = images.sum(1), images.sum(2)  # the ink of every column, of every row; Shape: (N, 28)
+    # In double: the covariance is a small difference of large numbers.
+    rows = np.arange(images.shape[1], dtype=np.float64)
+    columns = np.arange(images.shape[2], dtype=np.float64)
+    mass = np.maximum(images.sum((1, 2), dtype=np.float64), 1e-6)  # Shape: (N,), as all the moments
+    # The ink of every column, of every row; Shape: (N, 28)
+    across, down = images.sum(1, dtype=np.float64), images.sum(2, dtype=np.float64)
     x, y = across @ columns / mass, down @ rows / mass
     variance = down @ rows**2 / mass - y**2
     covariance = (images @ columns) @ rows / mass - x * y
