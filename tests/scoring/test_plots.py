@@ -200,3 +200,17 @@ def test_text_in_charts_is_escaped(draw: Callable[[str], str]) -> None:
     svg = draw('"><script>alert(1)</script>')
     assert "<script" not in svg
     assert '"">' not in svg
+
+
+def test_risk_falls_to_the_right_of_no_refusal() -> None:
+    """The curve starts at the error rate without a refusal, at the left, and ends where nothing is wrong."""
+    coverage, risk = np.array([0.5, 0.9, 0.98, 0.99, 1.0]), np.array([0.0, 0.0, 0.005, 0.01, 0.02])
+    drawn = plots.risk_coverage(coverage, risk, label="risk")
+    (line,) = re.findall(r'class="line" points="([^"]+)"', drawn)
+    points = [tuple(map(float, point.split(","))) for point in line.split()]
+    assert points[0][0] == plots.LEFT
+    assert points[-1] == (plots.RIGHT, plots.BOTTOM)
+    heights = [y for _, y in points]
+    assert heights == sorted(heights)  # pixels count downwards: fewer and fewer errors
+    assert "images refused" in drawn
+    assert plots.risk_coverage(np.ones(1), np.zeros(1), label="one right image").startswith("<svg")

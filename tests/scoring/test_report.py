@@ -169,8 +169,8 @@ def test_every_section_is_there(tmp_path: Path) -> None:
     read = written(run)
     assert read.headings == [
         *("fast", "Learning curves"),
-        *("mnist:test", "Confusion matrix", "Digit by digit", "Calibration", "Mistakes"),
-        *("Validation images", "Confusion matrix", "Digit by digit", "Calibration", "Mistakes"),
+        *("mnist:test", "Confusion matrix", "Digit by digit", "Calibration", "If it may refuse", "Mistakes"),
+        *("Validation images", "Confusion matrix", "Digit by digit", "Calibration", "If it may refuse", "Mistakes"),
         *("Looks at test data", "Recipe", "Where it comes from", "To train it again"),
     ]
     assert len(set(read.ids)) == len(read.ids)

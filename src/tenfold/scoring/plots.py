@@ -7,6 +7,7 @@ lettering keeps its size. Shapes carry classes (`axis`, `line`, `dot`, ...) that
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -136,6 +137,32 @@ def reliability(bins: Sequence["CalibrationBin"], *, label: str) -> "Markup":
     body.extend(_text(horizontal(share), BOTTOM + 34, f"{100 * share:.0f}%", "tick") for share in (0, 0.5, 1))
     body.append(_text(horizontal(0.25), BOTTOM + 34, "confidence", "sub"))
     body.append(_text(LEFT - 8, BOTTOM + 17, "images", "sub", "end"))
+    return _svg(label, body)
+
+
+def risk_coverage(coverage: NDArray[np.floating], risk: NDArray[np.floating], *, label: str) -> "Markup":
+    """Return the chart of how many answers are wrong (risk) against how many images are refused (1 - coverage).
+
+    coverage, risk: (K,) shares, by falling threshold. Refusals are drawn on a logarithmic axis from one image to half
+    of them: what a refusal buys, it buys with the first few in a hundred.
+    """
+    n = len(coverage)
+    horizontal = Axis(1 / max(n, 4), 0.5, LEFT, RIGHT, True)
+    shown = coverage >= 0.5
+    refused, wrong = 1 - coverage[shown], risk[shown]
+    vertical = Axis(0, max(float(wrong.max(initial=0)), 1e-4) * 1.1, BOTTOM, TOP)
+    places = ((horizontal(max(a, 0.7 / n)), vertical(b)) for a, b in zip(refused[::-1], wrong[::-1], strict=True))
+    points = list({round(2 * x): (x, y) for x, y in places}.values())  # one for each half pixel
+    digits = 2 if vertical.high < 0.01 else 1
+    body = [_grid(vertical, lambda v: f"{100 * v:.{digits}f}%")]
+    body.extend(_text(horizontal(tick), BOTTOM + 17, f"{100 * tick:g}%", "tick") for tick in horizontal.ticks(6))
+    body.append(_text(RIGHT, BOTTOM + 32, "images refused", "sub", "end"))
+    steps = points[:1]
+    for before, after in pairwise(points):
+        steps += [(after[0], before[1]), after]
+    body.append(f'<polyline class="line" points="{" ".join(f"{x:.1f},{y:.1f}" for x, y in steps)}"/>')
+    if points:
+        body.append(_dot("last", *points[0], 3.5))
     return _svg(label, body)
 
 

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tenfold.errors import RunError
+from tenfold.runtime.abstain import risk_coverage
 from tenfold.scoring import ledger, page, plots
 from tenfold.scoring.metrics import calibration_bins, most_confident_mistakes, score
 
@@ -91,12 +92,15 @@ def _section(
         "confused": _most_confused(confusion),
         "overlap": figures.get("overlap"),
         "calibration": None,
+        "refusal": None,
         "mistakes": None,
     }
     if "labels" in arrays and "probabilities" in arrays:
         labels, probabilities = arrays["labels"], arrays["probabilities"]
         bins = calibration_bins(labels, probabilities, CALIBRATION_BINS)
         section["calibration"] = plots.reliability(bins, label=f"Accuracy against confidence, {title}")
+        _, coverage, risk = risk_coverage(probabilities.max(1), probabilities.argmax(1) == labels)
+        section["refusal"] = plots.risk_coverage(coverage, risk, label=f"Errors against refusals, {title}")
         section["mistakes"] = _mistakes(labels, probabilities, arrays)
     return section
 
