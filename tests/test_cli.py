@@ -17,7 +17,7 @@ from tenfold.cli import app
 from tenfold.data.digits import Digits
 from tenfold.errors import DataError
 
-VERBS = ["quickstart", "explore", "train", "tune", "ablate", "evaluate", "compare", "submit"]
+VERBS = ["quickstart", "explore", "train", "tune", "ablate", "evaluate", "compare", "submit", "export", "read"]
 SCORE = {"accuracy": 0.5, "n": 2}
 
 

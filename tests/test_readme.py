@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 from typer.testing import CliRunner
 
 from tenfold.cli import app
@@ -112,6 +113,9 @@ def test_commands_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write_competition(tmp_path / "digit-recognizer.zip")
     mine = load("uci:train", "train").take(np.arange(300))
     np.savez(tmp_path / "my-digits.npz", X=mine.images, y=mine.labels)
+    (tmp_path / "pictures").mkdir()
+    for number, image in enumerate(mine.images[:3]):
+        Image.fromarray(image).save(tmp_path / "pictures" / f"{number}.png")
     for name, protocol in reproduce.PROTOCOLS.items():
         small = replace(protocol, train="uci:train", test=protocol.test and "uci:test")
         monkeypatch.setitem(reproduce.PROTOCOLS, name, small)
@@ -124,6 +128,7 @@ def test_commands_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
             result = CliRunner().invoke(app, words[1:])
             assert result.exit_code == 0, f"{command}\n{result.output}"
     assert len((tmp_path / "submission.csv").read_text().splitlines()) == 361
+    assert len((tmp_path / "labels.csv").read_text().splitlines()) == 4
 
 
 @pytest.mark.slow
