@@ -1,5 +1,7 @@
 """Run -> model.onnx, proven equal: one file that answers as the run does, wherever onnxruntime runs, without torch.
 
+Or run -> model.h, for a run in whole numbers: the same in C, for a microcontroller.
+
 The graph takes pixels and gives calibrated probabilities; features, test-time shifts and temperature are inside. Before
 it is written, it has answered every image of the test set, one, two, seven and 64 at a time, as the run itself does.
 Labels of test sets are never looked at.
@@ -27,7 +29,8 @@ if TYPE_CHECKING:
     from tenfold.training.estimator import DigitClassifier
     from tenfold.training.run import Run
 
-SUFFIX = ".onnx"
+SUFFIX, HEADER = ".onnx", ".h"
+HEADER_IMAGES = 500  # that the whole numbers of a header are compared on, in numpy, which takes seconds
 CALIBRATION_IMAGES = 256  # of the training, whose activations give an 8-bit graph its ranges
 PASSES = 3  # over the held-out images, in turn, when two graphs' speeds are compared
 
@@ -35,7 +38,7 @@ PASSES = 3  # over the held-out images, in turn, when two graphs' speeds are com
 def export(
     run: Path, out: Path, *, data: str | None = None, int8: bool = False, force: bool = False, quiet: bool = False
 ) -> dict[str, Any]:
-    """Return what was written to `out`, one ONNX file, and how it was proven.
+    """Return what was written to `out`, one ONNX file or C header, and how it was proven.
 
     run: a folder that `train` wrote. data: images to compare on, a name or a path; by default MNIST's test images, or,
     where those are not on this machine, what the run's own data have. int8: in whole numbers of eight bits, which is
@@ -43,7 +46,9 @@ def export(
     Keys: run, out, bytes, sha256, opset, parameters, precision, threshold, data, images (compared),
     largest_difference (of any probability), ties (images whose two best digits are tied, of which the graph names the
     other), seconds and images_per_second (by batch size; on one thread), int8 (None, or accuracy, fp32_accuracy, n,
-    agreement and images_per_second, fp32_images_per_second by batch size).
+    agreement and images_per_second, fp32_images_per_second by batch size). Of a header, which a name in .h asks for:
+    run, out, bytes, sha256, parameters, precision, data, images, largest_difference and ties as above, weight_bytes
+    and buffer_bytes.
     Raises ExportError where the graph does not answer as the run does, RunError for a folder that is no run or has no
     weights, DataError for data that cannot be read.
     """
@@ -54,13 +59,12 @@ def export(
     console = Console(stderr=True, quiet=quiet, highlight=False, soft_wrap=True)
     opened = Run.open(run)
     _check_out(out, opened, force)
+    if out.suffix == HEADER:
+        return _export_header(opened, out, data, int8, console)
     if int8:
         _check_int8(opened)
     classifier = opened.classifier("cpu")
-    spec = data or _default_data(opened)
-    images = load(spec, "submit").images
-    if not len(images):
-        raise DataError(f"'{spec}' holds '0' images. Give at least one to compare on.")
+    spec, images = _compared(opened, data)
     content, graph = _build(opened, classifier, console)
     with console.status(f"Comparing {len(images):,} images at batch sizes {', '.join(map(str, parity.BATCHES))}"):
         first, again = _session(content, out), _session(content, out)
@@ -127,8 +131,8 @@ def _describe_int8(figures: dict[str, Any]) -> list[str]:
 
 def _check_out(out: Path, run: "Run", force: bool) -> None:
     """Raise ExportError where nothing can or should be written to `out`, before time is spent."""
-    if out.suffix != SUFFIX:
-        raise ExportError(f"'{out}' does not end in {SUFFIX}. Give --out a name such as 'model{SUFFIX}'.")
+    if out.suffix not in (SUFFIX, HEADER):
+        raise ExportError(f"'{out}' does not end in {SUFFIX} or {HEADER}. Give --out a name such as 'model{SUFFIX}'.")
     if not out.parent.is_dir():
         raise ExportError(f"'{out.parent}' is no folder. Make it, or give --out another file.")
     if out.is_dir():
@@ -150,6 +154,15 @@ def _check_int8(run: "Run") -> None:
             f"'{run.path}' held out '0' images, so what --int8 costs cannot be measured. Leave --int8 away, or train "
             "with data.validation above 0."
         )
+
+
+def _compared(run: "Run", data: str | None) -> tuple[str, NDArray[np.uint8]]:
+    """Return the name of the images to compare on, and those, (N, 28, 28) uint8."""
+    spec = data or _default_data(run)
+    images = load(spec, "submit").images
+    if not len(images):
+        raise DataError(f"'{spec}' holds '0' images. Give at least one to compare on.")
+    return spec, images
 
 
 def _default_data(run: "Run") -> str:
@@ -181,6 +194,57 @@ def _build(run: "Run", classifier: "DigitClassifier", console: "Console") -> "tu
         probabilities, digit = classifier.answer(held_out.images)
     card = model_card.card(run, "fp32", classifier.temperature_, labels, probabilities, digit)
     return with_card(graph, card), graph
+
+
+def _export_header(run: "Run", out: Path, data: str | None, int8: bool, console: "Console") -> dict[str, Any]:
+    """Return what was written to `out`, a C header, once its whole numbers have answered as the run does.
+
+    No compiler is needed: they are asked in numpy.
+    """
+    from tenfold.models.c_header import buffers, c_header
+    from tenfold.models.integer_network import ADVICE, taken_apart
+    from tenfold.training.predict import shift_offsets
+
+    if int8:
+        raise ExportError(f"'{out}' is in whole numbers of eight bits anyway. Leave --int8 away.")
+    if run.recipe.classical:
+        raise ExportError(f"'{run.recipe.model.kind}' is no network, and a header needs one. {ADVICE}")
+    classifier = run.classifier("cpu")
+    assert classifier.module_ is not None
+    network = taken_apart(
+        classifier.module_, shift_offsets(run.recipe.prediction.shifts), float(classifier.temperature_)
+    )
+    spec, images = _compared(run, data)
+    images = images[:HEADER_IMAGES]
+    with console.status(f"Comparing {len(images):,} images"):
+        answers, expected = network.probabilities, [classifier.predict_proba(images)]
+        proof = parity.prove(lambda part: [answers(part)], lambda part: [answers(part)], images, expected, spec)
+    validation = run.validation() or {}
+    labels, probabilities = validation.get("labels"), validation.get("probabilities")
+    card = model_card.card(run, "int8", classifier.temperature_, labels, probabilities)
+    content = c_header(network, card).encode("ascii")
+    _write(out, content)
+    result = {
+        "run": str(run.path),
+        "out": str(out),
+        "bytes": len(content),
+        "sha256": hashlib.sha256(content).hexdigest(),
+        "parameters": _parameters(classifier),
+        "precision": "int8",
+        "data": spec,
+        "images": proof.images,
+        "largest_difference": proof.largest_difference,
+        "ties": [index + 1 for index in proof.ties],
+        "weight_bytes": network.weights,
+        "buffer_bytes": buffers(network),
+    }
+    for line in (
+        f"The whole numbers answer {proof.images:,} images of {spec} as the run does: no probability differs by more "
+        f"than {proof.largest_difference:.1g}.",
+        f"Wrote {out}: {network.weights:,} bytes of weights, {result['buffer_bytes']:,} bytes of buffers",
+    ):
+        console.print(line, markup=False)
+    return result
 
 
 def with_card(graph: "ModelProto", card: dict[str, Any]) -> bytes:

@@ -80,6 +80,11 @@ class IntegerNetwork:
     temperature: float
 
     @property
+    def edge(self) -> int:
+        """The edge of the first layer's input, in pixels."""
+        return (28 - 2 * self.crop) // self.patch
+
+    @property
     def weights(self) -> int:
         """How many bytes the whole numbers take: one each."""
         return sum(layer.integers.size for layer in [*self.layers, self.head])
