@@ -1,4 +1,4 @@
-"""Digits of shapes that MNIST hardly has, drawn by rule: flags and feet on a one, fours like a lightning, barred sevens.
+"""Digits of shapes that MNIST hardly has, drawn by rule: ones with flags and feet, fours like lightning, barred sevens.
 
 Half of the world learns to write a one with a long upstroke, a seven with a bar, a nine with a foot; MNIST was written
 by American clerks and pupils. Each shape is a few strokes in a unit square whose points, slant, width and pen vary at
