@@ -112,7 +112,7 @@ def _facts(card: dict[str, Any]) -> list[str]:
 
 def _quoted(text: str) -> str:
     """Return text in quotes and in ASCII, and such that it can neither end a comment nor begin one."""
-    return json.dumps(text).replace("*/", "* /").replace("/*", "/ *").replace("\\", "/")
+    return json.dumps(text).replace("\\", "/").replace("*/", "* /").replace("/*", "/ *")
 
 
 def _row(layer: IntegerLayer, number: int) -> str:

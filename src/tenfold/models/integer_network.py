@@ -174,7 +174,8 @@ def _bias(norm: "nn.BatchNorm2d") -> Floats:
 
 
 def _array(tensor: "Tensor") -> Floats:
-    array: Floats = tensor.detach().cpu().numpy()
+    """Return a copy, which no longer changes with the network."""
+    array: Floats = tensor.detach().cpu().numpy().copy()
     return array
 
 
