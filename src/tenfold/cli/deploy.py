@@ -13,7 +13,7 @@ from tenfold.reporting import reporting
 def export(
     context: typer.Context,
     run: RunFolder,
-    out: Annotated[Path, typer.Option(metavar="FILE", help="The .onnx file to write.")],
+    out: Annotated[Path, typer.Option(metavar="FILE", help="The .onnx or .h file to write.")],
     int8: Annotated[bool, typer.Option("--int8", help="In 8 bits, with its accuracy and speed beside fp32's.")] = False,
     data: Annotated[
         str | None, typer.Option("--data", metavar="DATA", help=f"Images to compare on. {DATA} [default: mnist:test]")
@@ -23,7 +23,7 @@ def export(
     json: Json = False,
     debug: Debug = False,
 ) -> None:
-    """Write a run as one ONNX file, once its answers are proven to be the run's."""
+    """Write a run as one ONNX file, or C header, once its answers are proven to be the run's."""
     with reporting(context, json, debug) as finish:
         from tenfold.export import export
 
