@@ -8,18 +8,24 @@ take turns; with --spinning, a thread pool within onnxruntime is measured beside
 
 import argparse
 import json
+import platform
 import statistics
 import subprocess
 import sys
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnxruntime
 
-from tenfold import settings
+from tenfold import __version__, settings
 from tenfold.runtime.model_file import INPUT, open_model
 from tenfold.runtime.recogniser import Recogniser, model_path
+from tenfold.scoring import records
+from tenfold.scoring.latency import Latency
+from tenfold.training.provenance import commit
 
 COLD = """
 import time; start = time.perf_counter()
@@ -91,8 +97,6 @@ def many(readers: dict[str, Callable[[Any], Any]], count: int, rounds: int) -> d
 
 def pooled(path: str, threads: int, spinning: bool) -> Callable[[Any], Any]:
     """Return a function that runs images in onnxruntime's own thread pool: what the recogniser does not do."""
-    import onnxruntime
-
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
     options.add_session_config_entry("session.intra_op.allow_spinning", str(int(spinning)))
@@ -112,14 +116,43 @@ def cold(path: str, rounds: int) -> dict[str, float]:
     return {"median_s": round(statistics.median(taken), 3), "least_s": round(min(taken), 3), "n": len(taken)}
 
 
+def record(name: str, path: str, result: dict[str, Any]) -> Latency:
+    """Return the record of what was measured."""
+    from tenfold.training.device import processor
+
+    reader, file = Recogniser.load(path), model_path(path)
+    versions = {"tenfold": __version__, "python": platform.python_version(), "onnxruntime": onnxruntime.__version__}
+    return Latency(
+        name=name,
+        recipe=reader.card.recipe,
+        precision=reader.card.precision,
+        model_sha256=reader.sha256,
+        model_bytes=file.stat().st_size,
+        commit=commit(),
+        machine={"cpu": processor(), "cores": result["cores"]},
+        versions=versions,
+        one_image=result["one"]["prediction"]["median_us"],
+        one_image_p99=result["one"]["prediction"]["p99_us"],
+        model_alone=result["one"]["model"]["median_us"],
+        images_per_second={
+            key.removesuffix("_threads"): speed
+            for key, speed in result["images_per_second"].items()
+            if key.endswith("_threads")
+        },
+        first=result["cold"]["median_s"],
+    )
+
+
 def main() -> None:
-    """Measure and print."""
+    """Measure, print, and record where asked."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--model", default="shipped", help="a file that 'tenfold export' wrote, shipped or tiny")
     parser.add_argument("--calls", type=int, default=1000, help="of one image, in a round")
     parser.add_argument("--images", type=int, default=16384, help="at once")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--spinning", action="store_true", help="measure onnxruntime's own thread pool too")
+    parser.add_argument("--name", help="what the tables call the model [default: its own name]")
+    parser.add_argument("--record", type=Path, help="append to this file, such as results/latency.jsonl")
     options = parser.parse_args()
     path, cores = options.model, settings.threads()
     result: dict[str, Any] = {"model": Recogniser.load(path).card.name, "cores": cores}
@@ -141,6 +174,8 @@ def main() -> None:
     for name, speed in result["images_per_second"].items():
         print(f"many images, {name}: {speed:,.0f} images/s")
     print(f"first prediction in a new process: {result['cold']['median_s']:.2f} s")
+    if options.record:
+        records.append(options.record, record(options.name or result["model"], path, result))
     print(json.dumps(result))
 
 

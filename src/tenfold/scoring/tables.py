@@ -20,7 +20,7 @@ from pathlib import Path
 
 from tenfold.errors import DataError, TenfoldError, nearest
 from tenfold.files import write_atomically
-from tenfold.scoring import ablation_tables, leak, reading, result_tables, results, robustness, training_speed
+from tenfold.scoring import ablation_tables, latency, leak, reading, result_tables, results, robustness, training_speed
 from tenfold.scoring.results import Result
 
 COMMAND = "python -m tenfold.scoring.tables"
@@ -50,6 +50,7 @@ BLOCKS: dict[str, Block] = {
     "robustness": robustness.block,
     "readings": reading.readings_block,
     "refusals": reading.refusals_block,
+    "latency": latency.block,
 }
 
 

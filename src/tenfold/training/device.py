@@ -115,7 +115,7 @@ def describe(device: torch.device, arithmetic: Arithmetic) -> dict[str, str | in
     """Return what a record says of the machine: processor, cores, threads, device, precision."""
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
     return {
-        "cpu": _processor(),
+        "cpu": processor(),
         "cores": settings.threads(),
         "threads": torch.get_num_threads(),
         "device": name,
@@ -123,7 +123,7 @@ def describe(device: torch.device, arithmetic: Arithmetic) -> dict[str, str | in
     }
 
 
-def _processor() -> str:
+def processor() -> str:
     """Return the processor's name as its system gives it."""
     try:
         for line in Path("/proc/cpuinfo").read_text().splitlines():
