@@ -8,6 +8,7 @@
     ├── ModelError         a model file that is not what `tenfold export` writes, or cannot promise what is asked of it
     ├── ExportError        an exported model that does not answer as its run does, or a run that cannot be exported so
     ├── TrainingError      training that cannot go on (a loss that is not finite, no memory)
+    ├── ClusterError       a place to compute that is unknown, or a cluster that cannot be used
     └── MissingExtraError  an optional dependency that is not installed
 
 A message is one line: what went wrong, the offending value in quotes, what to do about it. The command line
@@ -48,6 +49,10 @@ class ExportError(TenfoldError):
 
 class TrainingError(TenfoldError):
     """Training that cannot go on, such as a loss that is no longer finite."""
+
+
+class ClusterError(TenfoldError):
+    """A place to compute that is unknown, or a cluster that is not there or cannot be used."""
 
 
 class MissingExtraError(TenfoldError):

@@ -1,0 +1,403 @@
+"""Tasks in processes here and on Ray: the same results, whatever is killed on the way, and nothing left behind."""
+
+import json
+import os
+import re
+import select
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tenfold import machines, parallel
+from tenfold.errors import ClusterError, MissingExtraError
+from tenfold.machines import Machine
+from tenfold.parallel import Place, Task, Watcher, open_place, run_tasks
+
+HERE = Path(__file__).parent
+# Looked for, not loaded: a cluster of one's own is on the loopback address only where Ray is loaded for it.
+RAY = pytest.mark.skipif(not (find_spec("ray") and find_spec("grpc")), reason="ray[client] is not installed")
+LOOPBACK = ("0100007F", "0000000000000000FFFF00000100007F", "00000000000000000000000001000000")
+
+
+@pytest.fixture(autouse=True)
+def importable(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let worker processes, spawned or Ray's, import the functions of parallel_tasks.py."""
+    monkeypatch.setenv("PYTHONPATH", str(HERE))
+    monkeypatch.syspath_prepend(str(HERE))
+
+
+def task(name: str, key: str | None = None, **arguments: Any) -> Task:
+    """Return a task with a function of parallel_tasks.py."""
+    return Task(key or f"{name}-{arguments}", f"parallel_tasks:{name}", arguments)
+
+
+class Notes:
+    """What `run_tasks` tells."""
+
+    def __init__(self) -> None:
+        self.results: dict[str, dict[str, Any]] = {}
+        self.reasons: dict[str, str] = {}
+
+    def done(self, task: Task, result: dict[str, Any]) -> None:
+        """Take a result."""
+        assert task.key not in self.results
+        self.results[task.key] = result
+
+    def failed(self, task: Task, reason: str) -> None:
+        """Take a reason."""
+        self.reasons[task.key] = reason
+
+    def run(self, tasks: Sequence[Task], **options: Any) -> bool:
+        """Run the tasks and take notes."""
+        return run_tasks(tasks, **{"workers": 2, "threads": 1} | options, done=self.done, failed=self.failed)
+
+
+def children() -> set[int]:
+    """Return the processes that descend from this one, but for the tracker that multiprocessing keeps."""
+    parents = {}
+    for status in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            _, _, rest = status.read_text().rpartition(")")
+            tracker = b"resource_tracker" in (status.parent / "cmdline").read_bytes()
+        except OSError:
+            continue
+        if not tracker:
+            parents[int(status.parent.name)] = int(rest.split()[1])
+    found, more = set(), {os.getpid()}
+    while more:
+        more = {pid for pid, parent in parents.items() if parent in more}
+        found |= more
+    return found
+
+
+def listeners() -> set[str]:
+    """Return the addresses, in the kernel's hexadecimal, on which this process and its descendants listen."""
+    sockets = {}
+    for table in ("tcp", "tcp6"):
+        for line in Path(f"/proc/net/{table}").read_text().splitlines()[1:]:
+            fields = line.split()
+            if fields[3] == "0A":
+                sockets[f"socket:[{fields[9]}]"] = fields[1].partition(":")[0]
+    found = set()
+    for pid in children() | {os.getpid()}:
+        for descriptor in Path(f"/proc/{pid}/fd").glob("*"):
+            try:
+                found.add(sockets.get(os.readlink(descriptor), ""))
+            except OSError:
+                continue
+    return found - {""}
+
+
+def kill_from_outside(folder: Path) -> threading.Thread:
+    """Return a thread that kills the process of `waits_to_be_killed` when it waits."""
+    folder.mkdir()
+    os.mkfifo(folder / "pipe")
+
+    def kill() -> None:
+        with (folder / "pipe").open("wb"):  # goes on when the task opens the other end
+            os.kill(int((folder / "pid").read_text()), signal.SIGKILL)
+
+    thread = threading.Thread(target=kill, daemon=True)
+    thread.start()
+    return thread
+
+
+def hard_tasks(folder: Path) -> list[Task]:
+    """Return tasks among which one kills itself at first, one is to be killed, one dies always, and two raise."""
+    return [
+        *(task("product", seed=seed) for seed in range(3)),
+        task("killed_once", key="killed once", folder=str(folder), seed=7),
+        task("waits_to_be_killed", key="killed from outside", folder=str(folder), seed=8),
+        task("killed_always", key="killed always", folder=str(folder)),
+        task("refuses", key="refuses", value="x"),
+        task("breaks", key="breaks"),
+    ]
+
+
+def check_hard(notes: Notes, folder: Path) -> None:
+    """Check what came of them: all that can be computed is, equal to what this process computes, the rest is named."""
+    expected = {f"product-{{'seed': {seed}}}": seed for seed in range(3)}
+    expected |= {"killed once": 7, "killed from outside": 8}
+    assert set(notes.results) == set(expected)
+    assert json.loads(json.dumps(notes.results)) == notes.results
+    assert (folder / "killed-7").exists()
+    assert {key: value["threads"] for key, value in notes.results.items()} == dict.fromkeys(expected, 1)
+    lone = subprocess.run(
+        [sys.executable, "-c", "import json, parallel_tasks as tasks\n"
+         f"print(json.dumps([tasks.product(seed) for seed in {list(expected.values())}]))"],
+        capture_output=True, text=True, check=True, env=os.environ | {"OMP_NUM_THREADS": "1"},
+    ).stdout  # fmt: skip
+    assert dict(zip(expected, json.loads(lone), strict=True)) == notes.results
+    assert notes.reasons["refuses"] == "'x' is no data. Give some."
+    assert notes.reasons["breaks"].startswith("KeyError: 'missing' (parallel_tasks.py, line ")
+    assert "ended without an answer, 3 times" in notes.reasons["killed always"]
+    assert (folder / "attempts").read_text().count("begun") == 3
+    assert len(notes.reasons) == 3
+
+
+# -- here ---------------------------------------------------------------------------------------------------------
+
+
+def test_killed_processes_lose_nothing(tmp_path: Path) -> None:
+    """Tasks whose process is killed, by themselves or from outside, are done again; errors are told, and no more."""
+    folder = tmp_path / "work"
+    thread = kill_from_outside(folder)
+    notes = Notes()
+    assert notes.run(hard_tasks(folder))
+    thread.join()
+    check_hard(notes, folder)
+    assert not children()
+
+
+def test_each_process_has_its_threads(tmp_path: Path) -> None:
+    """A task computes with the threads asked for, whatever this process computes with."""
+    notes = Notes()
+    assert notes.run([task("product", key="a", seed=0), task("where", key="b")], workers=1, threads=3)
+    assert (notes.results["a"]["threads"], notes.results["b"]["threads"]) == (3, "3")
+    assert notes.results["b"]["pid"] != os.getpid()
+
+
+def test_no_retry_where_none_is_asked_for(tmp_path: Path) -> None:
+    """retries=0 begins a task once."""
+    notes = Notes()
+    assert notes.run([task("killed_always", key="a", folder=str(tmp_path))], retries=0)
+    assert (tmp_path / "attempts").read_text().count("begun") == 1
+    assert "ended without an answer, once" in notes.reasons["a"]
+
+
+def test_deadline_cuts_off_what_is_under_way(tmp_path: Path) -> None:
+    """At the deadline the tasks under way end, neither done nor failed, and the others are not begun."""
+    os.mkfifo(tmp_path / "pipe")
+    notes = Notes()
+    tasks = [task("waits_for_ever", key=str(number), folder=str(tmp_path)) for number in range(5)]
+    assert not notes.run(tasks, deadline=time.monotonic())
+    assert (notes.results, notes.reasons) == ({}, {})
+    assert not children()
+
+
+class Answering(Watcher):
+    """Answers a question with the number after the one in it."""
+
+    def __init__(self, tasks: list[Task]) -> None:
+        self.tasks = tasks
+        self.results: dict[str, Any] = {}
+
+    def next(self) -> Task | None:
+        """Return the next task."""
+        return self.tasks.pop(0) if self.tasks else None
+
+    def asked(self, task: Task, question: dict[str, Any]) -> Any:
+        """Return the answer."""
+        return question["number"] + 1
+
+    def done(self, task: Task, result: dict[str, Any]) -> None:
+        """Keep the result."""
+        self.results[task.key] = result["answer"]
+
+
+def check_questions(on: str) -> None:
+    """Check that tasks are answered, each its own question, in two runs on one place."""
+    with open_place(Place.parse(on), workers=2, threads=1) as place:
+        for start in (0, 100):
+            watcher = Answering(
+                [Task(str(i), "parallel_tasks:asks_twice", {"start": start + i}, asks=True) for i in range(4)]
+            )
+            assert place.run(watcher)
+            assert watcher.results == {str(i): start + i + 2 for i in range(4)}
+
+
+def test_questions_are_answered() -> None:
+    """A task may ask the process that decides, more than once, while others do."""
+    check_questions("local")
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
+def test_no_process_survives_the_one_that_decides(tmp_path: Path, number: signal.Signals) -> None:
+    """Ctrl-C, a termination request and a kill of the deciding process end its workers too."""
+    os.mkfifo(tmp_path / "pipe")
+    code = f"""if __name__ == "__main__":
+    from tenfold.parallel import Task, run_tasks
+    run_tasks([Task("a", "parallel_tasks:waits_for_ever", {{"folder": {str(tmp_path)!r}}})],
+              workers=1, threads=1, done=print, failed=print)"""
+    (tmp_path / "run.py").write_text(code)
+    with subprocess.Popen([sys.executable, tmp_path / "run.py"], stderr=subprocess.PIPE) as process:
+        other_end = os.open(tmp_path / "pipe", os.O_WRONLY)  # goes on when the worker waits
+        process.send_signal(number)
+        process.communicate()
+    poll = select.poll()
+    poll.register(other_end, 0)  # an error is all that can happen: the reader is gone
+    assert poll.poll(60_000), "the worker still waits"
+    os.close(other_end)
+
+
+# -- what is refused ----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("text", ["", "Ray", "ray:", "ray://", "ray://host", "ray://host:0", "ray://host:70000",
+                                  "http://host:10001", "ray://a b:1", "ray://host:10001/x"])  # fmt: skip
+def test_unknown_places_are_one_line(text: str) -> None:
+    """What is no place is named, with those that there are."""
+    with pytest.raises(ClusterError, match=f"^--on '{re.escape(text)}' is no place to compute. Give local, ray"):
+        Place.parse(text)
+
+
+def test_places() -> None:
+    """The three places are told apart; a cluster's host may be a name or an address of either kind."""
+    assert Place.parse(None) == Place.parse("local") == Place("local")
+    assert Place.parse("ray") == Place("ray")
+    assert Place.parse("ray://head.example:10001").host_and_port == ("head.example", 10001)
+    assert Place.parse("ray://[::1]:10001").host_and_port == ("::1", 10001)
+
+
+def test_ray_not_installed_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without Ray the extra that brings it is named, and the environment is as it was."""
+    monkeypatch.setitem(sys.modules, "ray", None)
+    before = dict(os.environ)
+    with pytest.raises(MissingExtraError, match=r"^Ray is not installed. Run: pip install 'tenfold\[cluster\]'$"):
+        Notes().run([task("where")], on="ray")
+    assert dict(os.environ) == before
+
+
+@RAY
+def test_nobody_listens_is_one_line() -> None:
+    """Where nothing listens, that is said before anything is started."""
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))  # bound, but not listening
+        address = f"ray://127.0.0.1:{taken.getsockname()[1]}"
+        with pytest.raises(ClusterError, match=f"^No cluster answers at '{address}': Connection refused"):
+            Notes().run([task("where")], on=address)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"Python": "3.9.1"}, "has Python '3.9.1', and this one '{Python}'. Install the same"),
+        ({"ray": "2.1"}, "has ray '2.1', and this one '{ray}'"),
+        ({"tenfold": "0.0.0"}, "has tenfold '0.0.0', and this one '{tenfold}'"),
+        ({"tenfold": None}, "has no tenfold, and this one '{tenfold}'"),
+    ],
+)
+def test_other_versions_are_refused(
+    monkeypatch: pytest.MonkeyPatch, change: dict[str, str | None], message: str
+) -> None:
+    """A machine with another Python, Ray or Tenfold is named with both versions; the patch of Python may differ."""
+    here = {"Python": "3.11.7", "ray": "2.60.0", "tenfold": "1.2.3"}
+    monkeypatch.setattr(machines, "versions", lambda: here)
+    with pytest.raises(ClusterError, match=f"^Machine 'far' of ray://a:1 {message.format(**here)}"):
+        Machine("far", {**here, **change}, {}).check("ray://a:1")
+    Machine("far", {**here, "Python": "3.11.9"}, {}).check("ray://a:1")
+
+
+@RAY
+def test_what_a_machine_sees(tmp_path: Path) -> None:
+    """A shared folder is one that holds the very file put there, and can be written; the rest are named with why."""
+    for name in ("shared", "other"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / ".tenfold-a").write_text("b" if name == "other" else "a")
+    folders = [str(tmp_path / name) for name in ("shared", "other", "missing")]
+    answer = machines.looking()(folders, machines.mark("a"), "a")
+    assert answer["unseen"] == dict.fromkeys(folders[1:], "is not there, or is another folder,")
+    assert os.listdir(tmp_path / "shared") == [".tenfold-a"]
+    assert answer["versions"] == machines.versions()
+    with pytest.raises(ClusterError, match=r"other' is not there, or is another folder, on machine '.*' of ray://a:1"):
+        Machine(**answer).check("ray://a:1")
+
+
+# -- on Ray -------------------------------------------------------------------------------------------------------
+
+
+@RAY
+@pytest.mark.slow
+def test_own_cluster_equals_processes(tmp_path: Path) -> None:
+    """On a Ray cluster of its own, with workers killed, every result is the one computed without Ray; nothing listens
+    but on the loopback address, and nothing is left: no process, no environment, no other handler of signals.
+    """
+    folder = tmp_path / "work"
+    thread = kill_from_outside(folder)
+    before = dict(os.environ), signal.getsignal(signal.SIGTERM)
+    heard: set[str] = set()
+
+    class Listening(Notes):
+        def done(self, task: Task, result: dict[str, Any]) -> None:
+            super().done(task, result)
+            heard.update(listeners())
+
+    notes = Listening()
+    assert notes.run(hard_tasks(folder), on="ray")
+    thread.join()
+    check_hard(notes, folder)
+    assert heard
+    assert heard <= set(LOOPBACK)
+    assert (dict(os.environ), signal.getsignal(signal.SIGTERM)) == before
+    assert not children()
+
+
+@RAY
+@pytest.mark.slow
+def test_own_cluster_answers_and_is_cut_off(tmp_path: Path) -> None:
+    """Tasks on Ray ask and are answered as those in processes are; the deadline cuts them off."""
+    check_questions("ray")
+    os.mkfifo(tmp_path / "pipe")
+    notes = Notes()
+    assert not notes.run([task("waits_for_ever", folder=str(tmp_path))], on="ray", deadline=time.monotonic())
+    assert (notes.results, notes.reasons) == ({}, {})
+    assert not children()
+
+
+@pytest.fixture(scope="module")
+def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """Return the address of a Ray cluster of two processors that another process started."""
+    folder = tmp_path_factory.mktemp("ray")
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    short = Path("/tmp") / f"tenfold-test-{port}"  # the paths of Ray's sockets must be short
+    command = [sys.executable, "-m", "ray.scripts.scripts", "start", "--head", "--port=0", "--num-cpus=2"]
+    command += [f"--ray-client-server-port={port}", "--include-dashboard=false", f"--temp-dir={short}"]
+    command += ["--node-ip-address=127.0.0.1", "--disable-usage-stats", "--block"]
+    environment = os.environ | parallel.QUIET_AND_LOCAL | {"RAY_AUTH_MODE": "disabled", "PYTHONPATH": str(HERE)}
+    with (
+        (folder / "log").open("wb") as log,
+        subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=log, text=True) as process,
+    ):
+        assert process.stdout is not None
+        for line in process.stdout:
+            if "--block" in line:  # said when all of it is up
+                break
+        yield f"ray://127.0.0.1:{port}"
+        process.terminate()
+        process.communicate()
+    subprocess.run(["rm", "-rf", short], check=True)
+
+
+@RAY
+@pytest.mark.slow
+def test_joined_cluster_equals_processes(cluster: str, tmp_path: Path) -> None:
+    """A cluster that is there does the same, with its workers killed, and is there afterwards."""
+    for attempt in ("first", "second"):
+        folder = tmp_path / attempt
+        thread = kill_from_outside(folder)
+        notes = Notes()
+        assert notes.run(hard_tasks(folder), on=cluster, workers=None, shared=[folder])
+        thread.join()
+        check_hard(notes, folder)
+        assert not list(folder.glob(".tenfold*"))
+
+
+@RAY
+@pytest.mark.slow
+def test_joined_cluster_that_does_not_fit(cluster: str, tmp_path: Path) -> None:
+    """Too many threads for any machine, or a folder that its machines do not see, is refused before a task begins."""
+    with pytest.raises(ClusterError, match=r"has the '3' processors .*; the largest has 2. Give --threads 2 or less"):
+        Notes().run([task("where")], on=cluster, threads=3)
+    with pytest.raises(ClusterError, match="missing/.tenfold-.*' cannot be written: No such file or directory"):
+        Notes().run([task("where")], on=cluster, shared=[tmp_path / "missing"])
