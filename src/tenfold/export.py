@@ -201,9 +201,9 @@ def _export_header(run: "Run", out: Path, data: str | None, int8: bool, console:
 
     No compiler is needed: they are asked in numpy.
     """
+    from tenfold.models.blocks import shift_offsets
     from tenfold.models.c_header import buffers, c_header
     from tenfold.models.integer_network import ADVICE, taken_apart
-    from tenfold.training.predict import shift_offsets
 
     if int8:
         raise ExportError(f"'{out}' is in whole numbers of eight bits anyway. Leave --int8 away.")

@@ -18,11 +18,14 @@ from tenfold.data import load
 from tenfold.errors import ExportError
 from tenfold.export import export
 from tenfold.models import build
+from tenfold.models.blocks import shift_offsets
 from tenfold.models.c_header import buffers, c_header
 from tenfold.models.cnn import Block
 from tenfold.models.integer_network import taken_apart
+from tenfold.runtime.recogniser import Recogniser
+from tenfold.runtime.shipped import PRETRAINED
 from tenfold.train import train
-from tenfold.training.predict import answer, sharpen, shift_offsets
+from tenfold.training.predict import answer, sharpen
 from tenfold.training.rounding import rounded
 from tenfold.training.run import Run
 
@@ -162,6 +165,18 @@ def test_the_header_reads_mnist_as_the_run(compiler: str, tmp_path: Path) -> Non
     np.testing.assert_allclose(probabilities, expected, atol=1e-4)
     assert np.array_equal(digits, expected.argmax(1))
     assert len(np.unique(digits)) == 10
+
+
+@pytest.mark.data
+@pytest.mark.slow
+def test_the_shipped_header_answers_as_the_shipped_graph(compiler: str, tmp_path: Path) -> None:
+    """tiny.h names the same digit as tiny.onnx for all of MNIST's test images."""
+    shutil.copy(PRETRAINED / "tiny.h", tmp_path)
+    images = load("mnist:test", "submit").images
+    digits, probabilities = answers(compiler, tmp_path / "tiny.h", images)
+    expected = Recogniser.load("tiny").probabilities(images)
+    np.testing.assert_allclose(probabilities, expected, atol=1e-4)
+    assert np.array_equal(digits, expected.argmax(1))
 
 
 def test_what_it_says_and_how_it_is_proven(small: Path, tmp_path: Path) -> None:

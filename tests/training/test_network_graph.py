@@ -13,8 +13,9 @@ from torch import Tensor, nn
 
 from tenfold.data.digits import Digits
 from tenfold.models import build
+from tenfold.models.blocks import shift_offsets
 from tenfold.training.network_graph import network
-from tenfold.training.predict import predict, shift_offsets
+from tenfold.training.predict import predict
 
 
 class Corner(nn.Module):

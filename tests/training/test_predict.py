@@ -5,7 +5,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from tenfold.training.predict import fit_temperature, predict, sharpen, shift_offsets
+from tenfold.models.blocks import shift_offsets
+from tenfold.training.predict import fit_temperature, predict, sharpen
 
 
 @pytest.mark.parametrize(("radius", "count"), [(0, 1), (1, 5), (2, 13), (3, 25)])

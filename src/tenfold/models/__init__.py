@@ -15,6 +15,7 @@ CLASSICAL = ("logistic", "svm", "knn", "forest", "xgboost")
 MODELS: dict[str, str] = {
     "convnet": "tenfold.models.cnn:ConvNet",
     "layers": "tenfold.models.layers:Layers",
+    "ensemble": "tenfold.models.ensemble:Ensemble",
     **dict.fromkeys(CLASSICAL, "tenfold.models.classical:Classical"),
 }
 

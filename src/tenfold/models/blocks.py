@@ -22,6 +22,22 @@ def activation_named(name: str) -> Callable[[Tensor], Tensor]:
     return ACTIVATIONS[name]
 
 
+def shift_offsets(radius: int) -> list[tuple[int, int]]:
+    """Return the (down, right) shifts within `radius` pixels in the city-block distance; radius 0 gives the origin."""
+    reach = range(-radius, radius + 1)
+    return [(down, right) for down in reach for right in reach if abs(down) + abs(right) <= radius]
+
+
+def shifted(pixels: Tensor, radius: int) -> list[Tensor]:
+    """Return `pixels`, (N, 1, H, W), once for each of `shift_offsets(radius)`; blank comes in at the edges."""
+    if not radius:
+        return [pixels]
+    height, width = pixels.shape[2:]
+    padded = F.pad(pixels, (radius, radius, radius, radius))
+    corners = [(radius - down, radius - right) for down, right in shift_offsets(radius)]
+    return [padded[:, :, top : top + height, left : left + width] for top, left in corners]
+
+
 class Activation(nn.Module):
     """An activation as a module."""
 

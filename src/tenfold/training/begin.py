@@ -77,7 +77,7 @@ def begin(
     merged = _gather(specs, console, look=len(specs) > 1, deduplicate=deduplicate)
     for line in merge.describe(merged.copies) if merged.copies else ():
         console.print(line, markup=False, soft_wrap=True)
-    merged = merged.subset(subset, seed)
+    merged = merged.subset(subset, _split_seed(recipe, seed))
     digits = merged.digits
     assert digits.labels is not None
     kept, held_out = hold_out(digits.labels, recipe, seed)
@@ -104,6 +104,11 @@ def begin(
         manifest["data"]["copies"] = merged.copies | {"held_out": held_out_copies}
         advice = " To leave copies out: --deduplicate"
         _warn_of_known(console, held_out_copies, len(held_out), "have a copy in the training part", advice)
+    if recipe.distil is not None:
+        manifest["distil"] = {
+            "teacher": recipe.distil.teacher,
+            "sha256": Run.open(recipe.distil.teacher).weights_sha256(),
+        }
     if source is not None:
         inherited = source.hashes()
         known = int(np.isin(hashes[held_out], inherited).sum())
@@ -118,10 +123,15 @@ def same_data(run: Run, specs: Sequence[str], console: "Console") -> Digits:
     known = run.manifest["data"]
     specs = specs or ([known["spec"]] if isinstance(known["spec"], str) else known["spec"])
     merged = _gather(specs, console, look=False, deduplicate=known.get("deduplicated", False))
-    digits = merged.subset(known["subset"], run.manifest["seed"]).digits
+    digits = merged.subset(known["subset"], _split_seed(run.recipe, run.manifest["seed"])).digits
     if digits.content_hash() != known["sha256"]:
         raise RunError(f"The data '{' + '.join(specs)}' is not what the run was started on. Give the same --data.")
     return digits
+
+
+def _split_seed(recipe: Recipe, seed: int) -> int:
+    """Return the seed of a subset: members of an ensemble are trained on the same one, each with its own seed."""
+    return seed if recipe.data.split_seed is None else recipe.data.split_seed
 
 
 def _gather(specs: Sequence[str], console: "Console", *, look: bool, deduplicate: bool) -> merge.Merged:

@@ -159,10 +159,14 @@ def _only_processor(recipe: recipes.Recipe, device: str) -> None:
 def hold_out(
     labels: NDArray[np.int64], recipe: recipes.Recipe, seed: int
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Return the indices to train on and those to hold out, as the recipe's share asks."""
-    if recipe.data.validation == 0:
+    """Return the indices to train on and those to hold out, as the recipe's share, or its fold, asks."""
+    data = recipe.data
+    seed = seed if data.split_seed is None else data.split_seed
+    if data.folds is not None and data.fold is not None:
+        return splits.stratified_folds(labels, data.folds, seed)[data.fold]
+    if data.validation == 0:
         return np.arange(len(labels)), np.zeros(0, np.int64)
-    return splits.stratified_split(labels, recipe.data.validation, seed)
+    return splits.stratified_split(labels, data.validation, seed)
 
 
 def as_images(X: ArrayLike) -> NDArray[np.uint8]:

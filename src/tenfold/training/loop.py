@@ -24,6 +24,7 @@ from tenfold.training.augment import augment
 from tenfold.training.checkpoint import prefixed, under
 from tenfold.training.degrade import degrade
 from tenfold.training.device import Arithmetic, autocast, lay_out, probe
+from tenfold.training.distil import Teacher
 from tenfold.training.optimise import Average, Optimiser, multiple
 from tenfold.training.predict import predict, to_input
 from tenfold.training.recipe import Recipe
@@ -85,6 +86,7 @@ class Trainer:
         longer = max(1.0, self.total_steps / max(1, asked))  # a small set's epochs are short: validate as many times
         self.evaluation_steps = max(1, round(recipe.training.evaluate_every * self.steps_per_epoch * longer))
         self.curve_steps = max(1, self.total_steps // CURVE_POINTS)
+        self.teacher = None if recipe.distil is None else Teacher(recipe.distil, device)
         self.losses = torch.full((len(images),), torch.inf, device=device)  # each image's last seen loss
         self.order = torch.zeros(0, dtype=torch.int64, device=device)  # the images of the present pass
         torch.manual_seed(seed)
@@ -158,6 +160,8 @@ class Trainer:
             losses = F.cross_entropy(
                 logits.float(), answers[number], label_smoothing=recipe.training.label_smoothing, reduction="none"
             )
+            if self.teacher is not None:
+                losses = self.teacher.losses(logits, inputs, losses, self.arithmetic)
             (losses.sum() / self.batch_size).backward()  # type: ignore[no-untyped-call]
             return losses.detach()
 

@@ -9,8 +9,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from tenfold.models.blocks import shift_offsets, shifted
 from tenfold.models.graphs import OPSETS
-from tenfold.training.predict import shift_offsets
 
 if TYPE_CHECKING:
     from onnx import ModelProto
@@ -36,21 +36,13 @@ class Answers(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor | tuple[Tensor, Tensor]:
         """Return probabilities, or (probabilities, digit), of images (N, 28, 28) uint8."""
-        logits = self.network(self._shifted(images.float().div(255).unsqueeze(1)))
+        # All shifts as one batch, shift by shift: the network stands in the graph but once.
+        logits = self.network(torch.cat(shifted(images.float().div(255).unsqueeze(1), self.radius)))
         if self.columns == DIGITS:
             return self._averaged(F.softmax(logits, dim=1), DIGITS)
         probabilities = self._averaged(F.softmax(logits[:, :DIGITS], dim=1), DIGITS)
         digit = 1 - self._averaged(F.softmax(logits, dim=1), self.columns)[:, DIGITS]
         return probabilities, digit
-
-    def _shifted(self, pixels: Tensor) -> Tensor:
-        """Return all shifts of all images as one batch, shift by shift: the network stands in the graph but once."""
-        if not self.radius:
-            return pixels
-        radius = self.radius
-        padded = F.pad(pixels, (radius, radius, radius, radius))
-        corners = [(radius - down, radius - right) for down, right in shift_offsets(radius)]
-        return torch.cat([padded[:, :, top : top + 28, left : left + 28] for top, left in corners])
 
     def _averaged(self, shares: Tensor, columns: int) -> Tensor:
         """Return the mean over the shifts, (N, columns), of (shifts * N, columns)."""

@@ -6,15 +6,10 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from tenfold.models.blocks import shift_offsets, shifted
 from tenfold.training.device import Precision, autocast
 
 BATCH = 256  # activations of small networks stay in the processor's cache
-
-
-def shift_offsets(radius: int) -> list[tuple[int, int]]:
-    """Return the (down, right) shifts within `radius` pixels in the city-block distance; radius 0 gives the origin."""
-    reach = range(-radius, radius + 1)
-    return [(down, right) for down in reach for right in reach if abs(down) + abs(right) <= radius]
 
 
 def to_input(images: Tensor) -> Tensor:
@@ -66,20 +61,18 @@ def answer(
     """
     modes = [(part, part.training) for part in module.modules()]  # one by one: a frozen part is not in training
     module.eval()
-    offsets = shift_offsets(radius)
+    shifts = len(shift_offsets(radius))
     parts, known = [], []
     for start in range(0, len(images), BATCH):
         batch = to_input(images[start : start + BATCH])
-        padded = F.pad(batch, (radius, radius, radius, radius))
         total, digit = torch.zeros(len(batch), 10, device=batch.device), torch.zeros(len(batch), device=batch.device)
-        for down, right in offsets:
-            top, left = radius - down, radius - right
+        for moved in shifted(batch, radius):
             with autocast(batch.device, precision):
-                logits = module(padded[:, :, top : top + 28, left : left + 28])
+                logits = module(moved)
             total += F.softmax(logits[:, :10].float(), dim=1)
             digit += F.softmax(logits.float(), dim=1)[:, :10].sum(1)
-        parts.append(total / len(offsets))
-        known.append(digit / len(offsets))
+        parts.append(total / shifts)
+        known.append(digit / shifts)
     for part, training in modes:
         part.training = training
     if not parts:

@@ -30,6 +30,17 @@ class DataSettings(Section):
     """Which part of the training data is held out, for choosing and for an honest score."""
 
     validation: float = Field(0.05, ge=0, lt=1, description="share of the images held out, stratified")
+    split_seed: int | None = Field(None, ge=0, description="of the subset and the held-out part; else the run's")
+    folds: int | None = Field(None, ge=2, description="equal parts, one of which is held out in place of a share")
+    fold: int | None = Field(None, ge=0, description="which of them, from 0 on")
+
+    @model_validator(mode="after")
+    def _check_fold(self) -> "DataSettings":
+        if (self.folds is None) != (self.fold is None):
+            raise ValueError("folds and fold go together: give both, or neither")
+        if self.folds is not None and self.fold is not None and self.fold >= self.folds:
+            raise ValueError(f"fold '{self.fold}' is not one of {self.folds}: give 0 to {self.folds - 1}")
+        return self
 
 
 class AugmentSettings(Section):
@@ -121,6 +132,14 @@ class PredictionSettings(Section):
     )
 
 
+class DistilSettings(Section):
+    """A teacher, whose probabilities a network learns from beside the labels (Hinton, Vinyals and Dean, 2015)."""
+
+    teacher: str = Field(description="a run's folder; an ensemble is one")
+    share: float = Field(0.9, gt=0, le=1, description="of the loss that is measured against the teacher's answers")
+    temperature: float = Field(1.0, ge=0.5, le=20, description="that both answers are softened with")
+
+
 class FeatureSettings(Section):
     """What a classical model is given in place of raw pixels / 255; applied in this order."""
 
@@ -172,7 +191,7 @@ class ModelSettings(BaseModel):
         return dict(self.model_extra or {})
 
 
-NETWORK_TABLES = ("augment", "degrade", "synthetic", "optimiser", "schedule", "training", "prediction")
+NETWORK_TABLES = ("augment", "degrade", "synthetic", "optimiser", "schedule", "training", "distil", "prediction")
 UNHASHED = {"name", "summary", "seed", "published", "search"}
 
 
@@ -191,6 +210,7 @@ class Recipe(Section):
     optimiser: OptimiserSettings = OptimiserSettings()
     schedule: ScheduleSettings = ScheduleSettings()
     training: TrainingSettings = TrainingSettings()
+    distil: DistilSettings | None = None
     prediction: PredictionSettings = PredictionSettings()
     published: Published | None = None
     search: dict[str, Range | Choices] = {}
@@ -354,6 +374,8 @@ def _toml_key(key: str) -> str:
 
 def _toml_value(value: Any) -> str:
     """Return a TOML literal; JSON's strings, numbers, booleans and arrays of them are TOML too, its objects are not."""
+    if isinstance(value, list) and any(isinstance(each, dict) for each in value):
+        return "[\n" + "".join(f"  {_toml_value(each)},\n" for each in value) + "]"
     if isinstance(value, dict):
         return "{ " + ", ".join(f"{_toml_key(key)} = {_toml_value(value[key])}" for key in value) + " }"
     return json.dumps(value, ensure_ascii=False)

@@ -23,6 +23,8 @@ import shutil
 import tomllib
 import zipfile
 import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -87,6 +89,28 @@ class Run:
             shutil.rmtree(draft, ignore_errors=True)
         return cls(path)
 
+    @classmethod
+    @contextmanager
+    def rewrite(
+        cls,
+        path: Path,
+        recipe: Recipe,
+        manifest: dict[str, Any],
+        hashes: NDArray[np.uint64],
+        held_out: NDArray[np.int64],
+    ) -> "Iterator[Run]":
+        """Give a run in a folder that is there, to write weights and answers into; other files stay.
+
+        It is a run when all is written, not before: whatever run was there ends with the beginning.
+        """
+        (path / MANIFEST).unlink(missing_ok=True)
+        run = cls(path)
+        run._write(RECIPE, recipe.to_toml().encode())
+        run._write("data.npz", npz(hashes=hashes, held_out=held_out))
+        yield run
+        run.manifest = dict(manifest)
+        run.update_manifest({})
+
     @cached_property
     def recipe(self) -> Recipe:
         """The resolved recipe."""
@@ -125,6 +149,10 @@ class Run:
         kept = np.ones(len(content["hashes"]), bool)
         kept[content["held_out"]] = False
         return content["hashes"][kept]
+
+    def hashes(self) -> NDArray[np.uint64]:
+        """Return `image_hashes` of every image of the training data, held out or not, (N,) uint64."""
+        return self._arrays("data.npz")["hashes"]
 
     def held_out(self) -> NDArray[np.int64]:
         """Return the indices of the validation images in the training data, sorted."""

@@ -25,7 +25,7 @@ def draw(lines: Sequence[NDArray[np.float64]], side: int, pen: float) -> Ink:
     ink = np.zeros((side, side), dtype=np.uint8)
     for line in lines:
         points = np.rint(line * side * 2**FRACTION).astype(np.int32)
-        cv2.polylines(ink, [points], False, 255, max(1, round(pen)), cv2.LINE_AA, FRACTION)
+        cv2.polylines(ink, [points], False, (255,), max(1, round(pen)), cv2.LINE_AA, FRACTION)
     return ink
 
 
@@ -139,18 +139,18 @@ def printed_lines(side: int, rng: np.random.Generator) -> Ink:
     elif sort == "dots":
         for row in range(start, side, gap):
             for column in range(start, side, gap):
-                cv2.circle(ink, (column, row), pen, 255, -1, cv2.LINE_AA)
+                cv2.circle(ink, (column, row), pen, (255,), -1, cv2.LINE_AA)
     elif sort == "dotted rule":
         row = int(side * rng.uniform(0.3, 0.8))
         for column in range(pen, side, 4 * pen):
-            cv2.circle(ink, (column, row), pen, 255, -1, cv2.LINE_AA)
+            cv2.circle(ink, (column, row), pen, (255,), -1, cv2.LINE_AA)
     elif sort == "blot":
         axes = (side * rng.uniform(0.18, 0.42, 2)).astype(int)
         axes[1] = min(axes[1], int(axes[0] * 1.4))  # an upright blot would be a 1
-        cv2.ellipse(ink, (side // 2, side // 2), axes.tolist(), 0, 0, 360, 255, -1, cv2.LINE_AA)
+        cv2.ellipse(ink, (side // 2, side // 2), axes.tolist(), 0, 0, 360, (255,), -1, cv2.LINE_AA)
     elif sort == "few dots":
         for x, y in rng.uniform(0.1, 0.9, (int(rng.integers(4, 12)), 2)) * side:
-            cv2.circle(ink, (int(x), int(y)), max(1, pen), 255, -1, cv2.LINE_AA)
+            cv2.circle(ink, (int(x), int(y)), max(1, pen), (255,), -1, cv2.LINE_AA)
     return ink
 
 

@@ -66,15 +66,28 @@ def four_like_lightning(random: Random) -> list[Stroke]:
     ]
 
 
+def four_with_round_back(random: Random) -> list[Stroke]:
+    """A round stroke down to the bar, the bar, and a downstroke that hangs from its end or crosses it, in one line."""
+    top = random.uniform(0.5, 0.85)
+    bar = random.uniform(0.5, 0.7)
+    end = random.uniform(0.75, 0.95)
+    back = [(top, 0), (random.uniform(0.12, 0.3), 0.25), (0.02, bar - 0.08), (0.2, bar + 0.04)]
+    if random.random() < 0.5:
+        down = (end + random.uniform(-0.15, 0.1), 1)
+        return [Stroke([*back, (end, bar - random.uniform(0.0, 0.12))], True), Stroke([(end, bar - 0.06), down])]
+    above = bar - random.uniform(0.1, 0.35)
+    return [Stroke([*back, (end, bar)], True), Stroke([(end - 0.05, above), (end - 0.05, 1)])]
+
+
 def seven_with_bar(random: Random) -> list[Stroke]:
     """A crossed seven, perhaps with a serif at its beginning or a wave in its roof."""
     bottom = random.uniform(0.15, 0.55)
     roof = [(0, random.uniform(0, 0.08)), (random.uniform(0.85, 1), 0), (bottom, 1)]
     if random.random() < 0.4:
-        roof.insert(0, (random.uniform(-0.05, 0.05), random.uniform(0.12, 0.25)))
+        roof.insert(0, (random.uniform(-0.05, 0.05), random.uniform(0.12, 0.3)))
     middle = (roof[-2][0] + bottom) / 2 + random.uniform(-0.05, 0.05)
     height = random.uniform(0.4, 0.6)
-    reach = random.uniform(0.18, 0.35)
+    reach = random.uniform(0.18, 0.45)
     return [Stroke(roof), Stroke([(middle - reach, height + random.uniform(-0.05, 0.08)), (middle + reach, height)])]
 
 
@@ -97,6 +110,21 @@ def nine_with_foot(random: Random) -> list[Stroke]:
         return [Stroke([*loop, *stem[1:]], True)]
     corner = (right - random.uniform(0, 0.15), random.uniform(0.9, 1.0))
     return [Stroke(loop, True), Stroke([(right, 0.2), corner, (random.uniform(0, 0.25), 1.0)])]
+
+
+def nine_like_a_g(random: Random) -> list[Stroke]:
+    """A small closed loop, a tail that leaves it on the right or from below, and a foot that runs far to the left."""
+    wide, tall = random.uniform(0.24, 0.36), random.uniform(0.17, 0.25)
+    middle = random.uniform(0.4, 0.55)
+    foot = random.uniform(0.9, 1.0)
+    end = (random.uniform(0.0, 0.15), foot + random.uniform(-0.06, 0.03))
+    elbow = (random.uniform(0.7, 0.95), random.uniform(0.62, 0.8))
+    if random.random() < 0.5:  # from the right
+        loop = _ring((middle, tall), wide, tall, start=0)
+        return [Stroke(loop, True), Stroke([(middle + wide, tall), elbow, (elbow[0] - 0.1, foot), end])]
+    loop = _ring((middle, tall), wide, tall, start=math.pi / 2)
+    tail = [(middle + 0.1, 2 * tall + 0.03), elbow, (elbow[0] - 0.15, foot), end]
+    return [Stroke(loop, True), Stroke([(middle - 0.05, 2 * tall), *tail], True)]
 
 
 def three_with_flat_top(random: Random) -> list[Stroke]:
@@ -125,9 +153,11 @@ def zero_with_stroke(random: Random) -> list[Stroke]:
 SHAPES: list[tuple[int, float, Callable[[Random], list[Stroke]]]] = [
     (1, 0.22, one_with_flag),
     (1, 0.08, one_with_foot),
-    (4, 0.25, four_like_lightning),
-    (7, 0.13, seven_with_bar),
-    (9, 0.18, nine_with_foot),
+    (4, 0.20, four_like_lightning),
+    (4, 0.10, four_with_round_back),
+    (7, 0.15, seven_with_bar),
+    (9, 0.12, nine_with_foot),
+    (9, 0.16, nine_like_a_g),
     (3, 0.05, three_with_flat_top),
     (6, 0.05, six_with_small_loop),
     (0, 0.04, zero_with_stroke),
@@ -159,7 +189,7 @@ def draw(strokes: Sequence[Stroke], random: Random) -> NDArray[np.uint8]:
         line = _curve(points) if stroke.smooth else _bent(points, random)
         x = (line[:, 0] - 0.5) * narrow + (0.5 - line[:, 1]) * slant
         place = np.stack([x, line[:, 1] - 0.5], 1) * size + PICTURE / 2
-        cv2.polylines(picture, [np.rint(place * 16).astype(np.int32)], False, 255, width, cv2.LINE_AA, shift=4)
+        cv2.polylines(picture, [np.rint(place * 16).astype(np.int32)], False, (255,), width, cv2.LINE_AA, shift=4)
     return picture
 
 

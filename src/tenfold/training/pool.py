@@ -1,0 +1,246 @@
+"""A pool: the folder in which an ensemble's members are trained, and that in the end is a run itself.
+
+    pool.json            what the members are made of; a pool goes on with the same settings alone
+    members/007-fast     a run each, of its own seed, and of its own fold where there are folds
+    recipe.toml, ...     once members are chosen: the ensemble, a run like any other (see `run`)
+
+All members hold out the same images, or a fold each, so that every choice among them is made on answers to images
+that the answering member was not trained on.
+"""
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tenfold.data.digits import Digits
+from tenfold.errors import RecipeError, RunError
+from tenfold.files import write_atomically
+from tenfold.training import recipe as recipes
+from tenfold.training.begin import check, same_data
+from tenfold.training.provenance import commit
+from tenfold.training.run import MANIFEST, Run
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+POOL, MEMBERS = "pool.json", "members"
+GALLERY = 200  # mistakes whose pictures the ensemble keeps
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What decides what the members are: recipes in turn, seeds from `seed` on, a fold each or one shared split."""
+
+    recipes: tuple[str, ...]
+    data: tuple[str, ...]
+    seed: int = 0
+    subset: int | None = None
+    deduplicate: bool = False
+    folds: int | None = None
+    overrides: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Member:
+    """One member: its name in the pool, and what `train` is told."""
+
+    name: str
+    recipe: str
+    seed: int
+    overrides: tuple[str, ...]
+    folder: Path
+
+    def finished(self) -> bool:
+        """Return True where its training has ended."""
+        try:
+            return (self.folder / MANIFEST).is_file() and Run.open(self.folder).manifest.get("status") == "finished"
+        except RunError:
+            return False
+
+
+@dataclass(frozen=True, eq=False)
+class Answers:
+    """What members answer to images that they were not trained on.
+
+    probabilities: (M, N, 10) float32, rows of NaN where a member was trained on the image. labels: (N,) int64.
+    indices: (N,) int64, of the images in the training data.
+    """
+
+    probabilities: NDArray[np.float32]
+    labels: NDArray[np.int64]
+    indices: NDArray[np.int64]
+
+
+class Pool:
+    """A pool's folder."""
+
+    def __init__(self, path: Path, settings: Settings) -> None:
+        self.path, self.settings = path, settings
+
+    @classmethod
+    def begin(cls, path: Path, settings: Settings, device: str = "auto") -> "Pool":
+        """Return the pool in `path`, begun now or gone on with.
+
+        RunError where something else stands there, or a pool of other settings; RecipeError for recipes that cannot be
+        members.
+        """
+        for name in settings.recipes:
+            recipe = recipes.load(name, settings.overrides)
+            if recipe.classical or recipe.model.kind == "ensemble":
+                raise RecipeError(f"'{name}' is no network, and members have to be. Leave it away.")
+            if not recipe.data.validation and settings.folds is None:
+                raise RecipeError(f"'{name}' holds nothing out, and members are chosen on that. Give --folds.")
+            check(recipe, device, None)
+        wanted = json.loads(json.dumps(asdict(settings)))
+        file = path / POOL
+        if file.is_file():
+            try:
+                there = json.loads(file.read_text("utf-8"))
+            except ValueError as error:
+                raise RunError(f"'{file}' is not valid JSON: {error}. Give another --out.") from None
+            for key, value in wanted.items():
+                if there.get(key) != value:
+                    raise RunError(
+                        f"The pool '{path}' was begun with {key} '{_shown(there.get(key))}', not '{_shown(value)}'. "
+                        "Give the same, or another --out."
+                    )
+            return cls(path, settings)
+        if path.exists() and (not path.is_dir() or any(path.iterdir())):
+            raise RunError(f"'{path}' exists already and is no pool. Give another --out.")
+        try:
+            (path / MEMBERS).mkdir(parents=True)
+            write_atomically(file, (json.dumps(wanted, indent=2) + "\n").encode())
+        except OSError as error:
+            raise RunError(f"The pool '{path}' cannot be written: {error.strerror}. Give another --out.") from None
+        return cls(path, settings)
+
+    def member(self, number: int) -> Member:
+        """Return member `number`, from 0 on: the recipes take turns, and so do the folds."""
+        settings = self.settings
+        recipe = settings.recipes[number % len(settings.recipes)]
+        name = f"{number:03d}-{Path(recipe).stem}"
+        split = [f"data.split_seed={settings.seed}"]
+        if settings.folds is not None:
+            fold = number // len(settings.recipes) % settings.folds
+            split += [f"data.folds={settings.folds}", f"data.fold={fold}"]
+        overrides = (*settings.overrides, *split)
+        return Member(name, recipe, settings.seed + number, overrides, self.path / MEMBERS / name)
+
+    def finished(self, models: int) -> list[Member]:
+        """Return those of the first `models` members whose training has ended."""
+        return [member for member in map(self.member, range(models)) if member.finished()]
+
+
+def answers(runs: Sequence[Run]) -> Answers:
+    """Return what the runs answered to the images that each held out; RunError where one has no such answers."""
+    found = []
+    for run in runs:
+        validation = run.validation()
+        if validation is None:
+            raise RunError(f"'{run.path}' has no answers to held-out images. Train it again.")
+        found.append(validation)
+    indices = np.unique(np.concatenate([each["indices"] for each in found]))
+    labels = np.zeros(len(indices), np.int64)
+    probabilities = np.full((len(runs), len(indices), 10), np.nan, np.float32)
+    for number, each in enumerate(found):
+        places = np.searchsorted(indices, each["indices"])
+        labels[places] = each["labels"]
+        probabilities[number, places] = each["probabilities"]
+    return Answers(probabilities, labels, indices)
+
+
+def data_of(run: Run, console: "Console") -> Digits:
+    """Return the data that a member was trained on and held out of; RunError where they are no longer the same."""
+    return same_data(run, (), console)
+
+
+def member_table(run: Run, weight: float) -> dict[str, Any]:
+    """Return how the ensemble's recipe names a member: its model, and how it is asked."""
+    model = run.recipe.model
+    asked = {"weight": weight, "shifts": run.recipe.prediction.shifts, "temperature": run.manifest["temperature"]}
+    return {"kind": model.kind, **model.arguments(), **asked}
+
+
+def assemble(
+    path: Path,
+    runs: Sequence[Run],
+    weights: Sequence[float],
+    average: str,
+    rule: str,
+    held: Answers,
+    probabilities: NDArray[np.float32],
+    images: NDArray[np.uint8],
+    extra: dict[str, Any],
+) -> Run:
+    """Write the ensemble of these runs into the pool's folder, where it is a run like any other, and return that.
+
+    weights: (M,), of the members. held, probabilities: (N, 10), what they answer together to held-out images, whose
+    pictures are `images`, (N, 28, 28) uint8.
+    extra: for the manifest. The manifest comes last, so that a folder that is cut off before is no run.
+    """
+    from tenfold.scoring.metrics import most_confident_mistakes
+    from tenfold.training.predict import fit_temperature, sharpen
+
+    first = runs[0]
+    names = sorted({run.recipe.name for run in runs})
+    recipe = recipes.parse(
+        {
+            "name": "ensemble",
+            "summary": f"{len(runs)} of {', '.join(names)}, chosen by {rule}",
+            "model": {
+                "kind": "ensemble",
+                "average": average,
+                "members": [member_table(run, float(weight)) for run, weight in zip(runs, weights, strict=True)],
+            },
+            "data": first.recipe.data.model_dump(exclude_none=True),
+        },
+        str(path),
+    )
+    tensors = {
+        f"members.{number}.{name}": tensor for number, run in enumerate(runs) for name, tensor in run.weights().items()
+    }
+    shared = first.recipe.data.folds is None
+    hashes = first.hashes()
+    held_out = first.held_out() if shared else np.zeros(0, np.int64)  # with folds most members know each image
+    temperature = fit_temperature(held.labels, probabilities)
+    calibrated = sharpen(probabilities, temperature)
+    correct = calibrated.argmax(1) == held.labels
+    mistakes = most_confident_mistakes(held.labels, calibrated, GALLERY)
+    manifest = {
+        **{key: first.manifest[key] for key in ("versions", "machine")},
+        "recipe": recipe.name,
+        "config_sha256": recipe.config_hash(),
+        "seed": first.manifest["seed"],
+        "status": "finished",
+        "started": datetime.now(UTC).isoformat(timespec="seconds"),
+        "commit": commit(),
+        "data": first.manifest["data"] | {"n_train": len(hashes) - len(held_out), "n_validation": len(held_out)},
+        "parameters": sum(run.manifest["parameters"] for run in runs),
+        "seconds": round(sum(run.manifest["seconds"] for run in runs), 3),
+        "epochs": None,
+        "images_per_second": None,
+        "validation_accuracy": float(correct.mean()),
+        "temperature": temperature,
+        **extra,
+    }
+    with Run.rewrite(path, recipe, manifest, hashes, held_out) as run:
+        run.write_weights(tensors)
+        run.write_metrics([])
+        run.write_validation(
+            indices=held.indices,
+            labels=held.labels,
+            probabilities=calibrated,
+            mistake_indices=mistakes,
+            mistake_images=images[mistakes],
+        )
+    return run
+
+
+def _shown(value: Any) -> str:
+    return ", ".join(map(str, value)) if isinstance(value, list) else str(value)

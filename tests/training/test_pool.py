@@ -1,0 +1,127 @@
+"""The pool: members that differ, what they answer to images that they did not see, and the run that they become."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from tenfold.data import load
+from tenfold.errors import RecipeError, RunError
+from tenfold.scoring.metrics import score
+from tenfold.train import train
+from tenfold.training import pool as pools
+from tenfold.training.pool import Pool, Settings, answers, assemble
+from tenfold.training.predict import sharpen
+from tenfold.training.run import Run
+
+QUICK = ("training.epochs=1", "model.widths=[[8],[16]]")
+
+
+def trained(pool: Pool, count: int) -> list[Run]:
+    """Return the first members' runs, trained."""
+    for number in range(count):
+        member = pool.member(number)
+        train(member.recipe, list(pool.settings.data), member.folder, overrides=member.overrides, seed=member.seed,
+              subset=pool.settings.subset, quiet=True)  # fmt: skip
+    assert len(pool.finished(count + 5)) == count
+    return [Run.open(pool.member(number).folder) for number in range(count)]
+
+
+@pytest.fixture(scope="module")
+def shared(tmp_path_factory: pytest.TempPathFactory) -> tuple[Pool, list[Run]]:
+    """Return a pool of three whose members hold out the same images of a subset."""
+    path = tmp_path_factory.mktemp("shared") / "pool"
+    settings = Settings(("instant",), ("uci:train",), seed=3, subset=900, overrides=(*QUICK, "data.validation=0.2"))
+    pool = Pool.begin(path, settings)
+    return pool, trained(pool, 3)
+
+
+def held_out_images(run: Run) -> NDArray[np.uint8]:
+    """Return the pictures of the images that a run held out."""
+    from rich.console import Console
+
+    return pools.data_of(run, Console(quiet=True)).images[answers([run]).indices]
+
+
+def test_members_differ_and_hold_out_the_same(shared: tuple[Pool, list[Run]]) -> None:
+    """Each has its own seed and weights; the subset and the held-out images are the pool's."""
+    _, runs = shared
+    assert [run.manifest["seed"] for run in runs] == [3, 4, 5]
+    assert len({run.weights_sha256() for run in runs}) == 3
+    assert len({run.manifest["data"]["sha256"] for run in runs}) == 1
+    held = answers(runs)
+    assert held.probabilities.shape == (3, 180, 10)
+    assert np.isfinite(held.probabilities).all()
+    for run in runs:
+        assert np.array_equal(run.held_out(), held.indices)
+
+
+def test_folds_leave_each_image_to_those_that_did_not_see_it(tmp_path: Path) -> None:
+    """Recipes take turns before folds do; every image has exactly one member a round, the other rows are NaN."""
+    overrides = ("training.epochs=0.3",)
+    settings = Settings(("instant",), ("uci:train",), subset=600, folds=2, overrides=overrides)
+    runs = trained(Pool.begin(tmp_path / "pool", settings), 4)
+    held = answers(runs)
+    known = ~np.isnan(held.probabilities[:, :, 0])
+    assert len(held.indices) == 600
+    assert (known.sum(0) == 2).all()
+    assert np.array_equal(known[0], known[2])
+    assert np.array_equal(known[0], ~known[1])
+    assert [Pool(tmp_path, Settings(("a", "b"), (), folds=2)).member(n).overrides[-1] for n in range(5)] == [
+        "data.fold=0", "data.fold=0", "data.fold=1", "data.fold=1", "data.fold=0",
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("average", ["probabilities", "logits"])
+def test_the_ensemble_is_a_run(shared: tuple[Pool, list[Run]], average: str) -> None:
+    """It answers what its members answer, averaged and calibrated; its held-out images are theirs."""
+    from tenfold.scoring.averaging import combine
+
+    pool, runs = shared
+    held, weights = answers(runs), np.array([0.5, 0.0, 0.5])
+    together = combine(held.probabilities, weights, average)
+    chosen = [runs[0], runs[2]]
+    run = assemble(
+        pool.path, chosen, [0.5, 0.5], average, "greedy:2", held, together, held_out_images(runs[0]), {"ensemble": {}}
+    )
+    assert Run.open(pool.path).manifest["parameters"] == 2 * runs[0].manifest["parameters"]
+    images = load("uci:test", "evaluate").images
+    both = np.stack([each.classifier("cpu").predict_proba(images) for each in chosen])
+    expected = sharpen(combine(both, np.array([0.5, 0.5]), average), run.manifest["temperature"])
+    np.testing.assert_allclose(run.classifier("cpu").predict_proba(images), expected, atol=1e-5)
+    kept = run.validation()
+    assert kept is not None
+    assert np.array_equal(run.held_out(), held.indices)
+    assert np.array_equal(np.sort(run.training_hashes()), np.sort(runs[0].training_hashes()))
+    figures = score(kept["labels"], kept["probabilities"])
+    assert figures["accuracy"] == run.manifest["validation_accuracy"]
+    np.testing.assert_allclose(kept["probabilities"], sharpen(together, run.manifest["temperature"]), atol=1e-6)
+
+
+def test_a_pool_goes_on_with_its_own_settings_alone(shared: tuple[Pool, list[Run]], tmp_path: Path) -> None:
+    """The same settings open it again; another one is named; a folder of something else is left alone."""
+    pool, _ = shared
+    assert len(Pool.begin(pool.path, pool.settings).finished(10)) == 3
+    other = Settings(("instant",), ("uci:train",), seed=4, subset=900, overrides=pool.settings.overrides)
+    with pytest.raises(RunError, match=r"was begun with seed '3', not '4'"):
+        Pool.begin(pool.path, other)
+    (tmp_path / "file").write_text("mine")
+    with pytest.raises(RunError, match="exists already and is no pool"):
+        Pool.begin(tmp_path, pool.settings)
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        (Settings(("svm",), ("uci",)), "'svm' is no network"),
+        (Settings(("instant",), ("uci",), overrides=("data.validation=0",)), "holds nothing out"),
+        (Settings(("instnt",), ("uci",)), "Did you mean 'instant'"),
+    ],
+)
+def test_what_cannot_be_a_member(settings: Settings, message: str, tmp_path: Path) -> None:
+    """It is named before a folder is made."""
+    with pytest.raises(RecipeError, match=message):
+        Pool.begin(tmp_path / "pool", settings)
+    assert not (tmp_path / "pool").exists()
