@@ -3,7 +3,9 @@
 import json
 import sys
 from dataclasses import replace
+from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,6 +15,7 @@ from tenfold import reproduce as module
 from tenfold.cli import app
 from tenfold.data import load
 from tenfold.errors import RecipeError, SourceError
+from tenfold.parallel import Task
 from tenfold.reproduce import KAGGLE, MNIST, Protocol, reproduce
 from tenfold.scoring import ledger, results
 from tenfold.train import train
@@ -147,3 +150,87 @@ def test_command(protocols: list[Protocol], monkeypatch: pytest.MonkeyPatch) -> 
     assert "Error: These systems failed: 'a (mnist)'." in done.stderr
     done = CliRunner().invoke(app, [*words[:-2], "mnits"])
     assert "No protocol is called 'mnits'. Did you mean 'mnist'?" in done.stderr
+
+
+def without_times(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return rows without what is never twice the same, nor said of the folder that the runs are in."""
+    return [{key: value for key, value in row.items() if key not in ("seconds", "runs")} for row in rows]
+
+
+def answers(out: Path) -> dict[str, bytes]:
+    """Return the weights of every run, by its name."""
+    return {str(file.parent.relative_to(out)): file.read_bytes() for file in out.rglob("weights.safetensors")}
+
+
+def test_side_by_side_is_the_same(protocols: list[Protocol], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Trained side by side every system has the same weights, row and record as one after the other; what is done
+    stays done, one failure leaves the others be, and another system in its place is named.
+    """
+    alone = reproduce(["a.toml", "b.toml"], protocols, out=tmp_path / "alone", threads=1, quiet=True)
+    (tmp_path / "wild.toml").write_text(TINY.format(name="wild", lr=0.003).replace("lr =", 'kind = "sgd"\nlr = 1e30 #'))
+    options = {"out": tmp_path / "both", "threads": 1, "on": "local", "workers": 2, "quiet": True}
+    names = ["a.toml", "b.toml", "wild.toml"]
+    both = reproduce(names, protocols[:1], record=tmp_path / "r.jsonl", **options)  # type: ignore[arg-type]
+    assert both["status"] == "failed"
+    assert [one["recipe"] for one in both["failed"]] == ["wild"]
+    assert "loss" in both["failed"][0]["error"]
+    rest = reproduce(["a.toml", "b.toml"], protocols, **options)  # type: ignore[arg-type]
+    assert rest["status"] == "finished"
+    assert without_times(rest["rows"]) == without_times(alone["rows"])
+    assert without_times(both["rows"]) == without_times(alone["rows"][:2])
+    assert answers(tmp_path / "alone").items() <= answers(tmp_path / "both").items()
+    assert len(results.read(tmp_path / "r.jsonl")) == 2
+
+    def never(*_: object, **__: object) -> None:
+        raise AssertionError("trained again, or evaluated")
+
+    monkeypatch.setattr(module, "run_tasks", never)
+    monkeypatch.setattr(module, "evaluate", never)
+    assert reproduce(["a.toml", "b.toml"], protocols, **options)["rows"] == rest["rows"]  # type: ignore[arg-type]
+    (tmp_path / "a.toml").write_text(TINY.format(name="a", lr=0.004))
+    changed = reproduce(["a.toml", "b.toml"], protocols[:1], **options)  # type: ignore[arg-type]
+    assert "recipe 'a' has changed since it was trained" in changed["failed"][0]["error"]
+
+
+def test_interrupted_side_by_side(protocols: list[Protocol], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ctrl-C while systems are trained side by side leaves the rows of those that were trained, and trains no more."""
+    done: list[str] = []
+
+    def one_and_no_more(tasks: list[Task], **options: Any) -> bool:
+        done.append(tasks[0].key)
+        options["done"](tasks[0], module.train_task(**tasks[0].arguments))
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(module, "run_tasks", one_and_no_more)
+    result = reproduce(["a.toml", "b.toml"], protocols, out=tmp_path / "runs", on="local", quiet=True)
+    assert done == ["mnist: a, seed 0"]
+    assert result["status"] == "interrupted"
+    assert [(row["recipe"], row["protocol"]) for row in result["rows"]] == [("a", "mnist")]
+
+
+@pytest.mark.skipif(not (find_spec("ray") and find_spec("grpc")), reason="ray[client] is not installed")
+@pytest.mark.slow
+def test_on_ray_rows_are_the_same(protocols: list[Protocol], tmp_path: Path) -> None:
+    """On Ray every system has the same weights and the same row as one after the other in this process."""
+    alone = reproduce(["a.toml", "b.toml"], protocols, seeds=2, out=tmp_path / "alone", threads=1, quiet=True)
+    options = {"out": tmp_path / "ray", "threads": 1, "on": "ray", "workers": 2, "quiet": True}
+    ray = reproduce(["a.toml", "b.toml"], protocols, seeds=2, **options)  # type: ignore[arg-type]
+    assert (ray["status"], ray["failed"]) == ("finished", [])
+    assert without_times(ray["rows"]) == without_times(alone["rows"])
+    assert answers(tmp_path / "ray") == answers(tmp_path / "alone")
+    assert len(answers(tmp_path / "ray")) == 8
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--reproduce", "--workers", "2"], "goes with --on PLACE"),
+        (["a", "b", "--on", "ray"], "goes with --reproduce alone"),
+        (["--reproduce", "--recipes", "a.toml", "--on", "cloud"], "--on 'cloud' is no place to compute"),
+    ],
+)
+def test_refused_places(protocols: list[Protocol], words: list[str], message: str) -> None:
+    """--on and --workers where they mean nothing, and a place that is none, are refused."""
+    done = CliRunner().invoke(app, ["compare", *words])
+    assert done.exit_code in (1, 2)
+    assert message in " ".join(done.stderr.split())

@@ -1,12 +1,43 @@
-"""What the machines of a cluster must have in common with this one: versions, and the folders that tasks work in."""
+"""Where tasks run, and what the machines of a cluster must have in common with this one: versions and folders."""
 
 import importlib.metadata
 import platform
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 from tenfold.errors import ClusterError
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where tasks run: processes of this machine ("local"), a Ray cluster of its own ("ray"), or one that is there."""
+
+    kind: Literal["local", "ray", "cluster"]
+    address: str | None = None
+
+    @classmethod
+    def parse(cls, text: "str | None") -> "Place":
+        """Return the place that "local" (or None), "ray" or "ray://HOST:PORT" names; ClusterError for anything else."""
+        if text is None or text == "local":
+            return cls("local")
+        if text == "ray":
+            return cls("ray")
+        found = re.fullmatch(r"ray://([\w.-]+|\[[0-9a-fA-F:]+\]):(\d{1,5})", text)
+        if found is None or not 1 <= int(found[2]) <= 65535:
+            raise ClusterError(
+                f"--on '{text}' is no place to compute. Give local, ray (a cluster on this machine while it is needed) "
+                "or ray://HOST:PORT (a cluster that is there; 10001 is Ray's usual port)."
+            )
+        return cls("cluster", text)
+
+    @property
+    def host_and_port(self) -> tuple[str, int]:
+        """What to connect to, of a cluster that is there."""
+        assert self.address is not None
+        host, _, port = self.address.removeprefix("ray://").rpartition(":")
+        return host.strip("[]"), int(port)
 
 
 @dataclass(frozen=True)

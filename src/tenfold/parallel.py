@@ -6,66 +6,32 @@ of this machine's own listens on the loopback address alone and ends with the wo
 
 import importlib
 import logging
-import os
-import re
 import secrets
 import shutil
-import signal
 import socket
 import tempfile
-import threading
 import time
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Literal
+from typing import Any
 
 from tenfold import settings
 from tenfold.errors import ClusterError, MissingExtraError
-from tenfold.machines import Machine, looking, mark
-from tenfold.processes import THREAD_VARIABLES, Processes, Task, Watcher, tell, work
+from tenfold.machines import Machine, Place, looking, mark
+from tenfold.processes import THREAD_VARIABLES, Processes, Surroundings, Task, Watcher, tell, work
 
-__all__ = ["Cluster", "Place", "Processes", "Task", "Watcher", "open_place", "run_tasks"]
+__all__ = ["Cluster", "Place", "Processes", "Task", "Watcher", "check_place", "open_place", "run_tasks"]
 
 CONNECT_SECONDS, PREFLIGHT_SECONDS = 10.0, 60.0
+JOIN_ATTEMPTS = 3
 OBJECT_STORE = 100 * 2**20  # bytes; what travels are small dictionaries, and Ray's default is 30% of the memory
 LOOPBACK = "127.0.0.1"
 # Read by Ray when it is loaded: no report of its use to its makers; the last one, named after the systems where it is
 # the default, gives a cluster the loopback address instead of the machine's own, so that nobody else can reach it.
 QUIET_AND_LOCAL = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"}
-
-
-@dataclass(frozen=True)
-class Place:
-    """Where tasks run: processes of this machine ("local"), a Ray cluster of its own ("ray"), or one that is there."""
-
-    kind: Literal["local", "ray", "cluster"]
-    address: str | None = None
-
-    @classmethod
-    def parse(cls, text: "str | None") -> "Place":
-        """Return the place that "local" (or None), "ray" or "ray://HOST:PORT" names; ClusterError for anything else."""
-        if text is None or text == "local":
-            return cls("local")
-        if text == "ray":
-            return cls("ray")
-        found = re.fullmatch(r"ray://([\w.-]+|\[[0-9a-fA-F:]+\]):(\d{1,5})", text)
-        if found is None or not 1 <= int(found[2]) <= 65535:
-            raise ClusterError(
-                f"--on '{text}' is no place to compute. Give local, ray (a cluster on this machine while it is needed) "
-                "or ray://HOST:PORT (a cluster that is there; 10001 is Ray's usual port)."
-            )
-        return cls("cluster", text)
-
-    @property
-    def host_and_port(self) -> tuple[str, int]:
-        """What to connect to, of a cluster that is there."""
-        assert self.address is not None
-        host, _, port = self.address.removeprefix("ray://").rpartition(":")
-        return host.strip("[]"), int(port)
 
 
 def run_tasks(
@@ -132,6 +98,29 @@ def open_place(
     return Cluster(place, workers, threads, retries, shared)
 
 
+def check_place(place: Place, device: str = "auto") -> None:
+    """Raise ClusterError or MissingExtraError where the place cannot be used, as far as a glance shows.
+
+    device: what tasks are to compute on; Ray is given processors alone.
+    """
+    if place.kind == "local":
+        return
+    if device not in ("auto", "cpu"):
+        raise ClusterError(f"On Ray tasks compute on processors, not on '{device}'. Leave --device away, or --on.")
+    before = Surroundings(QUIET_AND_LOCAL)
+    try:
+        _import_ray(place)
+        if place.kind == "cluster":
+            socket.create_connection(place.host_and_port, timeout=CONNECT_SECONDS).close()
+    except OSError as error:
+        raise ClusterError(
+            f"No cluster answers at '{place.address}': {error.strerror or error}. Start one with "
+            "'ray start --head --ray-client-server-port=10001', or mend the address."
+        ) from None
+    finally:
+        before.restore()
+
+
 class Cluster:
     """A Ray cluster at work; a context manager that starts or joins it, after looking at all that it needs."""
 
@@ -148,7 +137,8 @@ class Cluster:
         self._folder: str | None = None
 
     def __enter__(self) -> "Cluster":
-        self._before = _Before()
+        check_place(self.place)
+        self._before = Surroundings(QUIET_AND_LOCAL)
         try:
             _import_ray(self.place)
             self._begun = True
@@ -209,15 +199,14 @@ class Cluster:
 
         address = self.place.address
         try:
-            socket.create_connection(self.place.host_and_port, timeout=CONNECT_SECONDS).close()
-        except OSError as error:
-            raise ClusterError(
-                f"No cluster answers at '{address}': {error.strerror or error}. Start one with "
-                "'ray start --head --ray-client-server-port=10001', or mend the address."
-            ) from None
-        try:
-            with _rays_warnings():
-                ray.init(address, logging_level=logging.ERROR, runtime_env={"env_vars": self._variables()})
+            for attempt in range(JOIN_ATTEMPTS):
+                with _rays_warnings():
+                    try:
+                        ray.init(address, logging_level=logging.ERROR, runtime_env={"env_vars": self._variables()})
+                        break
+                    except ConnectionAbortedError:  # a busy machine may start its part later than Ray waits for it
+                        if attempt + 1 == JOIN_ATTEMPTS:
+                            raise
         except Exception as error:
             raise ClusterError(
                 f"The cluster at '{address}' cannot be joined: '{_line(error)}'. Its Ray and Python have to be those "
@@ -379,7 +368,6 @@ def _work_on_ray(task: Task, threads: int, desk: Any) -> dict[str, Any]:
 
 def _import_ray(place: Place) -> None:
     """Load Ray, for the first time quiet and local; MissingExtraError where it is not installed."""
-    os.environ.update(QUIET_AND_LOCAL)
     try:
         with _rays_warnings():
             import ray
@@ -392,22 +380,6 @@ def _import_ray(place: Place) -> None:
         raise MissingExtraError("Ray", "cluster") from None
     if ray.is_initialized():
         raise ClusterError("'Ray' is in use in this process already. Call ray.shutdown() first.")
-
-
-class _Before:
-    """What Ray changes in this process and does not put back: environment, and what a termination request does."""
-
-    def __init__(self) -> None:
-        self.environment = dict(os.environ)
-        self.main = threading.current_thread() is threading.main_thread()
-        self.handler = signal.getsignal(signal.SIGTERM)
-
-    def restore(self) -> None:
-        for key in set(os.environ) - set(self.environment):
-            del os.environ[key]
-        os.environ.update(self.environment)
-        if self.main:
-            signal.signal(signal.SIGTERM, self.handler)
 
 
 @contextmanager

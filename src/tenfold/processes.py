@@ -11,7 +11,7 @@ import sys
 import threading
 import time
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from importlib import import_module
@@ -252,3 +252,20 @@ def _limited(threads: int) -> Iterator[None]:
         torch.set_num_threads(threads)
     with threadpool_limits(threads):
         yield
+
+
+class Surroundings:
+    """The environment and the handler of termination requests, to put back what a library changes; adds `variables`."""
+
+    def __init__(self, variables: Mapping[str, str]) -> None:
+        self._environment = dict(os.environ)
+        self._handler = signal.getsignal(signal.SIGTERM)
+        os.environ.update(variables)
+
+    def restore(self) -> None:
+        """Put both back as they were; a handler only where this thread may."""
+        for name in set(os.environ) - set(self._environment):
+            del os.environ[name]
+        os.environ.update(self._environment)
+        if threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGTERM, self._handler)

@@ -7,14 +7,17 @@ call goes on where the first was stopped.
 
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from tenfold import settings
 from tenfold.data import load
 from tenfold.data.digits import Digits
-from tenfold.errors import RecipeError, RunError, SourceError, TenfoldError, nearest
+from tenfold.errors import RecipeError, RunError, SourceError, TenfoldError, TrainingError, nearest
 from tenfold.evaluate import evaluate
+from tenfold.parallel import Place, Task, check_place, run_tasks
 from tenfold.scoring import comparison as comparisons
 from tenfold.scoring import ledger, result_tables, results
 from tenfold.scoring import page as pages
@@ -22,6 +25,7 @@ from tenfold.scoring.comparison import Comparison
 from tenfold.scoring.results import Result
 from tenfold.training import recipe as recipes
 from tenfold.training.recipe import Recipe
+from tenfold.tuning.workers import anywhere
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -90,6 +94,8 @@ def reproduce(
     markdown: Path | None = None,
     device: str = "auto",
     threads: int | None = None,
+    on: str | None = None,
+    workers: int | None = None,
     quiet: bool = False,
 ) -> dict[str, Any]:
     """Return a row for each recipe on each protocol, its published score beside ours, and write them as a page.
@@ -98,6 +104,9 @@ def reproduce(
     otherwise trained, in out/PROTOCOL/RECIPE-SEED; one that was cut short is gone on with, one that was evaluated is
     not evaluated again. record: append each row's result to this .jsonl file, once. page: `compare.html` where not
     given. One system's failure leaves the others be.
+    on: None trains one system after the other in this process; "local", "ray" or "ray://HOST:PORT" (a cluster whose
+    machines see `out` and the data) several side by side, at most `workers`, with `threads` threads each: where one of
+    the two is not given, as many as the other leaves of this machine's. Scored is here in any case.
 
     Keys: rows (see `result_tables.row`, and runs), failed (recipe, protocol, seed, error), status ("finished",
     "failed", "interrupted"), page and markdown (None where there are no rows), record and seconds.
@@ -109,12 +118,17 @@ def reproduce(
         raise RecipeError(
             f"'{len(protocols)}' protocols with '{seeds}' seeds are nothing to do. Give at least one each."
         )
+    if on is not None:
+        check_place(Place.parse(on), device)
     chosen = _recipes(names, protocols)
     sets = [_load(protocol) for protocol in protocols]
     console = Console(stderr=True, quiet=quiet, highlight=False, emoji=False, soft_wrap=True)
     work = Work(out, seeds, record, device, threads, quiet, console, len(protocols) * len(chosen) * seeds)
     sections: list[Section] = []
     interrupted = False
+    if on is not None:
+        with suppress(KeyboardInterrupt):  # what is not trained then is missed below
+            work.train_side_by_side(chosen, list(zip(protocols, sets, strict=True)), on, workers)
     for protocol, own in zip(protocols, sets, strict=True):
         finished: list[tuple[dict[str, Any], Run]] = []
         try:
@@ -158,6 +172,71 @@ class Work:
     done: int = 0
     began: float = field(default_factory=time.monotonic)
     failed: list[dict[str, Any]] = field(default_factory=list)
+    side_by_side: bool = False
+    reasons: dict[Path, str] = field(default_factory=dict)  # why there is no run in a folder, of those side by side
+    new: set[Path] = field(default_factory=set)  # trained now, of those side by side
+
+    def train_side_by_side(
+        self, names: Sequence[str], protocols: Sequence[tuple[Protocol, Sets]], on: str, workers: int | None
+    ) -> None:
+        """Train what is missing, each as a task of its own, and score it here as soon as it is there."""
+        self.side_by_side = True
+        places: dict[str, tuple[Path, Protocol, Sets]] = {}
+        tasks = []
+        for protocol, sets in protocols:
+            for name in names:
+                recipe = recipes.load(name, protocol.overrides)
+                for seed in range(self.seeds):
+                    folder = self._folder(protocol, recipe, seed)
+                    if folder.exists() and self._stands(folder, recipe, sets, seed):
+                        continue
+                    key = f"{protocol.name}: {recipe.name}, seed {seed}"
+                    places[key] = folder, protocol, sets
+                    arguments = {
+                        "recipe": name if name in recipes.available() else str(Path(name).absolute()),
+                        "data": anywhere(protocol.train),
+                        "folder": str(folder.absolute()),
+                        "overrides": list(protocol.overrides),
+                        "seed": seed,
+                    }
+                    tasks.append(Task(key, f"{__name__}:train_task", arguments))
+        threads = self.threads or max(1, settings.threads() // (workers or 1))
+        device = self.device if Place.parse(on).kind == "local" else "cpu"
+        for task in tasks:
+            task.arguments.update(threads=threads, device=device)
+        self.out.mkdir(parents=True, exist_ok=True)
+        self._say(f"{len(tasks)} to train, threads for each: {threads}")
+
+        def done(task: Task, result: dict[str, Any]) -> None:
+            folder, protocol, sets = places[task.key]
+            self.new.add(folder)
+            if result["status"] == "finished":
+                with suppress(*FAILURES):  # tried again, and told, when its row is made
+                    self._score(Run.open(folder), protocol, sets)
+            self._say(f"{task.key}: {result['status']}; {pages.duration(time.monotonic() - self.began)} so far")
+
+        def failed(task: Task, reason: str) -> None:
+            self.reasons[places[task.key][0]] = reason
+            self._say(f"{task.key}: failed: {reason}")
+
+        from tenfold.training.run import Run
+
+        if tasks:
+            run_tasks(tasks, on=on, workers=workers, threads=threads, done=done, failed=failed, shared=[self.out])
+
+    def _folder(self, protocol: Protocol, recipe: Recipe, seed: int) -> Path:
+        return self.out / protocol.name / f"{recipe.name}-{seed}"
+
+    def _stands(self, folder: Path, recipe: Recipe, sets: Sets, seed: int) -> bool:
+        """Return True where there is nothing to train in a folder that is there: it is finished, or something else."""
+        from tenfold.training.run import Run
+
+        try:
+            run = Run.open(folder)
+            _refuse_other(run, recipe, sets, seed)
+        except FAILURES:
+            return True  # told when its row is made
+        return bool(run.manifest["status"] == "finished")
 
     def system(self, name: str, protocol: Protocol, sets: Sets) -> "list[tuple[dict[str, Any], Run]]":
         """Return the system's row and its run of seed 0 in a list, which is empty where a seed of it failed."""
@@ -165,7 +244,7 @@ class Work:
         runs, looks = [], []
         for seed in range(self.seeds):
             self.done += 1
-            folder = self.out / protocol.name / f"{recipe.name}-{seed}"
+            folder = self._folder(protocol, recipe, seed)
             self._say(f"[{self.done}/{self.jobs}] {protocol.name}: {recipe.name}, seed {seed}")
             try:
                 run, trained = self._train(folder, name, recipe, protocol, sets, seed)
@@ -198,11 +277,16 @@ class Work:
         from tenfold.training.run import Run
 
         options: dict[str, Any] = {"device": self.device, "threads": self.threads, "quiet": self.quiet}
+        if folder in self.reasons:
+            raise TrainingError(self.reasons[folder])
         if folder.exists():
             run = Run.open(folder)
             _refuse_other(run, recipe, sets, seed)
             if run.manifest["status"] == "finished":
-                return run, False
+                return run, folder in self.new
+        if self.side_by_side:
+            raise KeyboardInterrupt
+        if folder.exists():
             outcome = train(resume=folder, **options)
         else:
             outcome = train(name, protocol.train, folder, overrides=protocol.overrides, seed=seed, **options)
@@ -235,6 +319,18 @@ class Work:
 
     def _say(self, line: str) -> None:
         self.console.print(line, markup=False)
+
+
+def train_task(
+    recipe: str, data: str, folder: str, overrides: list[str], seed: int, threads: int, device: str
+) -> dict[str, Any]:
+    """Return {"status": how the training ended} of one system, begun in `folder` or gone on with there."""
+    from tenfold.train import train
+
+    options: dict[str, Any] = {"device": device, "threads": threads, "quiet": True}
+    if Path(folder).exists():
+        return {"status": train(resume=Path(folder), **options)["status"]}
+    return {"status": train(recipe, data, Path(folder), overrides=overrides, seed=seed, **options)["status"]}
 
 
 def _recipes(names: Sequence[str] | None, protocols: Sequence[Protocol]) -> list[str]:

@@ -11,7 +11,9 @@ search has not used, each with another part held out, and the new recipe says ho
 
 import textwrap
 import time
+from collections.abc import Sequence
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,13 +21,14 @@ from tenfold import settings
 from tenfold.data.digits import Digits
 from tenfold.errors import RunError, TrainingError
 from tenfold.files import write_atomically
+from tenfold.parallel import Place, check_place
 from tenfold.training import recipe as recipes
 from tenfold.tuning import search
 from tenfold.tuning.comparison import Comparison, compared, verdict
 from tenfold.tuning.plan import RECIPE, Plan, begin, digits_of, refuse_with_resume, resumed
 from tenfold.tuning.search import Values, objective, overrides
 from tenfold.tuning.study import Study, Tried, rank
-from tenfold.tuning.workers import Job, Progress, Watcher, Workers
+from tenfold.tuning.workers import Job, Progress, Source, Watcher, Workers
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -44,6 +47,8 @@ def tune(
     trials: int | None = None,
     max_seconds: float | None = None,
     workers: int = 1,
+    threads: int | None = None,
+    on: str | None = None,
     seed: int | None = None,
     subset: int | None = None,
     metric: str | None = None,
@@ -60,20 +65,23 @@ def tune(
     out: the folder (default: runs/tune-RECIPE-N): best.toml, tune.html, and the journal that a killed tune resumes
     from, with the loss of the trials under way at most. trials: how many (default: 30, or as many as max_seconds
     allows; for a grid the most it may have). max_seconds: for the search, the comparison comes after it; a resumed tune
-    has as much again. workers: processes that train side by side, each with its share of the cores. subset: search on
-    so many images. metric: "nll" or "accuracy" of held-out images (see above for the default). method: "optuna" for
+    has as much again. workers: trainings side by side. threads: of each (default: its share of the cores). on: where
+    they run: "local", processes of this machine (the default); "ray", a Ray cluster of its own; "ray://HOST:PORT", one
+    that is there, whose machines have to see the tune's folder and the data. subset: search on so many images. metric:
+    "nll" or "accuracy" of held-out images (see above for the default). method: "optuna" for
     networks, "grid" for classical models. seeds: of the comparison at the end; 0 leaves it away. name: of the new
     recipe.
     Keys: folder, recipe, status ("finished", "out_of_time", "interrupted"), method, metric, trials (how many ended
     how), base and best (trial, values, nll, accuracy, seconds), comparison (None, or see `compared`), best_recipe,
     page, seconds.
-    Raises TenfoldError: RecipeError, DataError, RunError, TrainingError.
+    Raises TenfoldError: RecipeError, DataError, RunError, TrainingError, ClusterError.
     """
     from rich.console import Console
 
     began = time.monotonic()
     console = Console(stderr=True, quiet=quiet, highlight=False, soft_wrap=True)
-    _check_workers(workers)
+    place = Place.parse(on)
+    _check_workers(workers, place, device)
     if resume is not None:
         refuse_with_resume(
             {"The recipe": recipe, "--out": out, "--seed": seed, "--subset": subset, "--metric": metric,
@@ -98,7 +106,8 @@ def tune(
             name,
             device,
         )
-    tuning = _Tuning(folder, plan, digits, workers, device, console)
+    source = Source.of(data or plan.spec, plan.subset, plan.seed, plan.sha256)
+    tuning = _Tuning(folder, plan, digits, source, workers, threads, device, place, console)
     try:
         status = tuning.run(began)
         return tuning.finish(status) | {"seconds": round(time.monotonic() - began, 3)}
@@ -106,21 +115,35 @@ def tune(
         tuning.study.close()
 
 
-def _check_workers(workers: int) -> None:
+def _check_workers(workers: int, place: Place, device: str) -> None:
+    """Raise TenfoldError where the trainings cannot run there, as far as that is known before anything is begun."""
+    check_place(place, device)
     cores = settings.threads()
-    if not 1 <= workers <= cores:
+    if place.kind != "cluster" and not 1 <= workers <= cores:
         raise TrainingError(f"'{workers}' workers do not fit on {cores} cores. Give --workers 1 to {cores}.")
 
 
 class _Tuning:
     """One tune at work in its folder."""
 
-    def __init__(self, folder: Path, plan: Plan, digits: Digits, workers: int, device: str, console: "Console") -> None:
-        self.folder, self.plan, self.digits, self.console = folder, plan, digits, console
+    def __init__(
+        self,
+        folder: Path,
+        plan: Plan,
+        digits: Digits,
+        source: Source,
+        workers: int,
+        threads: int | None,
+        device: str,
+        place: Place,
+        console: "Console",
+    ) -> None:
+        self.folder, self.plan, self.digits, self.place, self.console = folder, plan, digits, place, console
         self.recipe = recipes.load(folder / RECIPE)
-        self.workers, self.threads = workers, max(1, settings.threads() // workers)
+        self.workers, self.threads = workers, threads or max(1, settings.threads() // workers)
         self.study = Study(folder / JOURNAL, self.recipe.search, plan.seed)
-        self.pool = Workers(workers, folder / RECIPE, digits, self.threads, device)
+        device = device if place.kind == "local" else "cpu"
+        self.pool = Workers(workers, folder / RECIPE, source, self.threads, device, place)
 
     def _print(self, line: str) -> None:
         self.console.print(line, markup=False)
@@ -159,13 +182,9 @@ class _Tuning:
         return grid.search(
             self.study,
             search.own_values(self.recipe),
-            self.folder / RECIPE,
-            self.digits,
+            partial(self._cross_validated, seed=self.plan.seed),
             metric=self.plan.metric,
             points=grid.axis_points(self.recipe.search, self.plan.trials),
-            seed=self.plan.seed,
-            workers=self.workers,
-            threads=self.threads,
             deadline=deadline,
             say=self._print,
             show=self.show,
@@ -184,15 +203,16 @@ class _Tuning:
                 self.pool.run(comparison)
 
     def _compare_by_folds(self, comparison: Comparison) -> None:
+        while (job := comparison.next()) is not None:
+            comparison.done(job, self._cross_validated([job.overrides], seed=job.seed)[0])
+
+    def _cross_validated(self, candidates: Sequence[tuple[str, ...]], seed: int) -> "list[Figures]":
+        """Return what each candidate of a grid comes to: here by scikit-learn's own workers, on Ray by a task each."""
         from tenfold.tuning.grid import cross_validated
 
-        while (job := comparison.next()) is not None:
-            comparison.done(
-                job,
-                cross_validated(
-                    [job.overrides], self.folder / RECIPE, self.digits, job.seed, self.workers, self.threads
-                )[0],
-            )
+        if self.place.kind != "local":
+            return self.pool.cross_validate(candidates, seed)
+        return cross_validated(candidates, self.folder / RECIPE, self.digits, seed, self.workers, self.threads)
 
     @property
     def best(self) -> Tried | None:

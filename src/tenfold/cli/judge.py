@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from tenfold.cli.options import DATA, Data, Debug, Device, Json, Quiet, RunFolder
+from tenfold.cli.options import DATA, Data, Debug, Device, Json, On, Quiet, RunFolder
 from tenfold.reporting import reporting
 
 
@@ -82,6 +82,10 @@ def compare(
     threads: Annotated[
         int | None, typer.Option(metavar="N", min=1, help="With --reproduce: processor threads [default: all].")
     ] = None,
+    on: On = None,
+    workers: Annotated[
+        int | None, typer.Option(metavar="W", min=1, help="With --on: so many trainings side by side.")
+    ] = None,
     page: Annotated[
         Path | None, typer.Option(metavar="FILE", help="The page to write [default: compare.html].")
     ] = None,
@@ -93,9 +97,11 @@ def compare(
 ) -> None:
     """Test runs pairwise on the same images; or reproduce the published systems."""
     given = {"--recipes": recipes, "--protocol": protocol, "--seeds": seeds, "--out": out, "--record": record}
-    for option, value in (given | {"--threads": threads}).items():
+    for option, value in (given | {"--threads": threads, "--on": on, "--workers": workers}).items():
         if value is not None and not reproduce:
             raise typer.BadParameter("goes with --reproduce alone.", param_hint=option)
+    if workers is not None and on is None:
+        raise typer.BadParameter("goes with --on PLACE, such as --on local.", param_hint="--workers")
     if reproduce and (runs or data):
         raise typer.BadParameter("takes no runs and no --data: it trains its own.", param_hint="--reproduce")
     if not reproduce and len(runs or []) < 2:
@@ -119,6 +125,8 @@ def compare(
             markdown=markdown,
             device=device,
             threads=threads,
+            on=on,
+            workers=workers,
             quiet=quiet,
         )
         finish(result)

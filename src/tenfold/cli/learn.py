@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
-from tenfold.cli.options import DATA, Data, Debug, Device, Json, Quiet
+from tenfold.cli.options import DATA, Data, Debug, Device, Json, On, Quiet
 from tenfold.reporting import reporting
 
 
@@ -161,6 +161,10 @@ def tune(
     workers: Annotated[
         int, typer.Option(metavar="W", min=1, help="Trials side by side, each with its share of the cores.")
     ] = 1,
+    threads: Annotated[
+        int | None, typer.Option(metavar="N", min=1, help="Threads of each trial [default: its share of the cores].")
+    ] = None,
+    on: On = None,
     seed: Annotated[
         int | None, typer.Option(metavar="N", min=0, help="Seed of everything random [default: the recipe's].")
     ] = None,
@@ -200,6 +204,8 @@ def tune(
                 trials=trials,
                 max_seconds=max_seconds,
                 workers=workers,
+                threads=threads,
+                on=on,
                 seed=seed,
                 subset=subset,
                 metric=metric,

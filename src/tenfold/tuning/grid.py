@@ -42,27 +42,24 @@ def axis_points(space: Space, trials: int | None) -> int:
 def search(
     study: Study,
     own: Values,
-    recipe: Path,
-    digits: Digits,
+    judge: Callable[[Sequence[tuple[str, ...]]], list["Figures"]],
     *,
     metric: str,
     points: int,
-    seed: int,
-    workers: int,
-    threads: int,
     deadline: float | None,
     say: Callable[[str], None],
     show: Callable[[Tried], None],
 ) -> bool:
     """Judge every candidate of every stage and keep it in the study; return False where `deadline` came before the end.
 
-    own: the recipe's own values, judged first. A stage that the study has already is not judged again; one that has
+    own: the recipe's own values, judged first. judge: gives the figures of candidates (overrides of the recipe), such
+    as `cross_validated`. A stage that the study has already is not judged again; one that has
     begun is finished. say is told what comes next, show is given each stage's trials.
     """
     for stage in range(STAGES):
         tried = study.tried()
         if not any(each.base for each in tried):
-            figures = cross_validated([()], recipe, digits, seed, workers, threads)[0]
+            figures = judge([()])[0]
             study.add(
                 own, objective(metric, figures.nll, figures.accuracy), _kept(figures) | {"base": True, "stage": 0}
             )
@@ -80,7 +77,7 @@ def search(
             f"Stage {stage + 1} of {STAGES}: {len(todo)} candidates, {FOLDS} folds each"
             f"{_around(study.space, centre, stage)}"
         )
-        judged = cross_validated([overrides(values) for values in todo], recipe, digits, seed, workers, threads)
+        judged = judge([overrides(values) for values in todo])
         for values, figures in zip(todo, judged, strict=True):
             study.add(values, objective(metric, figures.nll, figures.accuracy), _kept(figures) | {"stage": stage})
         for each in study.tried()[-len(todo) :]:

@@ -1,28 +1,25 @@
-"""Processes that train candidates side by side, each on its share of the cores, while one process decides.
+"""Trainings of candidates side by side, each on its share of the cores, here or on Ray, while one process decides.
 
-A worker is told one job after the other through its pipe, sends back what the trial shows on the way and is told
-whether to go on, then sends the figures. A worker that dies, of a kill or for want of memory, takes its trial with it
-and nothing else: the job is reported as lost and another worker starts.
+A training is a task: the recipe's file, the overrides, the seed, and where the digits are. On the way it asks whether
+to go on. A process that dies takes its training with it and nothing else: the job is reported as lost.
 """
 
-import signal
-import time
-from contextlib import suppress
-from dataclasses import dataclass
-from multiprocessing import connection, get_context
-from multiprocessing.connection import Connection
-from multiprocessing.process import BaseProcess
+import functools
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
+from tenfold import parallel
+from tenfold.data import sources
 from tenfold.data.digits import Digits
-from tenfold.errors import TenfoldError
+from tenfold.errors import RunError, TrainingError
+from tenfold.parallel import Place, Task
+from tenfold.processes import Ask
 
 if TYPE_CHECKING:
     from tenfold.tuning.trial import Figures
-
-POLITE_SECONDS = 5.0  # that a worker without a job has to end by itself
 
 
 @dataclass(frozen=True)
@@ -43,11 +40,24 @@ class Progress:
     accuracy: float
 
 
-@dataclass(frozen=True)
-class Failure:
-    """Why a training could not be done."""
+def anywhere(spec: str) -> str:
+    """Return what names the same data in any working directory: a name as it is, a path from the root on."""
+    return spec if sources.parse(spec) else str(Path(spec).expanduser().absolute())
 
-    reason: str
+
+@dataclass(frozen=True)
+class Source:
+    """The digits to search on, as any process finds them again: so many of `spec`, known by their hash."""
+
+    spec: str
+    subset: int | None
+    seed: int
+    sha256: str
+
+    @classmethod
+    def of(cls, spec: str, subset: int | None, seed: int, sha256: str) -> "Source":
+        """Return the source with a path that does not depend on the working directory."""
+        return cls(anywhere(spec), subset, seed, sha256)
 
 
 class Watcher:
@@ -70,146 +80,146 @@ class Watcher:
         raise NotImplementedError
 
     def lost(self, job: Job) -> None:
-        """Take note that a job ended with its worker, or at the deadline."""
+        """Take note that a job ended with its process, or at the deadline."""
         raise NotImplementedError
 
 
-class _Worker:
-    """One process, its pipe, and what it is doing."""
-
-    def __init__(self, arguments: tuple[Any, ...]) -> None:
-        # Spawned, not forked: a fork of a process in which PyTorch has threads can hang.
-        context = get_context("spawn")
-        self.pipe, other_end = context.Pipe()
-        self.process: BaseProcess = context.Process(target=serve, args=(other_end, *arguments), daemon=True)
-        self.process.start()
-        other_end.close()
-        self.job: Job | None = None
-
-    def give(self, job: Job) -> None:
-        self.job = job
-        self.send(job)
-
-    def send(self, message: Any) -> None:
-        with suppress(BrokenPipeError, ConnectionResetError):  # a dead worker is noticed where its pipe is read
-            self.pipe.send(message)
-
-    def close(self) -> None:
-        """End the process: in peace where it has nothing to do."""
-        if self.job is None:
-            self.send(None)
-            self.process.join(POLITE_SECONDS)
-        self.process.kill()
-        self.process.join()
-        self.process.close()
-        self.pipe.close()
-
-
 class Workers:
-    """A number of worker processes for one recipe and one set of labelled digits; a context manager.
+    """A place where one recipe is trained on one set of labelled digits; a context manager.
 
-    count: how many; each computes with `threads` threads. They start with the first job and stay until the end.
+    count: at most so many at a time; each computes with `threads` threads. recipe: the file, in a folder that a
+    cluster's machines share.
     """
 
-    def __init__(self, count: int, recipe: Path, digits: Digits, threads: int, device: str = "auto") -> None:
-        self.count = count
-        self._arguments = (recipe, digits, threads, device)
-        self._workers: list[_Worker] = []
+    def __init__(
+        self, count: int, recipe: Path, source: Source, threads: int, device: str = "auto", place: Place | None = None
+    ) -> None:
+        self._folds = {"recipe": str(recipe.resolve()), "source": asdict(source), "threads": threads}
+        self._training = self._folds | {"device": device}
+        self.place = parallel.open_place(
+            place or Place.parse(None), workers=count, threads=threads, shared=[recipe.parent]
+        )
 
     def __enter__(self) -> "Workers":
+        self.place.__enter__()
         return self
 
     def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        for worker in self._workers:
-            worker.close()
-        self._workers.clear()
+        self.place.__exit__(kind, error, trace)
 
     def run(self, watcher: Watcher, deadline: float | None = None) -> bool:
         """Run the watcher's jobs; return False where `deadline` (of time.monotonic) cut some of them off."""
-        while True:
-            self._start_jobs(watcher)
-            busy = {worker.pipe: worker for worker in self._workers if worker.job is not None}
-            if not busy:
-                return True
-            left = None if deadline is None else max(0.0, deadline - time.monotonic())
-            ready = connection.wait(list(busy), left)
-            if not ready:
-                for worker in busy.values():
-                    self._lose(worker, watcher)
-                return False
-            for pipe in ready:
-                assert isinstance(pipe, Connection)
-                self._listen(busy[pipe], watcher)
+        return self.place.run(_Trials(watcher, self._training), deadline)
 
-    def _start_jobs(self, watcher: Watcher) -> None:
-        """Give every idle worker a job, as long as there are any; start the workers that are missing."""
-        idle = [worker for worker in self._workers if worker.job is None]
-        while idle or len(self._workers) < self.count:
-            job = watcher.next()
-            if job is None:
-                return
-            if not idle:
-                self._workers.append(_Worker(self._arguments))
-                idle.append(self._workers[-1])
-            idle.pop().give(job)
+    def cross_validate(self, candidates: Sequence[tuple[str, ...]], seed: int) -> "list[Figures]":
+        """Return what each candidate comes to in cross-validation, see `grid.cross_validated`; a task for each.
 
-    def _listen(self, worker: _Worker, watcher: Watcher) -> None:
-        """Act on one message of a worker."""
-        job = worker.job
-        assert job is not None
-        try:
-            message = worker.pipe.recv()
-        except (EOFError, ConnectionResetError):
-            self._lose(worker, watcher)
-            return
-        if isinstance(message, Progress):
-            stop = watcher.progress(job, message)
-            worker.send(stop)
-            return
-        worker.job = None
-        if isinstance(message, Failure):
-            watcher.failed(job, message.reason)
-        elif message is not None:  # None: ended as `progress` asked
-            watcher.done(job, message)
-
-    def _lose(self, worker: _Worker, watcher: Watcher) -> None:
-        """Give a worker and its job up."""
-        job = worker.job
-        assert job is not None
-        worker.close()
-        self._workers.remove(worker)
-        watcher.lost(job)
+        Raises TrainingError where one cannot be fitted.
+        """
+        collector = _Folds(
+            [
+                Task(str(number), f"{__name__}:fit_folds", self._folds | {"overrides": list(each), "seed": seed})
+                for number, each in enumerate(candidates)
+            ]
+        )
+        self.place.run(collector)
+        return [collector.figures[str(number)] for number in range(len(candidates))]
 
 
-def serve(pipe: Connection, recipe: Path, digits: Digits, threads: int, device: str) -> None:
-    """Work in a worker process until the other end of the pipe says so, or is gone."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the process that decides; it ends this one
-    from threadpoolctl import threadpool_limits
+class _Trials(parallel.Watcher):
+    """A watcher's jobs as tasks."""
 
-    with suppress(EOFError, BrokenPipeError, ConnectionResetError), threadpool_limits(threads):
-        while (job := pipe.recv()) is not None:
-            pipe.send(_work(pipe, job, recipe, digits, threads, device))
+    def __init__(self, watcher: Watcher, arguments: dict[str, Any]) -> None:
+        self.watcher, self.arguments = watcher, arguments
+        self.jobs: dict[str, Job] = {}
+        self.ended: set[str] = set()  # the keys of those that were asked to end
+
+    def next(self) -> Task | None:
+        job = self.watcher.next()
+        if job is None:
+            return None
+        key = str(len(self.jobs))
+        self.jobs[key] = job
+        arguments = self.arguments | {"overrides": list(job.overrides), "seed": job.seed}
+        return Task(key, f"{__name__}:train", arguments, asks=True)
+
+    def asked(self, task: Task, question: dict[str, Any]) -> bool:
+        stop = self.watcher.progress(self.jobs[task.key], Progress(**question))
+        if stop:
+            self.ended.add(task.key)
+        return stop
+
+    def done(self, task: Task, result: dict[str, Any]) -> None:
+        from tenfold.tuning.trial import Figures
+
+        if task.key not in self.ended:
+            self.watcher.done(self.jobs[task.key], Figures(**result))
+
+    def failed(self, task: Task, reason: str) -> None:
+        if task.key not in self.ended:
+            self.watcher.failed(self.jobs[task.key], reason)
+
+    def lost(self, task: Task) -> None:
+        if task.key not in self.ended:
+            self.watcher.lost(self.jobs[task.key])
 
 
-def _work(
-    pipe: Connection, job: Job, recipe_path: Path, digits: Digits, threads: int, device: str
-) -> "Figures | Failure | None":
-    """Return what came of a job: figures, the reason why there are none, or None where it was ended early."""
+class _Folds(parallel.Watcher):
+    """Takes what candidates come to in cross-validation, all of which has to succeed."""
+
+    def __init__(self, tasks: list[Task]) -> None:
+        self.tasks = tasks
+        self.figures: dict[str, Figures] = {}
+
+    def next(self) -> Task | None:
+        return self.tasks.pop(0) if self.tasks else None
+
+    def done(self, task: Task, result: dict[str, Any]) -> None:
+        from tenfold.tuning.trial import Figures
+
+        self.figures[task.key] = Figures(**result)
+
+    def failed(self, task: Task, reason: str) -> None:
+        raise TrainingError(f"'{' '.join(task.arguments['overrides']) or 'The recipe as it is'}': {reason}")
+
+    def lost(self, task: Task) -> None:
+        self.failed(task, "Its process ended without an answer. Give fewer --workers, or --resume the tune.")
+
+
+# -- what a task does -----------------------------------------------------------------------------------------------
+
+
+def train(
+    recipe: str, overrides: list[str], seed: int, source: dict[str, Any], threads: int, device: str, ask: Ask
+) -> dict[str, Any]:
+    """Return the figures of one training, as a dictionary; an empty one where it was ended early."""
     from tenfold.training import recipe as recipes
     from tenfold.tuning.trial import Stopped, judge
 
     def report(share: int, nll: float, accuracy: float) -> bool:
-        pipe.send(Progress(share, nll, accuracy))
-        return bool(pipe.recv())
+        return bool(ask({"share": share, "nll": nll, "accuracy": accuracy}))
 
     try:
-        recipe = recipes.load(recipe_path, job.overrides)
-        return judge(recipe, digits, job.seed, threads, device, report)
+        return asdict(judge(recipes.load(Path(recipe), overrides), _digits(**source), seed, threads, device, report))
     except Stopped:
-        return None
-    except TenfoldError as error:
-        return Failure(str(error))
-    except (MemoryError, RuntimeError) as error:  # PyTorch's want of memory is a RuntimeError
-        return Failure(f"{type(error).__name__}: {error}")
+        return {}
+
+
+def fit_folds(recipe: str, overrides: list[str], seed: int, source: dict[str, Any], threads: int) -> dict[str, Any]:
+    """Return the figures of one candidate in cross-validation, as a dictionary."""
+    from tenfold.tuning.grid import cross_validated
+
+    return asdict(cross_validated([tuple(overrides)], Path(recipe), _digits(**source), seed, 1, threads)[0])
+
+
+@functools.lru_cache(maxsize=1)
+def _digits(spec: str, subset: int | None, seed: int, sha256: str) -> Digits:
+    """Return the digits, read once in each process; RunError where they are not those that are searched on."""
+    from tenfold.tuning.plan import digits_of
+
+    digits = digits_of(spec, subset, seed)
+    if digits.content_hash() != sha256:
+        raise RunError(f"The data '{spec}' are others for the process that trains. Give data that do not change.")
+    return digits
