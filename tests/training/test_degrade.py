@@ -9,7 +9,7 @@ from tenfold.training import degrade as module
 from tenfold.training.degrade import degrade
 from tenfold.training.recipe import DegradeSettings
 
-KINDS = list(DegradeSettings.model_fields)
+KINDS = [name for name in DegradeSettings.model_fields if name != "share"]
 
 
 @pytest.fixture
@@ -50,6 +50,17 @@ def test_each_kind_acts_within_bounds_and_repeats(images: Tensor, kind: str) -> 
     assert -1e-6 <= first.min() <= first.max() <= 1 + 1e-6
     assert ((first - images).abs().sum((1, 2, 3)) > 0.1).float().mean() > 0.5
     assert torch.equal(images, before)
+
+
+def test_the_share_that_is_left_alone(images: Tensor) -> None:
+    """With a share of a half, about half of the images change; the input stays as it is, and the seed decides."""
+    many = images.repeat(16, 1, 1, 1)
+    before, settings = many.clone(), DegradeSettings(share=0.5, pen=1.0, fragments=0.2)
+    first = degrade(many, settings, torch.Generator().manual_seed(3))
+    changed = (first != many).flatten(1).any(1).float().mean()
+    assert 0.4 < changed < 0.6
+    assert torch.equal(many, before)
+    assert torch.equal(first, degrade(many, settings, torch.Generator().manual_seed(3)))
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -47,6 +47,7 @@ for verb in (
     learn.explore,
     learn.train,
     learn.tune,
+    learn.ensemble,
     learn.ablate,
     judge.evaluate,
     judge.compare,

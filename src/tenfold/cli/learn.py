@@ -219,6 +219,81 @@ def tune(
         )
 
 
+def ensemble(
+    context: typer.Context,
+    recipes: Annotated[str, typer.Argument(metavar="RECIPE[,RECIPE...]", help="Networks' recipes, which take turns.")],
+    data: Annotated[list[str], typer.Option("--data", metavar="DATA", help=f"{DATA} More than once: merged.")],
+    out: Annotated[Path, typer.Option(metavar="FOLDER", help="The pool; one that was cut short goes on.")],
+    models: Annotated[
+        int | None, typer.Option(metavar="N", min=1, help="Train so many members [default: 10, or as time allows].")
+    ] = None,
+    budget: Annotated[
+        float | None, typer.Option(metavar="S", min=0.001, help="Train members for so many seconds.")
+    ] = None,
+    select: Annotated[
+        str,
+        typer.Option(metavar="RULE", help="all, top:K, random:K, greedy:K, diverse:K, weights; auto: what is best."),
+    ] = "auto",
+    average: Annotated[
+        str, typer.Option(metavar="WHAT", help="Average probabilities or logits, or count votes.")
+    ] = "probabilities",
+    folds: Annotated[
+        int | None,
+        typer.Option(metavar="K", min=2, help="Each member holds out another fold, not all the same images."),
+    ] = None,
+    distil: Annotated[
+        str | None, typer.Option(metavar="RECIPE", help="Then train one network on the ensemble's answers.")
+    ] = None,
+    on: Annotated[
+        str | None, typer.Option(metavar="PLACE", help="local, ray, or ray://HOST:PORT [default: local].")
+    ] = None,
+    workers: Annotated[
+        int | None, typer.Option(metavar="W", min=1, help="Members side by side [default: one a core].")
+    ] = None,
+    threads: Annotated[int, typer.Option(metavar="N", min=1, help="Threads of each.")] = 1,
+    overrides: Annotated[
+        list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Override every recipe: training.epochs=2.")
+    ] = None,
+    seed: Annotated[int, typer.Option(metavar="N", min=0, help="Of the split and the first member.")] = 0,
+    subset: Annotated[
+        int | None, typer.Option(metavar="N", min=1, help="Train on so many images, chosen stratified.")
+    ] = None,
+    deduplicate: Annotated[
+        bool, typer.Option("--deduplicate", help="Leave out later copies of an image, equal or nearly equal.")
+    ] = False,
+    device: Device = "auto",
+    quiet: Quiet = False,
+    json: Json = False,
+    debug: Debug = False,
+) -> None:
+    """Train many networks and choose the few that complement each other; the result is a run."""
+    with reporting(context, json, debug) as finish:
+        from tenfold.ensemble import ensemble
+
+        finish(
+            ensemble(
+                [name.strip() for name in recipes.split(",") if name.strip()],
+                data,
+                out,
+                models=models,
+                budget=budget,
+                select=select,
+                average=average,
+                folds=folds,
+                overrides=overrides or [],
+                seed=seed,
+                subset=subset,
+                deduplicate=deduplicate,
+                on=on,
+                workers=workers,
+                threads=threads,
+                device=device,
+                distil=distil,
+                quiet=quiet,
+            )
+        )
+
+
 def ablate(
     context: typer.Context,
     names: Annotated[list[str], typer.Argument(metavar="NAME", help="Shipped ablations' names, or .toml files.")],

@@ -46,7 +46,7 @@ class Ensemble(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the logarithms of the probabilities, (B, 10)."""
-        total = x.new_zeros(len(x), DIGITS, dtype=torch.float32)
+        total = x.new_zeros(x.shape[0], DIGITS, dtype=torch.float32)
         for member, settings in zip(self.members, self.settings, strict=True):
             logs = settings.logarithms(member, x)
             if self.average == "logits":

@@ -23,6 +23,12 @@ def degrade(images: Tensor, settings: DegradeSettings, generator: torch.Generato
     def draw(*shape: int) -> Tensor:
         return torch.rand(*shape, device=images.device, generator=generator)
 
+    if settings.share < 1:
+        worse = torch.nonzero(draw(len(images)) < settings.share)[:, 0]
+        images = images.clone()
+        if len(worse):
+            images[worse] = degrade(images[worse], settings.model_copy(update={"share": 1.0}), generator)
+        return images
     kinds: list[tuple[float, Callable[[Tensor, Draw], Tensor]]] = [
         (settings.stretch, stretched),
         (settings.pen, pen),

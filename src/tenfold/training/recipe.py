@@ -60,6 +60,7 @@ class AugmentSettings(Section):
 class DegradeSettings(Section):
     """How often an image suffers from each of these, as probabilities; 0 switches one off."""
 
+    share: float = Field(1.0, gt=0, le=1, description="of the images that any of the following may befall")
     stretch: float = Field(0.0, ge=0, le=1, description="another aspect ratio, up to filling a square")
     offset: float = Field(0.0, ge=0, le=1, description="smaller, and out of the middle")
     pen: float = Field(0.0, ge=0, le=1, description="thicker or thinner, softer or sharper strokes")

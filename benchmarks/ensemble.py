@@ -1,0 +1,233 @@
+"""What a pool's ensembles are worth on test images, all looks in one go, after every choice is made.
+
+    python benchmarks/ensemble.py runs/forty --record results/ensembles.jsonl
+
+The pool's members are all that it holds. Choices are made here as `tenfold ensemble` makes them, on held-out images;
+docs/protocol.md says what is looked at and why. With runs/forty/student and the first member of its recipe, those two
+are scored too. The last line on stdout is JSON.
+"""
+
+import argparse
+import json
+import statistics
+import sys
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tenfold.data import load
+from tenfold.data.digits import Digits
+from tenfold.ensemble import REPEATS, STUDENT
+from tenfold.errors import DataError, TenfoldError
+from tenfold.files import write_atomically
+from tenfold.scoring import ensembles, ledger, paired, records, selection
+from tenfold.scoring.diversity import size_curve
+from tenfold.scoring.ensembles import Band, EnsembleTest, MemberScore
+from tenfold.scoring.leak import Part
+from tenfold.scoring.results import DataUsed
+from tenfold.training import pool as pools
+from tenfold.training.device import processor, use_threads
+from tenfold.training.provenance import commit
+from tenfold.training.run import Run
+
+TRAINING_IMAGES, SIZE, DRAWS = 20_000, 10, 10_000
+RULES = ("all", f"random:{SIZE}", f"top:{SIZE}", f"greedy:{SIZE}", f"diverse:{SIZE}", "weights")
+SIZES = (1, 2, 3, 5, 10, 20)
+
+Probabilities = NDArray[np.float32]
+
+
+def members_of(folder: Path) -> list[Run]:
+    """Return the runs of a pool's folder, in the order of their numbers."""
+    paths = sorted((folder / pools.MEMBERS).iterdir())
+    runs = [Run.open(path) for path in paths]
+    unfinished = [run.path.name for run in runs if run.manifest["status"] != "finished"]
+    if unfinished or len(runs) < 2 * SIZE:
+        raise DataError(f"'{folder}' has {len(runs)} members, '{unfinished}' of them unfinished. Train {2 * SIZE}.")
+    return runs
+
+
+def look(run: Run, test: Digits, spec: str, probabilities: Probabilities) -> Part:
+    """Return how many test images a run reads wrong, the look written to the ledger."""
+    assert test.labels is not None
+    errors = int((probabilities.argmax(1) != test.labels).sum())
+    ledger.record(
+        ledger.Look(
+            time=datetime.now(UTC).isoformat(timespec="seconds"),
+            run=str(run.path.resolve()),
+            weights_sha256=run.weights_sha256(),
+            data_sha256=test.content_hash(),
+            spec=spec,
+            n=len(test),
+            accuracy=1 - errors / len(test),
+        )
+    )
+    return Part(n=len(test), errors=errors)
+
+
+def training_part(run: Run, images: NDArray[np.uint8], labels: NDArray[np.int64], chosen: NDArray[np.int64]) -> Part:
+    """Return how many of the chosen training images a member reads wrong, each read once, without shifts."""
+    classifier = run.classifier("cpu")
+    prediction = run.recipe.prediction.model_copy(update={"shifts": 0})
+    classifier.recipe_ = run.recipe.model_copy(update={"prediction": prediction})
+    return Part(n=len(chosen), errors=int((classifier.predict(images[chosen]) != labels[chosen]).sum()))
+
+
+def draw_of(choice: Sequence[int], probabilities: Probabilities, labels: NDArray[np.int64]) -> Part:
+    """Return how many test images the plain mean of some members reads wrong."""
+    wrong = probabilities[list(choice)].mean(0).argmax(1) != labels
+    return Part(n=len(labels), errors=int(wrong.sum()))
+
+
+def measure(folder: Path, spec: str, name: str, wall: float | None, errors_sheet: Path | None) -> EnsembleTest:
+    """Return the record of a pool; progress goes to stderr."""
+    from rich.console import Console
+
+    use_threads()
+    runs = members_of(folder)
+    held = pools.answers(runs)
+    digits = pools.data_of(runs[0], Console(stderr=True, quiet=True))
+    test = load(spec, "evaluate")
+    if digits.labels is None or test.labels is None:
+        raise DataError(f"'{spec}' has no labels. Give labelled data, such as mnist:test.")
+    nested = selection.nested(RULES, held.probabilities, held.labels, repeats=REPEATS, seed=0)
+    rule = selection.best_rule(nested)
+
+    def choice(words: str) -> selection.Choice:
+        return selection.choose(words, held.probabilities, held.labels, seed=0)
+
+    trained = np.setdiff1d(np.arange(len(digits)), held.indices)
+    some = np.sort(np.random.default_rng(0).choice(trained, min(TRAINING_IMAGES, len(trained)), replace=False))
+    scores, answers = [], []
+    for number, run in enumerate(runs):
+        answers.append(run.classifier("cpu").predict_proba(test.images))
+        known = held.probabilities[number]
+        part = Part(n=len(held.labels), errors=int((known.argmax(1) != held.labels).sum()))
+        nll = float(-np.log(np.maximum(known[np.arange(len(held.labels)), held.labels], 1e-12)).mean())
+        training = training_part(run, digits.images, digits.labels, some)
+        scores.append(
+            MemberScore(
+                name=run.path.name, held_out=part, held_out_nll=nll, training=training,
+                test=look(run, test, spec, answers[-1]),
+            )
+        )  # fmt: skip
+        print(f"{run.path.name}: {part.errors} held-out, {training.errors} training, {scores[-1].test.errors} test "
+              "images wrong", file=sys.stderr)  # fmt: skip
+    probabilities = np.stack(answers)
+    by_training = sorted(range(len(runs)), key=lambda index: (scores[index].training.errors, index))[:SIZE]
+    parts, wrong = {}, {}
+    for title, words in {f"`auto`: {rule}": rule, **{f"`{words}`": words for words in RULES[:4]}}.items():
+        mean = selection.combine(probabilities, choice(words).weights, "probabilities")
+        wrong[title] = mean.argmax(1) != test.labels
+        parts[title] = Part(n=len(test), errors=int(wrong[title].sum()))
+    parts[f"the {SIZE} of highest training accuracy"] = draw_of(by_training, probabilities, test.labels)
+    sizes = [size for size in SIZES if size < len(runs)]
+    points = size_curve(probabilities, test.labels, sizes, draws=DRAWS, seed=0)
+    bands = [
+        Band(
+            size=each.size,
+            draws=DRAWS,
+            mean=each.mean,
+            p5=each.low,
+            p95=each.high,
+            least=each.lowest,
+            most=each.highest,
+        )
+        for each in points
+    ]
+    student, pairs = taught(folder, runs, probabilities, test, spec, wrong[f"`greedy:{SIZE}`"])
+    if errors_sheet is not None:
+        mean = selection.combine(probabilities, choice(rule).weights, "probabilities")
+        write_errors(errors_sheet, test, wrong[f"`auto`: {rule}"], mean)
+    return EnsembleTest(
+        name=name,
+        recipes=sorted({run.recipe.name for run in runs}),
+        seconds_a_member=statistics.median(run.manifest["seconds"] for run in runs),
+        wall_seconds_a_member=wall,
+        rules=[selection.as_json(each) for each in nested],
+        rule=rule,
+        test=DataUsed(spec=spec, sha256=test.content_hash(), n=len(test)),
+        members=scores,
+        ensembles=parts,
+        bands=bands,
+        student=student,
+        pairs=pairs,
+        commit=commit(),
+        versions=runs[0].manifest["versions"],
+        machine={"cpu": processor(), "cores": runs[0].manifest["machine"].get("cores")},
+    )
+
+
+def taught(
+    folder: Path,
+    runs: Sequence[Run],
+    probabilities: Probabilities,
+    test: Digits,
+    spec: str,
+    ensemble_wrong: NDArray[np.bool_],
+) -> tuple[dict[str, Part], list[dict[str, object]]]:
+    """Return the scores of the student and of the same network alone, and the pairs with the ensemble of ten."""
+    if not (folder / STUDENT).is_dir():
+        return {}, []
+    assert test.labels is not None
+    student = Run.open(folder / STUDENT)
+    answers = student.classifier("cpu").predict_proba(test.images)
+    alone = next(index for index, run in enumerate(runs) if run.recipe.name == student.recipe.name)
+    right = [
+        ~ensemble_wrong,
+        answers.argmax(1) == test.labels,
+        probabilities[alone].argmax(1) == test.labels,
+    ]
+    parts = {
+        f"`{student.recipe.name}`, taught by the ensemble of {SIZE}": look(student, test, spec, answers),
+        f"`{student.recipe.name}` alone, the same seed": Part(n=len(test), errors=int((~right[2]).sum())),
+    }
+    return parts, [pair._asdict() for pair in paired.compare(right)]
+
+
+def write_errors(path: Path, test: Digits, wrong: NDArray[np.bool_], mean: Probabilities) -> None:
+    """Write a picture of every test image that the ensemble reads wrong: label, and what it read."""
+    from io import BytesIO
+
+    from PIL import Image, ImageDraw
+
+    assert test.labels is not None
+    indices, columns, width, height = np.flatnonzero(wrong), 10, 92, 112
+    sheet = Image.new("L", (width * columns, height * max(1, -(-len(indices) // columns))), 30)
+    draw = ImageDraw.Draw(sheet)
+    for number, index in enumerate(indices):
+        left, top = number % columns * width, number // columns * height
+        sheet.paste(Image.fromarray(test.images[index].repeat(3, 0).repeat(3, 1)), (left + 4, top + 24))
+        draw.text((left + 4, top + 1), f"#{index}", 160)
+        draw.text((left + 4, top + 12), f"{test.labels[index]} read as {mean[index].argmax()}", 255)
+    content = BytesIO()
+    sheet.save(content, "PNG", optimize=True)
+    write_atomically(path, content.getvalue())
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Measure, print, and record where asked."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("pool", type=Path, help="a folder that `tenfold ensemble` wrote")
+    parser.add_argument("--data", default="mnist:test", help="labelled images in the frame")
+    parser.add_argument("--name", help="what the tables call the pool [default: its folder's name]")
+    parser.add_argument("--wall", type=float, metavar="S", help="seconds a member that the pool took, by the clock")
+    parser.add_argument("--errors", type=Path, metavar="PNG", help="write a picture of what the ensemble reads wrong")
+    parser.add_argument("--record", type=Path, help="append to this file, such as results/ensembles.jsonl")
+    options = parser.parse_args(arguments)
+    try:
+        record = measure(options.pool, options.data, options.name or options.pool.name, options.wall, options.errors)
+    except TenfoldError as error:
+        sys.exit(f"Error: {error}")
+    if options.record:
+        records.append(options.record, record)
+        for block in (ensembles.test_block, ensembles.rules_block, ensembles.bands_block):
+            print(block(options.record.parent), end="\n\n")
+    print(json.dumps(record.model_dump(mode="json")))
+
+
+if __name__ == "__main__":
+    main()

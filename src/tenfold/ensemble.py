@@ -1,0 +1,355 @@
+"""Recipes -> a pool of trained members -> the ensemble of those that complement each other, a run like any other.
+
+Every member leaves its answers to images that it was not trained on. Members are chosen on those, and what choosing on
+them flatters itself by is measured: chosen on one half, scored on the other. Test labels are never looked at.
+"""
+
+import os
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tenfold import settings
+from tenfold.errors import RunError, TrainingError
+from tenfold.parallel import Place, Task, run_tasks
+from tenfold.scoring import ensemble_page, selection
+from tenfold.scoring.averaging import check_average
+from tenfold.scoring.intervals import wilson
+from tenfold.training import pool as pools
+from tenfold.training.pool import Member, Pool
+from tenfold.training.run import MANIFEST, Run
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+MODELS = 10  # where neither a number nor a budget is given
+MOST = 1000  # members that a budget may buy
+PAGE, STUDENT, ALONE = "ensemble.html", "student", "alone"
+AUTO, CHOSEN = "auto", 10  # members, among as many rules as are compared
+REPEATS = 20  # halvings of the held-out images
+
+
+def ensemble(
+    recipes: Sequence[str],
+    data: str | Sequence[str],
+    out: Path,
+    *,
+    models: int | None = None,
+    budget: float | None = None,
+    select: str = AUTO,
+    average: str = "probabilities",
+    folds: int | None = None,
+    overrides: Sequence[str] = (),
+    seed: int = 0,
+    subset: int | None = None,
+    deduplicate: bool = False,
+    on: str | None = None,
+    workers: int | None = None,
+    threads: int = 1,
+    device: str = "auto",
+    distil: str | None = None,
+    quiet: bool = False,
+) -> dict[str, Any]:
+    """Return what came of training members and choosing among them; `out` is the pool, and in the end a run.
+
+    recipes: of networks, that take turns. data: a name or a path, or several, as for `train`. models: how many members;
+    or as many as `budget` seconds allow. select: `auto`, or a rule of `tenfold.scoring.selection`; average: of what.
+    folds: each member holds out another fold; else all hold out the same images. on: where members are trained, as
+    `tenfold.parallel` says; workers: how many side by side, with `threads` threads each; by default as many as there
+    are cores. distil: a recipe, whose network then learns from the ensemble. The same call goes on where it stopped.
+    Keys: run, pool (members, by name: recipe, seed, seconds, errors, nll, weight), models, lost (members that could not
+    be trained, with the reason), rule, average, n, errors, validation_accuracy, validation_ci95, mean_member_accuracy,
+    rules (what `selection.nested` found), seconds (since the call), member_seconds (of training, summed),
+    selection_seconds, page, distilled (None, or as `_distil` returns).
+    Raises TenfoldError: RecipeError, DataError, RunError, TrainingError.
+    """
+    from rich.console import Console
+
+    began = time.monotonic()
+    console = Console(stderr=True, quiet=quiet, highlight=False, soft_wrap=True)
+    count = MODELS if models is None and budget is None else MOST if models is None else models
+    if select != AUTO:
+        selection.parse_rule(select, count)
+    check_average(average)
+    Place.parse(on)
+    if distil is not None and folds is not None:
+        raise RunError(f"A student needs images that the whole ensemble held out, and '{folds}' folds leave none. "
+                       "Leave --folds or --distil away.")  # fmt: skip
+    specs = (data,) if isinstance(data, str) else tuple(data)
+    made_of = pools.Settings(tuple(recipes), specs, seed, subset, deduplicate, folds, tuple(overrides))
+    pool = Pool.begin(out, made_of, device)
+    cores = settings.threads()
+    side_by_side = workers or max(1, cores // threads)
+    lost = _train_members(pool, count, budget, on, side_by_side, threads, device, console)
+    members = pool.finished(count)
+    if not members:
+        raise TrainingError(_nothing(out, lost, budget))
+    runs = [Run.open(member.folder) for member in members]
+    held = pools.answers(runs)
+
+    started = time.monotonic()
+    rules = _rules(select, len(runs))
+    nested = selection.nested(rules, held.probabilities, held.labels, repeats=REPEATS, seed=seed, averages=(average,))
+    rule = selection.best_rule(nested) if select == AUTO else select
+    choice = selection.choose(rule, held.probabilities, held.labels, average=average, seed=seed)
+    together = selection.combine(held.probabilities, choice.weights, average)
+    selection_seconds = time.monotonic() - started
+
+    digits = pools.data_of(runs[0], console)
+    assert digits.labels is not None
+    chosen = [index for index in choice.members if choice.weights[index] > 0]
+    rows = _rows(members, runs, held, choice.weights)
+    run = pools.assemble(
+        out,
+        [runs[index] for index in chosen],
+        [float(choice.weights[index]) for index in chosen],
+        average,
+        rule,
+        held,
+        together,
+        digits.images[held.indices],
+        {"ensemble": {"rule": rule, "average": average, "members": [members[index].name for index in chosen]}},
+    )
+    errors, n = int((together.argmax(1) != held.labels).sum()), len(held.labels)
+    result: dict[str, Any] = {
+        "run": str(run.path),
+        "pool": rows,
+        "models": len(runs),
+        "lost": lost,
+        "rule": rule,
+        "average": average,
+        "chosen": [members[index].name for index in chosen],
+        "n": n,
+        "errors": errors,
+        "validation_accuracy": (n - errors) / n,
+        "validation_ci95": list(wilson(n - errors, n)),
+        "mean_member_accuracy": float(np.mean([1 - row["errors"] / row["n"] for row in rows])),
+        "rules": [selection.as_json(each) for each in nested],
+        "member_seconds": round(sum(row["seconds"] for row in rows), 3),
+        "selection_seconds": round(selection_seconds, 3),
+    }
+    page = ensemble_page.write(out / PAGE, result, held.probabilities, held.labels, digits.images[held.indices], choice)
+    result["page"] = str(page)
+    _report(run)
+    for line in describe(result):
+        console.print(line, markup=False)
+    result["distilled"] = None
+    if distil is not None:
+        result["distilled"] = _distil(distil, pool, run, members, threads * side_by_side, device, console)
+    result["seconds"] = round(time.monotonic() - began, 3)
+    return result
+
+
+def describe(result: dict[str, Any]) -> list[str]:
+    """Return what people are told, line by line."""
+    low, high = result["validation_ci95"]
+    best = min(result["pool"], key=lambda row: (row["errors"] / row["n"], row["nll"]))
+    lines = [
+        f"{len(result['chosen'])} of {result['models']} members, chosen by {result['rule']}: "
+        f"{100 * result['validation_accuracy']:.2f}% of {result['n']:,} held-out images "
+        f"({100 * low:.2f} to {100 * high:.2f}), {result['errors']} wrong",
+        f"One member: {100 * result['mean_member_accuracy']:.2f}% in the mean, {best['errors']} wrong at best",
+        f"Members: {result['member_seconds']:.0f} s of training in all. Choosing: {result['selection_seconds']:.1f} s",
+        f"Page: {result['page']}",
+    ]
+    lines += [f"Not trained: {name}: {reason}" for name, reason in result["lost"].items()]
+    return lines
+
+
+def train_member(
+    recipe: str,
+    overrides: Sequence[str],
+    data: Sequence[str],
+    out: str,
+    seed: int,
+    subset: int | None,
+    deduplicate: bool,
+    threads: int,
+    device: str,
+) -> dict[str, Any]:
+    """Return what training one member came to, begun or gone on with; it runs wherever `tenfold.parallel` puts it."""
+    from tenfold.train import train
+
+    folder = Path(out)
+    if (folder / MANIFEST).is_file():
+        result = train(resume=folder, device=device, threads=threads, quiet=True)
+    else:
+        result = train(
+            recipe,
+            list(data),
+            folder,
+            overrides=overrides,
+            seed=seed,
+            subset=subset,
+            deduplicate=deduplicate,
+            device=device,
+            threads=threads,
+            quiet=True,
+        )
+    if result["status"] != "finished":
+        raise TrainingError(f"'{out}' ended '{result['status']}'. The same command goes on with it.")
+    return {key: result[key] for key in ("run", "recipe", "seed", "seconds", "validation_accuracy", "validation_n")}
+
+
+def _train_members(
+    pool: Pool,
+    count: int,
+    budget: float | None,
+    on: str | None,
+    workers: int,
+    threads: int,
+    device: str,
+    console: "Console",
+) -> dict[str, str]:
+    """Train what is not trained yet; return the names of those that could not be, and why."""
+    lost: dict[str, str] = {}
+    seconds: list[float] = []
+    made_of, began = pool.settings, time.monotonic()
+    deadline = None if budget is None else began + budget
+    done_before = len(pool.finished(count))
+    total = f" of {count}" if budget is None else ""
+    if done_before:
+        console.print(f"{done_before}{total} members are trained already", markup=False)
+
+    def tasks() -> Iterator[Task]:
+        for number in range(count):
+            member = pool.member(number)
+            if member.finished():
+                continue
+            # A member that cannot end in time would be trained for nothing.
+            expected = max(seconds) if seconds else 0.0
+            if deadline is not None and time.monotonic() + expected > deadline:
+                return
+            arguments = {
+                "recipe": str(Path(member.recipe).resolve()) if Path(member.recipe).is_file() else member.recipe,
+                "overrides": list(member.overrides),
+                "data": list(made_of.data),
+                "out": str(member.folder.resolve()),
+                "seed": member.seed,
+                "subset": made_of.subset,
+                "deduplicate": made_of.deduplicate,
+                "threads": threads,
+                "device": device,
+            }
+            yield Task(member.name, "tenfold.ensemble:train_member", arguments)
+
+    def done(task: Task, result: dict[str, Any]) -> None:
+        seconds.append(result["seconds"])
+        errors = round((1 - result["validation_accuracy"]) * result["validation_n"])
+        console.print(
+            f"[{done_before + len(seconds)}{total}] {task.key}: {errors} of {result['validation_n']:,} held-out images "
+            f"wrong after {result['seconds']:.1f} s of training; {time.monotonic() - began:.0f} s so far",
+            markup=False,
+        )
+
+    def failed(task: Task, reason: str) -> None:
+        lost[task.key] = reason
+        console.print(f"{task.key} could not be trained: {reason}", style="yellow", markup=False)
+
+    run_tasks(
+        tasks(),
+        on=on,
+        workers=workers,
+        threads=threads,
+        done=done,
+        failed=failed,
+        deadline=deadline,
+        shared=[pool.path],
+    )
+    return lost
+
+
+def _nothing(out: Path, lost: dict[str, str], budget: float | None) -> str:
+    if lost:
+        name, reason = next(iter(lost.items()))
+        return f"No member of '{out}' could be trained; {name}: {reason}"
+    return f"No member of '{out}' was trained within '{budget:g}' seconds. Give a larger --budget; the pool goes on."
+
+
+def _rules(select: str, models: int) -> list[str]:
+    """Return the rules to compare, `all` first, with the one asked for among them."""
+    size = min(CHOSEN, max(1, models // 2))
+    rules = ["all"]
+    if models > 1:
+        rules += [f"random:{size}", f"top:{size}", f"greedy:{size}", f"diverse:{size}", "weights"]
+    return rules if select in (AUTO, *rules) else [*rules, select]
+
+
+def _rows(
+    members: Sequence[Member], runs: Sequence[Run], held: pools.Answers, weights: NDArray[np.float64]
+) -> list[dict[str, Any]]:
+    """Return a row a member: what it is, and how it did on what it held out."""
+    rows = []
+    for index, (member, run) in enumerate(zip(members, runs, strict=True)):
+        known = ~np.isnan(held.probabilities[index, :, 0])
+        answers, labels = held.probabilities[index, known], held.labels[known]
+        likelihood = np.maximum(answers[np.arange(len(labels)), labels], 1e-12)
+        rows.append(
+            {
+                "name": member.name,
+                "recipe": run.recipe.name,
+                "seed": member.seed,
+                "fold": run.recipe.data.fold,
+                "seconds": run.manifest["seconds"],
+                "n": int(known.sum()),
+                "errors": int((answers.argmax(1) != labels).sum()),
+                "nll": float(-np.log(likelihood).mean()),
+                "weight": float(weights[index]),
+            }
+        )
+    return rows
+
+
+def _report(run: Run) -> None:
+    from tenfold.scoring.report import write_report
+
+    write_report(run)
+
+
+def _distil(
+    recipe: str, pool: Pool, run: Run, members: Sequence[Member], threads: int, device: str, console: "Console"
+) -> dict[str, Any]:
+    """Return how a network that learnt from the ensemble does beside it, and beside the same network taught alone.
+
+    Keys: run, seconds, alone (a run's folder), accuracy {ensemble, student, alone}, pairs (as `paired.compare` gives
+    them, in this order), n. All on the images that all of them held out.
+    """
+    from tenfold.scoring import paired
+    from tenfold.train import train
+
+    made_of = pool.settings
+    split = [*made_of.overrides, f"data.split_seed={made_of.seed}"]
+
+    def trained(folder: Path, extra: Sequence[str]) -> Run:
+        if (folder / MANIFEST).is_file():
+            train(resume=folder, device=device, threads=threads, quiet=console.quiet)
+        else:
+            train(recipe, list(made_of.data), folder, overrides=[*split, *extra], seed=made_of.seed,
+                  subset=made_of.subset, deduplicate=made_of.deduplicate, device=device, threads=threads,
+                  quiet=console.quiet)  # fmt: skip
+        return Run.open(folder)
+
+    student = trained(pool.path / STUDENT, [f"distil.teacher={os.fspath(run.path.resolve())}"])
+    same = [member.folder for member in members if member.recipe == recipe and member.seed == made_of.seed]
+    alone = Run.open(same[0]) if same else trained(pool.path / ALONE, [])
+    runs = {"ensemble": run, "student": student, "alone": alone}
+    answers = {name: each.validation() for name, each in runs.items()}
+    right = []
+    for each in answers.values():
+        assert each is not None
+        right.append(each["probabilities"].argmax(1) == each["labels"])
+    result = {
+        "run": str(student.path),
+        "alone": str(alone.path),
+        "seconds": student.manifest["seconds"],
+        "n": len(right[0]),
+        "accuracy": {name: float(each.mean()) for name, each in zip(runs, right, strict=True)},
+        "pairs": [pair._asdict() for pair in paired.compare(right)],
+    }
+    shown = ", ".join(f"{name} {int((~each).sum())}" for name, each in zip(runs, right, strict=True))
+    console.print(f"Wrong of {result['n']:,} held-out images: {shown}. The student: {student.path}", markup=False)
+    return result

@@ -1,0 +1,135 @@
+"""`tenfold ensemble`: members trained anywhere, stopped at any moment, and chosen; the result is a run."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+from tenfold.cli import app
+from tenfold.data import load
+from tenfold.ensemble import ensemble
+from tenfold.runtime.recogniser import Recogniser
+from tenfold.training.run import Run
+
+QUICK = ["--set", "training.epochs=2", "--set", "model.widths=[[8],[16]]", "--set", "data.validation=0.2"]
+POOL = ["ensemble", "instant", "--data", "uci:train", "--quiet", "--json", *QUICK]
+
+
+def run(*words: str, code: int = 0) -> dict[str, Any]:
+    """Return the JSON object that the command printed last."""
+    result = CliRunner().invoke(app, list(words))
+    assert result.exit_code == code, result.stderr
+    return dict(json.loads(result.stdout.splitlines()[-1])) if code == 0 else {"error": result.stderr}
+
+
+def weights(pool: Path) -> dict[str, str]:
+    """Return the SHA-256 of every member's weights, by name."""
+    return {path.name: Run.open(path).weights_sha256() for path in sorted((pool / "members").iterdir())}
+
+
+@pytest.fixture(scope="module")
+def pool(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return the folder of an ensemble of four."""
+    path = tmp_path_factory.mktemp("pool") / "pool"
+    run(*POOL, "--models", "4", "--out", str(path))
+    return path
+
+
+def test_the_result_is_a_run(pool: Path, tmp_path: Path) -> None:
+    """It is evaluated, submits and is exported like any other; the graph answers what the members do in the mean."""
+    score = run("evaluate", str(pool), "--data", "uci:test", "--quiet", "--json")
+    test = load("uci:test", "evaluate")
+    chosen = Run.open(pool).manifest["ensemble"]["members"]
+    each = np.stack([Run.open(pool / "members" / name).classifier("cpu").predict_proba(test.images) for name in chosen])
+    assert score["accuracy"] == (each.mean(0).argmax(1) == test.labels).mean()
+    assert score["overlap"]["exact"] == 0
+    run("export", str(pool), "--out", str(tmp_path / "e.onnx"), "--data", "uci:test", "--quiet", "--json")
+    probabilities = Recogniser.load(tmp_path / "e.onnx").probabilities(test.images)
+    np.testing.assert_allclose(probabilities, Run.open(pool).classifier("cpu").predict_proba(test.images), atol=1e-4)
+    assert "chosen by" in (pool / "report.html").read_text()
+    assert (pool / "ensemble.html").stat().st_size > 10_000
+
+
+def test_what_it_says(pool: Path) -> None:
+    """The same call trains nothing more; every member has a row, every rule a score on images it did not choose on."""
+    before = {path: path.stat().st_mtime_ns for path in (pool / "members").rglob("weights.safetensors")}
+    result = run(*POOL, "--models", "4", "--out", str(pool), "--select", "greedy:2")
+    assert {path: path.stat().st_mtime_ns for path in (pool / "members").rglob("weights.safetensors")} == before
+    assert [row["seed"] for row in result["pool"]] == [0, 1, 2, 3]
+    assert result["rule"] == "greedy:2"
+    assert 1 <= len(result["chosen"]) <= 2
+    assert sum(row["weight"] > 0 for row in result["pool"]) == len(result["chosen"])
+    assert {"all", "random:2", "greedy:2", "weights"} <= {row["rule"] for row in result["rules"]}
+    assert result["validation_accuracy"] == 1 - result["errors"] / result["n"]
+    assert result["validation_ci95"][0] < result["validation_accuracy"] < result["validation_ci95"][1] + 1e-9
+
+
+@pytest.mark.slow
+def test_a_killed_pool_goes_on(pool: Path, tmp_path: Path) -> None:
+    """Killed in the middle and called again, it ends with the members of a pool that nobody disturbed."""
+    out = tmp_path / "killed"
+    command = [sys.executable, "-m", "tenfold", *POOL, "--models", "4", "--workers", "1", "--out", str(out)]
+    process = subprocess.Popen(command, start_new_session=True, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+    second = out / "members" / "001-instant" / "run.json"
+    while not second.exists() and process.poll() is None:
+        pass
+    os.killpg(process.pid, signal.SIGKILL)
+    process.communicate()
+    assert not (out / "run.json").exists()
+    assert not (out / "members" / "003-instant").exists()
+    run(*POOL, "--models", "4", "--out", str(out))
+    assert weights(out) == weights(pool)
+
+
+@pytest.mark.slow
+def test_ray_trains_the_same_members(pool: Path, tmp_path: Path) -> None:
+    """A local Ray cluster gives the same weights, member for member, and the same choice."""
+    pytest.importorskip("ray")
+    run(*POOL, "--models", "4", "--out", str(tmp_path / "ray"), "--on", "ray", "--workers", "2")
+    assert weights(tmp_path / "ray") == weights(pool)
+    chosen = [Run.open(path).manifest["ensemble"]["members"] for path in (pool, tmp_path / "ray")]
+    assert chosen[0] == chosen[1] or "greedy" in Run.open(pool).manifest["ensemble"]["rule"]
+
+
+@pytest.mark.slow
+def test_distil(pool: Path) -> None:
+    """A student is trained on the ensemble's answers and compared with it and with the same network alone."""
+    result = run(*POOL, "--models", "4", "--out", str(pool), "--distil", "instant")["distilled"]
+    assert Run.open(result["run"]).recipe.distil is not None
+    assert Path(result["alone"]).name == "000-instant"
+    assert set(result["accuracy"]) == {"ensemble", "student", "alone"}
+    assert len(result["pairs"]) == 3
+    assert result["accuracy"]["student"] > 0.7
+
+
+def test_a_budget_buys_what_it_can(tmp_path: Path) -> None:
+    """Of a thousand members as many are trained as there is time for, one at least."""
+    result = ensemble(["instant"], "uci:train", tmp_path / "pool", budget=25, overrides=QUICK[1::2], quiet=True)
+    assert 1 <= result["models"] < 1000
+    assert len(list((tmp_path / "pool" / "members").iterdir())) >= result["models"]
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--select", "best:3"], "best:3"),
+        (["--select", "greedy:9"], "greedy:9"),
+        (["--average", "median"], "median"),
+        (["--on", "cloud"], "--on 'cloud' is no place"),
+        (["--folds", "2", "--distil", "instant"], "'2' folds leave none"),
+    ],
+)
+def test_bad_input(words: list[str], message: str, tmp_path: Path) -> None:
+    """One line, and nothing is made."""
+    error = run(*POOL, "--models", "4", "--out", str(tmp_path / "pool"), *words, code=1)["error"]
+    assert message in error
+    assert error.startswith("Error: ")
+    assert len(error.splitlines()) == 1
+    assert not (tmp_path / "pool").exists()
