@@ -1,0 +1,186 @@
+"""An ensemble's page: whole, safe, and true to what it shows."""
+
+import re
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from tenfold.errors import DataError
+from tenfold.scoring import ensemble_page, selection
+from tenfold.scoring.intervals import wilson
+from tenfold.scoring.metrics import nll
+
+LABELS = np.arange(100) % 10
+IMAGES = np.random.default_rng(0).integers(0, 256, (100, 28, 28)).astype(np.uint8)
+
+
+def members(margins: list[float]) -> NDArray[np.float32]:
+    """Return members of so many logits' margin for the true digit."""
+    generator = np.random.default_rng(1)
+    noise = generator.normal(size=(100, 10)) + generator.normal(size=(len(margins), 100, 10))
+    shares = np.exp(noise + np.array(margins)[:, None, None] * np.eye(10)[LABELS])
+    return (shares / shares.sum(axis=2, keepdims=True)).astype(np.float32)
+
+
+def result_of(shares: NDArray[np.float32], choice: selection.Choice, folds: bool = False) -> dict[str, Any]:
+    """Return what `tenfold.ensemble` knows when it writes the page."""
+    together = selection.combine(shares, choice.weights, choice.average)
+    errors = int((together.argmax(1) != LABELS).sum())
+    pool = []
+    for i, own in enumerate(shares):
+        known = ~np.isnan(own[:, 0])
+        wrong = int((own[known].argmax(1) != LABELS[known]).sum())
+        pool.append(
+            {"name": f"{i:03}-<b>", "recipe": "<b>" if i else "tiny", "seed": i, "fold": i % 2 if folds else None,
+             "seconds": 61.0, "n": int(known.sum()), "errors": wrong, "nll": nll(LABELS[known], own[known]),
+             "weight": float(choice.weights[i])}
+        )  # fmt: skip
+    rules = ["all", *({choice.rule} - {"all"})]
+    nested = selection.nested(rules, shares, LABELS, repeats=2, averages=(choice.average,))
+    return {
+        "pool": pool,
+        "n": 100,
+        "errors": errors,
+        "validation_accuracy": (100 - errors) / 100,
+        "validation_ci95": list(wilson(100 - errors, 100)),
+        "mean_member_accuracy": float(np.mean([1 - row["errors"] / row["n"] for row in pool])),
+        "rules": [selection.as_json(each) for each in nested],
+    }
+
+
+class Page(HTMLParser):
+    """A page's text and how many elements it has of each kind; tags that do not match are an error."""
+
+    def __init__(self, html: str) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.count: dict[str, int] = {}
+        self.raw = ""
+        self.feed(html)
+        assert not self.open
+        self.text = " ".join(self.raw.split())
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        """Keep what is to be closed."""
+        self.count[tag] = self.count.get(tag, 0) + 1
+        if tag not in ("meta", "link", "br"):
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        """Count SVG's closed shapes."""
+        self.count[tag] = self.count.get(tag, 0) + 1
+
+    def handle_endtag(self, tag: str) -> None:
+        """Check that it closes what was opened last."""
+        assert self.open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        """Keep the words."""
+        self.raw += data
+
+
+def written(
+    folder: Path, shares: NDArray[np.float32], rule: str = "all", average: str = "probabilities", **changes: Any
+) -> tuple[str, Page]:
+    """Return a page's HTML, and the same parsed."""
+    choice = selection.choose(rule, shares, LABELS, average=average)
+    result = result_of(shares, choice, changes.pop("folds", False)) | changes
+    path = ensemble_page.write(folder / "new" / "ensemble.html", result, shares, LABELS, IMAGES, choice)
+    html = path.read_text("utf-8")
+    return html, Page(html)
+
+
+def test_shows_everything(tmp_path: Path) -> None:
+    """The page has the headline, a row a member, the curve, both maps and the pictures; nothing unescaped."""
+    shares = members([3, 2, 3, 2])
+    html, page = written(tmp_path, shares, "top:2")
+    choice = selection.choose("top:2", shares, LABELS)
+    together = selection.combine(shares, choice.weights)
+    wrong = together.argmax(1) != LABELS
+    own = shares[list(choice.members)].argmax(2) == LABELS
+    assert f"It gives {wrong.sum()} of 100 held-out images the wrong digit" in page.text
+    assert "2 networks, one answer" in page.text
+    assert "were chosen on these same images" in page.text
+    assert f"At least one of the 2 members gets {(~own.all(0)).sum()} images wrong" in page.text
+    assert f"{(wrong & own.any(0)).sum()} of the {wrong.sum()} errors that are left could have been right" in page.text
+    assert html.count("--ink-mask:url(data:image/png") == (wrong & own.any(0)).sum()
+    assert html.count('class="left-out"') == 2
+    assert page.count["svg"] == 4  # a strip, the curve, two maps
+    assert "<b>" not in re.sub(r"<figcaption><b>|<b>\d</b>|<b class", "", html)
+
+
+def test_nothing_from_outside(tmp_path: Path) -> None:
+    """The page loads nothing and runs no script."""
+    html, _ = written(tmp_path, members([3, 2, 3]))
+    assert not re.search(r"<script|<img|src=|href=\"(?!#|data:)|url\((?!data:)", html)
+
+
+def test_all_is_no_choice(tmp_path: Path) -> None:
+    """Where all members stay, nothing was chosen on the images, and the page does not say so."""
+    _, page = written(tmp_path, members([3, 2, 3]))
+    assert "were chosen on these same images" not in page.text
+    assert "All 3 members of the pool" in page.text
+    assert "There was no other rule to compare with." in page.text
+
+
+def test_folds_are_said(tmp_path: Path) -> None:
+    """With folds the page says by how many members an image is judged, and what no chosen one answers."""
+    shares = members([3, 3, 3, 3])
+    for member in range(4):
+        shares[member, np.arange(100) // 10 % 2 == member % 2] = np.nan
+    _, page = written(tmp_path, shares, folds=True)
+    assert "an image is judged by 2.0 of the 4 members in the mean" in page.text
+    assert "are held out by no chosen member" not in page.text
+    _, page = written(tmp_path, shares, "top:1", folds=True)
+    assert "50 images are held out by no chosen member" in page.text
+
+
+@pytest.mark.parametrize("average", ["logits", "votes"])
+def test_other_averages(tmp_path: Path, average: str) -> None:
+    """Every average has its page."""
+    _, page = written(tmp_path, members([3, 2, 3]), "weights", average)
+    assert {"logits": "the mean of their logits", "votes": "what most of them vote for"}[average] in page.text
+
+
+def test_little_to_show(tmp_path: Path) -> None:
+    """One member that makes no mistake, without pictures or rules, still has a page."""
+    shares = 0.5 * np.eye(10, dtype=np.float32)[LABELS][None] + np.float32(0.05)
+    choice = selection.choose("all", shares, LABELS)
+    result = result_of(shares, choice) | {"rules": []}
+    path = ensemble_page.write(tmp_path / "e.html", result, shares, LABELS, None, choice)
+    page = Page(path.read_text("utf-8"))
+    assert "It gives all 100 held-out images the right digit." in page.text
+    assert "One network, one answer" in page.text
+    assert "No member gets any image wrong." in page.text
+    assert "svg" not in page.count
+
+
+def test_verdicts() -> None:
+    """The sentence says which rule is the default, and gives the figure that decides."""
+
+    def row(rule: str, difference: float, noise: float) -> selection.Nested:
+        return selection.Nested(rule, "votes", 9, 5, 3, 1 + difference, 1, 1, 1, difference, noise, 0, 1)
+
+    def verdict(*rivals: selection.Nested) -> str:
+        rows = [row("all", 0, 0), *rivals]
+        return ensemble_page._verdict(rows, selection.best_rule(rows), "votes")
+
+    assert "Choosing by top:3" in verdict(row("top:3", -0.004, 0.001))
+    assert "0.0040 below that of all members together, 4.0 times its noise" in verdict(row("top:3", -0.004, 0.001))
+    assert "that of top:3, is 0.0010 below theirs, which may be noise (±0.0010)" in verdict(row("top:3", -0.001, 0.001))
+    assert "The nearest, weights, is 0.0020 above it" in verdict(row("weights", 0.002, 1), row("top:3", 0.003, 1))
+
+
+def test_unwritable(tmp_path: Path) -> None:
+    """A page that cannot be written is an error that names it."""
+    (tmp_path / "file").write_text("")
+    shares = members([3, 2])
+    choice = selection.choose("all", shares, LABELS)
+    with pytest.raises(DataError, match=r"ensemble.html' cannot be written"):
+        ensemble_page.write(
+            tmp_path / "file" / "ensemble.html", result_of(shares, choice), shares, LABELS, IMAGES, choice
+        )
