@@ -220,23 +220,44 @@ def test_questions_are_answered() -> None:
     check_questions("local")
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
-def test_no_process_survives_the_one_that_decides(tmp_path: Path, number: signal.Signals) -> None:
-    """Ctrl-C, a termination request and a kill of the deciding process end its workers too."""
+@pytest.mark.parametrize(
+    ("on", "number"),
+    [
+        *(("local", number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGKILL)),
+        *(
+            pytest.param("ray", number, marks=[RAY, pytest.mark.slow])
+            for number in (signal.SIGINT, signal.SIGTERM, signal.SIGKILL)
+        ),
+    ],
+)
+def test_no_process_survives_the_one_that_decides(tmp_path: Path, on: str, number: signal.Signals) -> None:
+    """Ctrl-C, a termination request and a kill of the deciding process end its workers too, here and on Ray."""
     os.mkfifo(tmp_path / "pipe")
     code = f"""if __name__ == "__main__":
     from tenfold.parallel import Task, run_tasks
-    run_tasks([Task("a", "parallel_tasks:waits_for_ever", {{"folder": {str(tmp_path)!r}}})],
+    run_tasks([Task("a", "parallel_tasks:waits_for_ever", {{"folder": {str(tmp_path)!r}}})], on="{on}",
               workers=1, threads=1, done=print, failed=print)"""
     (tmp_path / "run.py").write_text(code)
-    with subprocess.Popen([sys.executable, tmp_path / "run.py"], stderr=subprocess.PIPE) as process:
+    with subprocess.Popen([sys.executable, tmp_path / "run.py"], stderr=subprocess.DEVNULL) as process:
         other_end = os.open(tmp_path / "pipe", os.O_WRONLY)  # goes on when the worker waits
         process.send_signal(number)
-        process.communicate()
     poll = select.poll()
     poll.register(other_end, 0)  # an error is all that can happen: the reader is gone
     assert poll.poll(60_000), "the worker still waits"
     os.close(other_end)
+    if number != signal.SIGKILL:
+        assert not [line for line in command_lines() if re.search(f"session_[-_0-9]+_{process.pid}/", line)]
+
+
+def command_lines() -> list[str]:
+    """Return the commands of all processes; Ray's name the session's folder, and that names who began it."""
+    found = []
+    for command in Path("/proc").glob("[0-9]*/cmdline"):
+        try:
+            found.append(command.read_text())
+        except OSError:
+            continue
+    return found
 
 
 # -- what is refused ----------------------------------------------------------------------------------------------
@@ -317,9 +338,9 @@ def test_what_a_machine_sees(tmp_path: Path) -> None:
 
 @RAY
 @pytest.mark.slow
-def test_own_cluster_equals_processes(tmp_path: Path) -> None:
+def test_own_cluster_equals_processes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """On a Ray cluster of its own, with workers killed, every result is the one computed without Ray; nothing listens
-    but on the loopback address, and nothing is left: no process, no environment, no other handler of signals.
+    but on the loopback address, stdout stays empty, and nothing is left: no process, no environment, no handler.
     """
     folder = tmp_path / "work"
     thread = kill_from_outside(folder)
@@ -335,6 +356,7 @@ def test_own_cluster_equals_processes(tmp_path: Path) -> None:
     assert notes.run(hard_tasks(folder), on="ray")
     thread.join()
     check_hard(notes, folder)
+    assert capsys.readouterr().out == ""
     assert heard
     assert heard <= set(LOOPBACK)
     assert (dict(os.environ), signal.getsignal(signal.SIGTERM)) == before

@@ -155,6 +155,7 @@ def test_on_ray_a_search_is_the_same(
     """On Ray a search tries the very same values with the very same figures, ends the same trials early, and goes on
     where a worker is killed; a grid judges the same candidates alike.
     """
+    network.write_text(NETWORK.replace("lr = 0.01", "lr = 0.00001"))  # that the search can do better than
     here = tune(network, spec, tmp_path / "here", trials=TRIALS, seeds=1, threads=1, quiet=True)
     assert here["trials"]["pruned"] > 0
     killed: list[int] = []
@@ -172,8 +173,8 @@ def test_on_ray_a_search_is_the_same(
     assert len(killed) == 1
     assert there["trials"] == here["trials"] | {"lost": 1}
     assert trials(tmp_path / "there") == trials(tmp_path / "here")
-    for key in ("rows", "seeds", "better"):
-        assert timeless(there["comparison"][key]) == timeless(here["comparison"][key])
+    assert here["comparison"]["seeds"] == [1]
+    assert timeless(there["comparison"]) == timeless(here["comparison"])
 
     options = {"subset": 200, "threads": 1, "seeds": 0, "quiet": True}
     here = tune(neighbours, "uci", tmp_path / "grid-here", **options)

@@ -6,14 +6,16 @@ of this machine's own listens on the loopback address alone and ends with the wo
 
 import importlib
 import logging
+import os
 import secrets
 import shutil
 import socket
+import sys
 import tempfile
 import time
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, redirect_stdout, suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -21,7 +23,7 @@ from typing import Any
 from tenfold import settings
 from tenfold.errors import ClusterError, MissingExtraError
 from tenfold.machines import Machine, Place, looking, mark
-from tenfold.processes import THREAD_VARIABLES, Processes, Surroundings, Task, Watcher, tell, work
+from tenfold.processes import THREAD_VARIABLES, Processes, Surroundings, Task, Telling, Watcher, tell, work
 
 __all__ = ["Cluster", "Place", "Processes", "Task", "Watcher", "check_place", "open_place", "run_tasks"]
 
@@ -54,39 +56,9 @@ def run_tasks(
     end in any order. shared: folders that the tasks read and write, which a cluster's machines have to see.
     Raises ClusterError, MissingExtraError: before anything is started.
     """
-    watcher = _Told(iter(tasks), done, failed, retries)
+    watcher = Telling(iter(tasks), done, failed, retries)
     with open_place(Place.parse(on), workers=workers, threads=threads, retries=retries, shared=shared) as place:
         return place.run(watcher, deadline)
-
-
-class _Told(Watcher):
-    """Takes tasks from an iterator, and passes on what they come to."""
-
-    def __init__(
-        self,
-        tasks: Iterator[Task],
-        done: Callable[[Task, dict[str, Any]], None],
-        failed: Callable[[Task, str], None],
-        retries: int,
-    ) -> None:
-        self.tasks, self.retries = tasks, retries
-        self._done, self._failed = done, failed
-
-    def next(self) -> Task | None:
-        return next(self.tasks, None)
-
-    def done(self, task: Task, result: dict[str, Any]) -> None:
-        self._done(task, result)
-
-    def failed(self, task: Task, reason: str) -> None:
-        self._failed(task, reason)
-
-    def lost(self, task: Task) -> None:
-        times = "once" if self.retries == 0 else f"{self.retries + 1} times"
-        self._failed(task, f"Its process ended without an answer, {times}: killed, or out of memory.")
-
-    def cut(self, task: Task) -> None:
-        pass  # neither done nor failed; that some were cut is what `run` returns
 
 
 def open_place(
@@ -122,7 +94,10 @@ def check_place(place: Place, device: str = "auto") -> None:
 
 
 class Cluster:
-    """A Ray cluster at work; a context manager that starts or joins it, after looking at all that it needs."""
+    """A Ray cluster at work; a context manager that starts or joins it, after looking at all that it needs.
+
+    Meanwhile what this process prints goes to stderr.
+    """
 
     def __init__(
         self, place: Place, workers: int | None, threads: int, retries: int = 0, shared: Sequence[Path] = ()
@@ -135,12 +110,14 @@ class Cluster:
         self._desk: Any = None
         self._question: Any = None  # what the desk will hand out next
         self._folder: str | None = None
+        self._prints = redirect_stdout(sys.stderr)  # Ray says there that a worker died; stdout is for a verb's JSON
 
     def __enter__(self) -> "Cluster":
         check_place(self.place)
         self._before = Surroundings(QUIET_AND_LOCAL)
         try:
             _import_ray(self.place)
+            self._prints.__enter__()
             self._begun = True
             if self.place.kind == "ray":
                 self._start()
@@ -162,6 +139,7 @@ class Cluster:
                     for reference in self._under_way:
                         ray.cancel(reference, force=True)
                 ray.shutdown()
+            self._prints.__exit__(None, None, None)
         self._under_way.clear()
         self._desk = self._question = None
         self._before.restore()
@@ -172,7 +150,8 @@ class Cluster:
         """Start a cluster of this machine alone."""
         import ray
 
-        self._folder = tempfile.mkdtemp(prefix="tenfold-ray-")
+        # Sockets lie in it, whose paths have about a hundred characters at most: the usual folder may be too deep.
+        self._folder = tempfile.mkdtemp(prefix="tenfold-ray-", dir="/tmp" if os.name == "posix" else None)
         try:
             with _rays_warnings():
                 ray.init(
@@ -202,7 +181,12 @@ class Cluster:
             for attempt in range(JOIN_ATTEMPTS):
                 with _rays_warnings():
                     try:
-                        ray.init(address, logging_level=logging.ERROR, runtime_env={"env_vars": self._variables()})
+                        ray.init(
+                            address,
+                            log_to_driver=False,
+                            logging_level=logging.ERROR,
+                            runtime_env={"env_vars": self._variables()},
+                        )
                         break
                     except ConnectionAbortedError:  # a busy machine may start its part later than Ray waits for it
                         if attempt + 1 == JOIN_ATTEMPTS:

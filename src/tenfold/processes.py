@@ -75,6 +75,36 @@ class Watcher:
         self.lost(task)
 
 
+class Telling(Watcher):
+    """Takes tasks from an iterator, and passes on what they come to; one that is lost has failed."""
+
+    def __init__(
+        self,
+        tasks: Iterator[Task],
+        done: Callable[[Task, dict[str, Any]], None],
+        failed: Callable[[Task, str], None],
+        retries: int,
+    ) -> None:
+        self.tasks, self.retries = tasks, retries
+        self._done, self._failed = done, failed
+
+    def next(self) -> Task | None:
+        return next(self.tasks, None)
+
+    def done(self, task: Task, result: dict[str, Any]) -> None:
+        self._done(task, result)
+
+    def failed(self, task: Task, reason: str) -> None:
+        self._failed(task, reason)
+
+    def lost(self, task: Task) -> None:
+        times = "once" if self.retries == 0 else f"{self.retries + 1} times"
+        self._failed(task, f"Its process ended without an answer, {times}: killed, or out of memory.")
+
+    def cut(self, task: Task) -> None:
+        pass  # neither done nor failed; that some were cut is what `run` returns
+
+
 class _Worker:
     """One process, its pipe, and what it is doing."""
 

@@ -19,7 +19,7 @@ from tenfold.errors import RecipeError, RunError, SourceError, TenfoldError, Tra
 from tenfold.evaluate import evaluate
 from tenfold.parallel import Place, Task, check_place, run_tasks
 from tenfold.scoring import comparison as comparisons
-from tenfold.scoring import ledger, result_tables, results
+from tenfold.scoring import ledger, reproduced, result_tables, results
 from tenfold.scoring import page as pages
 from tenfold.scoring.comparison import Comparison
 from tenfold.scoring.results import Result
@@ -69,9 +69,6 @@ def protocols_called(name: str) -> list[Protocol]:
         known = [*PROTOCOLS, "both"]
         raise RecipeError(f"No protocol is called '{name}'.{nearest(name, known)} Give one of {', '.join(known)}.")
     return [PROTOCOLS[name]]
-
-
-Section = tuple[Comparison, list[dict[str, Any]]]
 
 
 @dataclass(frozen=True, eq=False)
@@ -124,7 +121,7 @@ def reproduce(
     sets = [_load(protocol) for protocol in protocols]
     console = Console(stderr=True, quiet=quiet, highlight=False, emoji=False, soft_wrap=True)
     work = Work(out, seeds, record, device, threads, quiet, console, len(protocols) * len(chosen) * seeds)
-    sections: list[Section] = []
+    sections: list[reproduced.Section] = []
     interrupted = False
     if on is not None:
         with suppress(KeyboardInterrupt):  # what is not trained then is missed below
@@ -151,9 +148,9 @@ def reproduce(
     }
     if sections:
         result["page"] = str(comparisons.write_page(page or PAGE, "Published systems, reproduced", sections))
-        text = "\n\n".join(f"**{found.title}**\n\n{_markdown(rows)}" for found, rows in sections)
+        text = "\n\n".join(f"**{found.title}**\n\n{reproduced.markdown(rows)}" for found, rows in sections)
         result["markdown"] = comparisons.write_markdown(markdown, text)
-    _show(result, sections, console)
+    reproduced.show(result, sections, console)
     return result
 
 
@@ -180,6 +177,8 @@ class Work:
         self, names: Sequence[str], protocols: Sequence[tuple[Protocol, Sets]], on: str, workers: int | None
     ) -> None:
         """Train what is missing, each as a task of its own, and score it here as soon as it is there."""
+        from tenfold.training.run import Run
+
         self.side_by_side = True
         places: dict[str, tuple[Path, Protocol, Sets]] = {}
         tasks = []
@@ -218,8 +217,6 @@ class Work:
         def failed(task: Task, reason: str) -> None:
             self.reasons[places[task.key][0]] = reason
             self._say(f"{task.key}: failed: {reason}")
-
-        from tenfold.training.run import Run
 
         if tasks:
             run_tasks(tasks, on=on, workers=workers, threads=threads, done=done, failed=failed, shared=[self.out])
@@ -392,65 +389,3 @@ def _comparison(protocol: Protocol, sets: Sets, runs: Sequence["Run"]) -> Compar
         ]
         return Comparison(protocol.title, sets.test.labels, systems, dict(enumerate(sets.test.images)), protocol.note)
     return comparisons.held_out(runs, [run.recipe.name for run in runs], protocol.title, protocol.note)
-
-
-def _markdown(rows: Sequence[dict[str, Any]]) -> str:
-    head = ["recipe", "published on", "published", "ours", "95% interval", "reached", "errors", "seeds", "training, s"]
-    cells = [
-        [
-            row["name"],
-            _on(row),
-            pages.percent(row["published"]),
-            _mean(row),
-            comparisons.span(row["ci95"]),
-            _met(row),
-            f"{row['errors']:,.4g} of {row['n']:,}",
-            str(row["seeds"]),
-            result_tables.seconds(row["seconds"]),
-            pages.count(row["parameters"]),
-        ]
-        for row in rows
-    ]
-    return result_tables.table([*head, "parameters"], cells, left=2)
-
-
-def _on(row: dict[str, Any]) -> str:
-    if row["published_on"] is None:
-        return pages.MISSING
-    return result_tables.ON[row["published_on"]] + (", which it was trained on" if row["leaked"] else "")
-
-
-def _mean(row: dict[str, Any]) -> str:
-    spread = "" if row["std"] is None else f" ± {100 * row['std']:.2f}"
-    return f"{pages.percent(row['accuracy'])}{spread}"
-
-
-def _met(row: dict[str, Any]) -> str:
-    return {None: pages.MISSING, True: "yes", False: "no"}[row["meets_published"]]
-
-
-def _show(result: dict[str, Any], sections: Sequence[Section], console: "Console") -> None:
-    """Print a table a protocol, what failed, and where the page is."""
-    from rich.table import Table
-    from rich.text import Text
-
-    for found, rows in sections:
-        seeds = f"{rows[0]['seeds']} {'seed' if rows[0]['seeds'] == 1 else 'seeds'}"
-        table = Table(title=Text(f"{found.title}, {seeds}"), title_justify="left", box=None)
-        for name in ("recipe", "ours", "95% interval", "published", "reached", "training"):
-            table.add_column(name, justify="left" if name in ("recipe", "reached") else "right", no_wrap=True)
-        for row in rows:
-            table.add_row(
-                Text(row["name"]),
-                Text(_mean(row), "bold"),
-                comparisons.span(row["ci95"]),
-                f"{pages.percent(row['published'])} {row['published_on'] or ''}",
-                Text(_met(row), "bold red" if row["meets_published"] is False else ""),
-                pages.duration(row["seconds"]),
-            )
-        console.print()
-        console.print(table)
-    for one in result["failed"]:
-        console.print(f"Failed: {one['protocol']}, {one['recipe']}: {one['error']}", markup=False)
-    if result["page"]:
-        console.print(f"Page: {result['page']}", markup=False)
