@@ -13,8 +13,8 @@ PICKS = 3  # times the number of members: at most so many picks, with replacemen
 # not suit all: half way cost 0.009 nats in a pool with bad members.
 ENTROPY = 0.15
 GAP = 1e-5  # nats that the weights may cost above the least there is
-ROUNDING = 1e-7  # of a mean of float32 losses
-STEPS = 2000  # if it does not get there
+ROUNDING = 1e-8  # of a mean of float32 losses
+PATIENCE = 10  # steps that lower nothing by more than ROUNDING, before float32 is believed to tell no more
 NEGLIGIBLE = 0.1
 
 
@@ -154,17 +154,22 @@ def weights(evidence: Evidence) -> NDArray[np.float64]:
     worse go to nothing; drawing half way back to equal weights brings the bad ones back. The sum is convex for a mean
     of probabilities or logits where every member answers every image, and then the result is within GAP of the least
     there is: w.g - min(g), with the gradient g, is a bound. Exponentiated gradient, with a step that is halved and
-    doubled as it proves good: J. Kivinen, M. K. Warmuth, "Exponentiated gradient versus gradient descent for linear
+    lengthened as it proves good: J. Kivinen, M. K. Warmuth, "Exponentiated gradient versus gradient descent for linear
     predictors", Information and Computation 132 (1997). In the end members below NEGLIGIBLE of an equal share go.
     """
     count, n = evidence.known.shape
     penalty = ENTROPY / np.sqrt(n)
-    weights = np.full(count, 1 / count)
+    weights = best = np.full(count, 1 / count)
     loss, gradient = _slope(evidence, weights)
-    step = 1.0
-    for _ in range(STEPS):
+    lowest, stalled, step = np.inf, 0, 1.0
+    while stalled < PATIENCE:
         whole = gradient + penalty * np.log(weights)
+        if (cost := loss + penalty * float(weights @ np.log(weights))) < lowest - ROUNDING:
+            best, lowest, stalled = weights, cost, 0
+        else:
+            stalled += 1
         if weights @ whole - whole.min() <= GAP:
+            best = weights
             break
         while True:
             # The minimum of gradient . w + penalty * sum(w log w) + KL(w, weights) / step
@@ -177,7 +182,8 @@ def weights(evidence: Evidence) -> NDArray[np.float64]:
                 break
             step /= 2
         weights, loss, gradient = moved, new_loss, new_gradient
-        step *= 2
+        step *= 1.5
+    weights = best.copy()
     weights[weights < NEGLIGIBLE / count] = 0
     return np.asarray(weights / weights.sum())
 
