@@ -1,11 +1,13 @@
 # make run     install what is needed into .venv and take the whole road once
 # make test    the test suite
 # make check   lint, format, types, layers, and whether the README tells the truth
+# make tables  the documents' tables and the shipped models' card, from results/
 # make bench   seconds to an accuracy, against the usual tutorial network
 PYTHON ?= python3
 BIN := .venv/bin
+TABLES := README.md docs/results.md docs/leak.md docs/recogniser.md docs/ensemble.md src/tenfold/pretrained/card.md
 
-.PHONY: run test check bench clean
+.PHONY: run test check tables bench clean
 .DEFAULT_GOAL := run
 
 run: .venv/.installed
@@ -20,7 +22,12 @@ check: .venv/.installed-dev
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/python -m pytest --quiet -m "not slow" tests/test_readme.py
-	$(BIN)/python -m tenfold.scoring.tables --check README.md docs/results.md docs/leak.md
+	$(BIN)/python -m tenfold.scoring.tables --check --results results $(TABLES)
+	$(BIN)/python -m tenfold.scoring.shipped --check
+
+tables: .venv/.installed
+	$(BIN)/python -m tenfold.scoring.tables --write --results results $(TABLES)
+	$(BIN)/python -m tenfold.scoring.shipped --write
 
 bench: .venv/.installed
 	$(BIN)/python benchmarks/time_to_accuracy.py

@@ -22,7 +22,8 @@ import onnxruntime
 
 from tenfold import __version__, settings
 from tenfold.runtime.model_file import INPUT, open_model
-from tenfold.runtime.recogniser import Recogniser, model_path
+from tenfold.runtime.recogniser import Recogniser
+from tenfold.runtime.shipped import model_path
 from tenfold.scoring import records
 from tenfold.scoring.latency import Latency
 from tenfold.training.provenance import commit

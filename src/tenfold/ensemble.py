@@ -19,18 +19,19 @@ from tenfold.parallel import Place, Task, run_tasks
 from tenfold.scoring import ensemble_page, selection
 from tenfold.scoring.averaging import check_average
 from tenfold.scoring.intervals import wilson
-from tenfold.training import pool as pools
-from tenfold.training.pool import Member, Pool
-from tenfold.training.run import MANIFEST, Run
 
 if TYPE_CHECKING:
     from rich.console import Console
+
+    from tenfold.training.pool import Answers, Member, Pool
+    from tenfold.training.run import Run
 
 MODELS = 10  # where neither a number nor a budget is given
 MOST = 1000  # members that a budget may buy
 PAGE, STUDENT, ALONE = "ensemble.html", "student", "alone"
 AUTO, CHOSEN = "auto", 10  # members, among as many rules as are compared
 REPEATS = 20  # halvings of the held-out images
+GALLERY = 200  # mistakes whose pictures the ensemble keeps
 
 
 def ensemble(
@@ -69,6 +70,10 @@ def ensemble(
     """
     from rich.console import Console
 
+    from tenfold.scoring.metrics import most_confident_mistakes
+    from tenfold.training import pool as pools
+    from tenfold.training.run import Run
+
     began = time.monotonic()
     console = Console(stderr=True, quiet=quiet, highlight=False, soft_wrap=True)
     count = MODELS if models is None and budget is None else MOST if models is None else models
@@ -81,7 +86,7 @@ def ensemble(
                        "Leave --folds or --distil away.")  # fmt: skip
     specs = (data,) if isinstance(data, str) else tuple(data)
     made_of = pools.Settings(tuple(recipes), specs, seed, subset, deduplicate, folds, tuple(overrides))
-    pool = Pool.begin(out, made_of, device)
+    pool = pools.Pool.begin(out, made_of, device)
     cores = settings.threads()
     side_by_side = workers or max(1, cores // threads)
     lost = _train_members(pool, count, budget, on, side_by_side, threads, device, console)
@@ -112,6 +117,7 @@ def ensemble(
         held,
         together,
         digits.images[held.indices],
+        most_confident_mistakes(held.labels, together, GALLERY),
         {"ensemble": {"rule": rule, "average": average, "members": [members[index].name for index in chosen]}},
     )
     errors, n = int((together.argmax(1) != held.labels).sum()), len(held.labels)
@@ -173,6 +179,7 @@ def train_member(
 ) -> dict[str, Any]:
     """Return what training one member came to, begun or gone on with; it runs wherever `tenfold.parallel` puts it."""
     from tenfold.train import train
+    from tenfold.training.run import MANIFEST
 
     folder = Path(out)
     if (folder / MANIFEST).is_file():
@@ -196,7 +203,7 @@ def train_member(
 
 
 def _train_members(
-    pool: Pool,
+    pool: "Pool",
     count: int,
     budget: float | None,
     on: str | None,
@@ -280,7 +287,7 @@ def _rules(select: str, models: int) -> list[str]:
 
 
 def _rows(
-    members: Sequence[Member], runs: Sequence[Run], held: pools.Answers, weights: NDArray[np.float64]
+    members: Sequence["Member"], runs: Sequence["Run"], held: "Answers", weights: NDArray[np.float64]
 ) -> list[dict[str, Any]]:
     """Return a row a member: what it is, and how it did on what it held out."""
     rows = []
@@ -304,14 +311,14 @@ def _rows(
     return rows
 
 
-def _report(run: Run) -> None:
+def _report(run: "Run") -> None:
     from tenfold.scoring.report import write_report
 
     write_report(run)
 
 
 def _distil(
-    recipe: str, pool: Pool, run: Run, members: Sequence[Member], threads: int, device: str, console: "Console"
+    recipe: str, pool: "Pool", run: "Run", members: Sequence["Member"], threads: int, device: str, console: "Console"
 ) -> dict[str, Any]:
     """Return how a network that learnt from the ensemble does beside it, and beside the same network taught alone.
 
@@ -320,11 +327,12 @@ def _distil(
     """
     from tenfold.scoring import paired
     from tenfold.train import train
+    from tenfold.training.run import MANIFEST, Run
 
     made_of = pool.settings
     split = [*made_of.overrides, f"data.split_seed={made_of.seed}"]
 
-    def trained(folder: Path, extra: Sequence[str]) -> Run:
+    def trained(folder: Path, extra: Sequence[str]) -> "Run":
         if (folder / MANIFEST).is_file():
             train(resume=folder, device=device, threads=threads, quiet=console.quiet)
         else:

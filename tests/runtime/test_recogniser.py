@@ -1,6 +1,8 @@
 """The recogniser: pictures of any kind to digits, in order, the same by every way."""
 
+import hashlib
 import io
+import json
 import subprocess
 import sys
 from collections.abc import Callable
@@ -20,7 +22,7 @@ from PIL import Image
 import tenfold
 from tenfold.errors import DataError, ModelError
 from tenfold.imaging.frame import is_framed, to_frame
-from tenfold.runtime import recogniser
+from tenfold.runtime import shipped
 from tenfold.runtime.frames import surely_framed
 from tenfold.runtime.recogniser import CHUNK, Recogniser
 
@@ -226,13 +228,21 @@ def test_threads_at_once(reader: Recogniser, bars: Any) -> None:
 
 
 def test_shipped_model_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, model_path: Path) -> None:
-    """Without a path it is the shipped model; where that is not there, the error says so."""
-    monkeypatch.setattr(recogniser, "PRETRAINED", tmp_path)
+    """Without a path it is the shipped model, checked against its card; where it is not there, the error says so."""
+    monkeypatch.setattr(shipped, "PRETRAINED", tmp_path)
     for name in (None, "shipped", "tiny"):
         with pytest.raises(ModelError, match=r"shipped model '\w+.onnx' is not installed"):
             Recogniser.load(name)
-    (tmp_path / "tiny.onnx").write_bytes(model_path.read_bytes())
+    content = model_path.read_bytes()
+    (tmp_path / "tiny.onnx").write_bytes(content)
+    with pytest.raises(ModelError, match=r"does not say what 'tiny.onnx' must be"):
+        Recogniser.load("tiny")
+    card = {"models": {"tiny.onnx": {"sha256": hashlib.sha256(content).hexdigest()}}}
+    (tmp_path / "card.json").write_text(json.dumps(card))
     assert Recogniser.load("tiny").card.name == "bars"
+    (tmp_path / "tiny.onnx").write_bytes(content + b"\x00\x00")
+    with pytest.raises(ModelError, match=r"has the SHA-256 '\w+', not the expected"):
+        Recogniser.load("tiny")
     assert tenfold.Recogniser is Recogniser
 
 

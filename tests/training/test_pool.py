@@ -83,7 +83,16 @@ def test_the_ensemble_is_a_run(shared: tuple[Pool, list[Run]], average: str) -> 
     together = combine(held.probabilities, weights, average)
     chosen = [runs[0], runs[2]]
     run = assemble(
-        pool.path, chosen, [0.5, 0.5], average, "greedy:2", held, together, held_out_images(runs[0]), {"ensemble": {}}
+        pool.path,
+        chosen,
+        [0.5, 0.5],
+        average,
+        "greedy:2",
+        held,
+        together,
+        held_out_images(runs[0]),
+        np.arange(3),
+        {"ensemble": {}},
     )
     assert Run.open(pool.path).manifest["parameters"] == 2 * runs[0].manifest["parameters"]
     images = load("uci:test", "evaluate").images

@@ -17,13 +17,12 @@ from tenfold.runtime.abstain import guarantee
 from tenfold.runtime.card import Card
 from tenfold.runtime.frames import FRAME, framed, is_pil
 from tenfold.runtime.model_file import Model, open_model
+from tenfold.runtime.shipped import expected_sha256, model_path
 
 if TYPE_CHECKING:
     from tenfold.imaging.frame import Ink
     from tenfold.runtime.frames import Picture
 
-PRETRAINED = Path(__file__).parent.parent / "pretrained"
-SHIPPED = {"shipped": "world.onnx", "world": "world.onnx", "tiny": "tiny.onnx"}
 CHUNK = 256  # images a run: their activations stay in the processor's cache
 BLANK, NOT_A_DIGIT = "blank", "not a digit"
 UNKNOWN = -1  # the digit of a blank image, in arrays
@@ -99,7 +98,7 @@ class Recogniser:
         path: the file; None or "shipped" for the model that comes with Tenfold, "tiny" for the small one.
         threads: that a list of images is spread over; all processors by default. max_error: abstain so often that at
         most this share of the answers is wrong, 95% certain (see `abstain`). threshold: or answer from this
-        confidence on; by default from the card's. sha256: refuse any other file.
+        confidence on; by default from the card's. sha256: refuse any other file; a shipped one's is always checked.
         Raises ModelError for a model that is refused or cannot promise max_error, and for values out of range.
         """
         if max_error is not None and threshold is not None:
@@ -108,7 +107,8 @@ class Recogniser:
             raise ModelError(f"The threshold '{threshold}' is not a confidence. Give 0 to 1.")
         if threads is not None and threads < 1:
             raise ModelError(f"'{threads}' threads cannot work. Give 1 or more.")
-        model = open_model(model_path(path), sha256)
+        file = model_path(path)
+        model = open_model(file, sha256 or expected_sha256(file))
         if max_error is not None:
             threshold = guarantee(model.card, max_error).threshold
         elif threshold is None:
@@ -200,20 +200,6 @@ class Recogniser:
 
     def _no_probability(self) -> ModelError:
         return ModelError(f"'{self.card.name}' gave an answer that is no probability. Export the model again.")
-
-
-def model_path(model: str | Path | None) -> Path:
-    """Return the file of a model: of a shipped one by its name (None, "shipped", "tiny"), else the path itself.
-
-    ModelError where the shipped one is not there.
-    """
-    name = SHIPPED.get("shipped" if model is None else str(model))
-    if name is None:
-        return Path(str(model))
-    path = PRETRAINED / name
-    if not path.is_file():
-        raise ModelError(f"The shipped model '{name}' is not installed. Give the path of one: tenfold export RUN.")
-    return path
 
 
 def _predictions(answers: Answers) -> Iterator[Prediction]:

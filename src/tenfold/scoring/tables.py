@@ -20,7 +20,18 @@ from pathlib import Path
 
 from tenfold.errors import DataError, TenfoldError, nearest
 from tenfold.files import write_atomically
-from tenfold.scoring import ablation_tables, latency, leak, reading, result_tables, results, robustness, training_speed
+from tenfold.scoring import (
+    ablation_tables,
+    ensembles,
+    latency,
+    leak,
+    reading,
+    result_tables,
+    results,
+    robustness,
+    shipped,
+    training_speed,
+)
 from tenfold.scoring.results import Result
 
 COMMAND = "python -m tenfold.scoring.tables"
@@ -51,6 +62,10 @@ BLOCKS: dict[str, Block] = {
     "readings": reading.readings_block,
     "refusals": reading.refusals_block,
     "latency": latency.block,
+    "shipped": shipped.block,
+    "ensemble-test": ensembles.test_block,
+    "ensemble-rules": ensembles.rules_block,
+    "ensemble-bands": ensembles.bands_block,
 }
 
 

@@ -24,13 +24,13 @@ from tenfold.files import write_atomically
 from tenfold.training import recipe as recipes
 from tenfold.training.begin import check, same_data
 from tenfold.training.provenance import commit
+from tenfold.training.recipe import Recipe
 from tenfold.training.run import MANIFEST, Run
 
 if TYPE_CHECKING:
     from rich.console import Console
 
 POOL, MEMBERS = "pool.json", "members"
-GALLERY = 200  # mistakes whose pictures the ensemble keeps
 
 
 @dataclass(frozen=True)
@@ -80,8 +80,8 @@ class Answers:
 class Pool:
     """A pool's folder."""
 
-    def __init__(self, path: Path, settings: Settings) -> None:
-        self.path, self.settings = path, settings
+    def __init__(self, path: Path, settings: Settings, precisions: Sequence[str] = ()) -> None:
+        self.path, self.settings, self.precisions = path, settings, tuple(precisions)
 
     @classmethod
     def begin(cls, path: Path, settings: Settings, device: str = "auto") -> "Pool":
@@ -90,8 +90,8 @@ class Pool:
         RunError where something else stands there, or a pool of other settings; RecipeError for recipes that cannot be
         members.
         """
-        for name in settings.recipes:
-            recipe = recipes.load(name, settings.overrides)
+        loaded = [recipes.load(name, settings.overrides) for name in settings.recipes]
+        for name, recipe in zip(settings.recipes, loaded, strict=True):
             if recipe.classical or recipe.model.kind == "ensemble":
                 raise RecipeError(f"'{name}' is no network, and members have to be. Leave it away.")
             if not recipe.data.validation and settings.folds is None:
@@ -110,15 +110,16 @@ class Pool:
                         f"The pool '{path}' was begun with {key} '{_shown(there.get(key))}', not '{_shown(value)}'. "
                         "Give the same, or another --out."
                     )
-            return cls(path, settings)
+            return cls(path, settings, there["precisions"])
         if path.exists() and (not path.is_dir() or any(path.iterdir())):
             raise RunError(f"'{path}' exists already and is no pool. Give another --out.")
         try:
             (path / MEMBERS).mkdir(parents=True)
+            wanted["precisions"] = [_precision(recipe, device) for recipe in loaded]
             write_atomically(file, (json.dumps(wanted, indent=2) + "\n").encode())
         except OSError as error:
             raise RunError(f"The pool '{path}' cannot be written: {error.strerror}. Give another --out.") from None
-        return cls(path, settings)
+        return cls(path, settings, wanted["precisions"])
 
     def member(self, number: int) -> Member:
         """Return member `number`, from 0 on: the recipes take turns, and so do the folds."""
@@ -129,12 +130,34 @@ class Pool:
         if settings.folds is not None:
             fold = number // len(settings.recipes) % settings.folds
             split += [f"data.folds={settings.folds}", f"data.fold={fold}"]
+        if self.precisions:
+            split.append(f"training.precision={self.precisions[number % len(settings.recipes)]}")
         overrides = (*settings.overrides, *split)
         return Member(name, recipe, settings.seed + number, overrides, self.path / MEMBERS / name)
 
     def finished(self, models: int) -> list[Member]:
         """Return those of the first `models` members whose training has ended."""
         return [member for member in map(self.member, range(models)) if member.finished()]
+
+
+def _precision(recipe: Recipe, device: str) -> str:
+    """Return what all members of a recipe compute in: what is fastest here, asked once.
+
+    Asked by each member, a busy moment would decide, and a member that is trained again would be another one.
+    """
+    if recipe.training.precision != "auto":
+        return recipe.training.precision
+    import torch
+
+    from tenfold.models import build
+    from tenfold.training import device as devices
+
+    chosen = devices.choose(device)
+    module = build(recipe.model.kind, recipe.model.arguments()).to(chosen)
+    generator = torch.Generator().manual_seed(0)
+    batch = torch.rand(recipe.training.batch_size, 1, 28, 28, generator=generator).to(chosen)
+    labels = torch.randint(0, 10, (len(batch),), generator=generator).to(chosen)
+    return devices.probe(module, batch, labels).precision
 
 
 def answers(runs: Sequence[Run]) -> Answers:
@@ -176,15 +199,15 @@ def assemble(
     held: Answers,
     probabilities: NDArray[np.float32],
     images: NDArray[np.uint8],
+    mistakes: NDArray[np.int64],
     extra: dict[str, Any],
 ) -> Run:
     """Write the ensemble of these runs into the pool's folder, where it is a run like any other, and return that.
 
     weights: (M,), of the members. held, probabilities: (N, 10), what they answer together to held-out images, whose
-    pictures are `images`, (N, 28, 28) uint8.
+    pictures are `images`, (N, 28, 28) uint8; mistakes: the indices among them whose pictures the ensemble keeps.
     extra: for the manifest. The manifest comes last, so that a folder that is cut off before is no run.
     """
-    from tenfold.scoring.metrics import most_confident_mistakes
     from tenfold.training.predict import fit_temperature, sharpen
 
     first = runs[0]
@@ -211,7 +234,6 @@ def assemble(
     temperature = fit_temperature(held.labels, probabilities)
     calibrated = sharpen(probabilities, temperature)
     correct = calibrated.argmax(1) == held.labels
-    mistakes = most_confident_mistakes(held.labels, calibrated, GALLERY)
     manifest = {
         **{key: first.manifest[key] for key in ("versions", "machine")},
         "recipe": recipe.name,
