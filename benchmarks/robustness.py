@@ -67,7 +67,8 @@ def open_model(words: str) -> Model:
     recogniser = Recogniser.load(path)
     card = recogniser.card
     versions = {"tenfold": __version__, "python": platform.python_version(), "numpy": np.__version__}
-    return Model(name, path, recogniser.probabilities, card.recipe, card.fields["config_sha256"], recogniser.sha256, versions)
+    config_sha256 = card.fields["config_sha256"]
+    return Model(name, path, recogniser.probabilities, card.recipe, config_sha256, recogniser.sha256, versions)
 
 
 def measure(models: Sequence[Model], digits: Digits, spec: str, seed: int) -> list[Robustness]:
