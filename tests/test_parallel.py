@@ -11,6 +11,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -391,13 +392,19 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         (folder / "log").open("wb") as log,
         subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=log, text=True) as process,
     ):
-        assert process.stdout is not None
-        for line in process.stdout:
-            if "--block" in line:  # said when all of it is up
-                break
-        yield f"ray://127.0.0.1:{port}"
-        process.terminate()
-        process.communicate()
+        try:
+            assert process.stdout is not None
+            for line in process.stdout:
+                if "--block" in line:  # said when all of it is up, but for the server that clients connect to
+                    break
+            while process.poll() is None:
+                with suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=1):
+                    break
+            assert process.poll() is None, (folder / "log").read_text()
+            yield f"ray://127.0.0.1:{port}"
+        finally:
+            process.terminate()
+            process.communicate()
     subprocess.run(["rm", "-rf", short], check=True)
 
 
