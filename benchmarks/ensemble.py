@@ -224,7 +224,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         sys.exit(f"Error: {error}")
     if options.record:
         records.append(options.record, record)
-        for block in (ensembles.test_block, ensembles.rules_block, ensembles.bands_block):
+        for block in (ensembles.scores_block, ensembles.rules_block, ensembles.bands_block):
             print(block(options.record.parent), end="\n\n")
     print(json.dumps(record.model_dump(mode="json")))
 

@@ -64,7 +64,7 @@ def newest(folder: Path) -> EnsembleTest | None:
     return found[-1] if found else None
 
 
-def test_block(folder: Path) -> str:
+def scores_block(folder: Path) -> str:
     """Return the Markdown of what ensembles, student and members did on the test images."""
     record = newest(folder)
     if record is None:

@@ -63,7 +63,7 @@ BLOCKS: dict[str, Block] = {
     "refusals": reading.refusals_block,
     "latency": latency.block,
     "shipped": shipped.block,
-    "ensemble-test": ensembles.test_block,
+    "ensemble-test": ensembles.scores_block,
     "ensemble-rules": ensembles.rules_block,
     "ensemble-bands": ensembles.bands_block,
 }

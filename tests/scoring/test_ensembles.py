@@ -1,0 +1,55 @@
+"""Records of ensembles on test images, and their tables."""
+
+from pathlib import Path
+
+from tenfold.scoring import records
+from tenfold.scoring.ensembles import FILE, Band, EnsembleTest, MemberScore, bands_block, rules_block, scores_block
+from tenfold.scoring.leak import Part
+from tenfold.scoring.results import DataUsed
+
+RULE = {"rule": "all", "members": 3.0, "n": 3000, "nll": 0.0123, "seen_nll": 0.0123, "nll_difference": 0.0,
+        "nll_noise": 0.0, "errors": 11.5, "errors_difference": 0.0, "errors_noise": 0.0}  # fmt: skip
+
+
+def record_of(name: str, errors: int) -> EnsembleTest:
+    """Return a record of three members with 30, 33 and 36 errors, and an ensemble."""
+    held, training = Part(n=3000, errors=13), Part(n=20_000, errors=20)
+    members = [
+        MemberScore(name=f"00{number}-fast", held_out=held, held_out_nll=0.01, training=training,
+                    test=Part(n=10_000, errors=30 + 3 * number))
+        for number in range(3)
+    ]  # fmt: skip
+    greedy = RULE | {"rule": "greedy:2", "nll": 0.0125, "nll_difference": 0.0002, "nll_noise": 0.0001, "errors": 12.0,
+                     "errors_difference": 0.5, "errors_noise": 0.75}  # fmt: skip
+    return EnsembleTest(
+        name=name,
+        recipes=["fast"],
+        seconds_a_member=90.0,
+        rules=[RULE, greedy],
+        rule="all",
+        test=DataUsed(spec="mnist:test", sha256="0" * 64, n=10_000),
+        members=members,
+        ensembles={"`auto`: all": Part(n=10_000, errors=errors)},
+        bands=[Band(size=2, draws=100, mean=0.9971, p5=0.9968, p95=0.9974, least=0.9966, most=0.9975)],
+        student={"`fast`, taught": Part(n=10_000, errors=29)},
+        commit=None,
+        versions={},
+        machine={"cpu": "some processor", "cores": 2},
+    )
+
+
+def test_tables_of_the_newest_record(tmp_path: Path) -> None:
+    """Members in the mean, ensembles and student with intervals; rules by unseen images; the band."""
+    assert {block(tmp_path) for block in (scores_block, rules_block, bands_block)} == {"Nothing is recorded yet."}
+    for each in (record_of("old", 99), record_of("forty", 25)):
+        records.append(tmp_path / FILE, each)
+    assert scores_block(tmp_path).splitlines()[2:] == [
+        "| one member, mean of 3 | 99.670 | – | 33.0 |",
+        "| the best and the worst member | 99.70, 99.64 | – | 30, 36 |",
+        "| `auto`: all | 99.75 | 99.63 to 99.83 | 25 |",
+        "| `fast`, taught | 99.71 | 99.58 to 99.80 | 29 |",
+    ]
+    rules = rules_block(tmp_path)
+    assert "`auto` took `all`" in rules
+    assert "| `greedy:2` | 3.0 | 0.01250 | 0.01230 | +0.00020 ± 0.00010 | 12.00 | +0.50 ± 0.75 |" in rules
+    assert "| 2 | 99.710 | 99.680 | 99.740 | 99.660 | 99.750 |" in bands_block(tmp_path)
