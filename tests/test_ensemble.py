@@ -116,6 +116,8 @@ def test_distil(pool: Path) -> None:
     assert set(result["accuracy"]) == {"ensemble", "student", "alone"}
     assert len(result["pairs"]) == 3
     assert result["accuracy"]["student"] > 0.7
+    other = run(*POOL, "--models", "4", "--out", str(pool), "--select", "top:1", "--distil", "instant", code=1)["error"]
+    assert "taught by another ensemble" in other
 
 
 def test_a_budget_buys_what_it_can(tmp_path: Path) -> None:
@@ -133,6 +135,7 @@ def test_a_budget_buys_what_it_can(tmp_path: Path) -> None:
         (["--average", "median"], "median"),
         (["--on", "cloud"], "--on 'cloud' is no place"),
         (["--folds", "2", "--distil", "instant"], "'2' folds leave none"),
+        (["--data", "nothing.csv"], "nothing.csv"),
     ],
 )
 def test_bad_input(words: list[str], message: str, tmp_path: Path) -> None:

@@ -31,7 +31,6 @@ MOST = 1000  # members that a budget may buy
 PAGE, STUDENT, ALONE = "ensemble.html", "student", "alone"
 AUTO, CHOSEN = "auto", 10  # members, among as many rules as are compared
 REPEATS = 20  # halvings of the held-out images
-GALLERY = 200  # mistakes whose pictures the ensemble keeps
 
 
 def ensemble(
@@ -70,7 +69,9 @@ def ensemble(
     """
     from rich.console import Console
 
+    from tenfold.data.merge import load_sets
     from tenfold.scoring.metrics import most_confident_mistakes
+    from tenfold.train import GALLERY
     from tenfold.training import pool as pools
     from tenfold.training.run import Run
 
@@ -85,6 +86,7 @@ def ensemble(
         raise RunError(f"A student needs images that the whole ensemble held out, and '{folds}' folds leave none. "
                        "Leave --folds or --distil away.")  # fmt: skip
     specs = (data,) if isinstance(data, str) else tuple(data)
+    load_sets(specs)  # what cannot be read is said now, once, and not by every member
     made_of = pools.Settings(tuple(recipes), specs, seed, subset, deduplicate, folds, tuple(overrides))
     pool = pools.Pool.begin(out, made_of, device)
     cores = settings.threads()
@@ -176,6 +178,7 @@ def train_member(
     deduplicate: bool,
     threads: int,
     device: str,
+    quiet: bool = True,
 ) -> dict[str, Any]:
     """Return what training one member came to, begun or gone on with; it runs wherever `tenfold.parallel` puts it."""
     from tenfold.train import train
@@ -183,7 +186,7 @@ def train_member(
 
     folder = Path(out)
     if (folder / MANIFEST).is_file():
-        result = train(resume=folder, device=device, threads=threads, quiet=True)
+        result = train(resume=folder, device=device, threads=threads, quiet=quiet)
     else:
         result = train(
             recipe,
@@ -195,7 +198,7 @@ def train_member(
             deduplicate=deduplicate,
             device=device,
             threads=threads,
-            quiet=True,
+            quiet=quiet,
         )
     if result["status"] != "finished":
         raise TrainingError(f"'{out}' ended '{result['status']}'. The same command goes on with it.")
@@ -326,21 +329,17 @@ def _distil(
     them, in this order), n. All on the images that all of them held out.
     """
     from tenfold.scoring import paired
-    from tenfold.train import train
-    from tenfold.training.run import MANIFEST, Run
+    from tenfold.training.run import Run
 
     made_of = pool.settings
     split = [*made_of.overrides, f"data.split_seed={made_of.seed}"]
 
     def trained(folder: Path, extra: Sequence[str]) -> "Run":
-        if (folder / MANIFEST).is_file():
-            train(resume=folder, device=device, threads=threads, quiet=console.quiet)
-        else:
-            train(recipe, list(made_of.data), folder, overrides=[*split, *extra], seed=made_of.seed,
-                  subset=made_of.subset, deduplicate=made_of.deduplicate, device=device, threads=threads,
-                  quiet=console.quiet)  # fmt: skip
+        train_member(recipe, [*split, *extra], made_of.data, str(folder), made_of.seed, made_of.subset,
+                     made_of.deduplicate, threads, device, console.quiet)  # fmt: skip
         return Run.open(folder)
 
+    _check_student(pool.path / STUDENT, recipe, run)
     student = trained(pool.path / STUDENT, [f"distil.teacher={os.fspath(run.path.resolve())}"])
     same = [member.folder for member in members if member.recipe == recipe and member.seed == made_of.seed]
     alone = Run.open(same[0]) if same else trained(pool.path / ALONE, [])
@@ -361,3 +360,19 @@ def _distil(
     shown = ", ".join(f"{name} {int((~each).sum())}" for name, each in zip(runs, right, strict=True))
     console.print(f"Wrong of {result['n']:,} held-out images: {shown}. The student: {student.path}", markup=False)
     return result
+
+
+def _check_student(folder: Path, recipe: str, teacher: "Run") -> None:
+    """Raise RunError where another student stands: its figures would pass for those of this ensemble's."""
+    from tenfold.training import recipe as recipes
+    from tenfold.training.run import MANIFEST, Run
+
+    if not (folder / MANIFEST).is_file():
+        return
+    there = Run.open(folder)
+    taught = there.manifest.get("distil", {}).get("sha256")
+    if taught != teacher.weights_sha256() or there.recipe.name != recipes.load(recipe).name:
+        raise RunError(
+            f"'{folder}' is '{there.recipe.name}', taught by another ensemble or of another recipe. "
+            "Rename or remove it, and run the same command."
+        )

@@ -9,6 +9,7 @@ from tenfold.errors import RecipeError, nearest
 if TYPE_CHECKING:
     from torch import nn
 
+AVERAGES = ("probabilities", "logits", "votes")  # what of its members' answers an ensemble can average
 CLASSICAL = ("logistic", "svm", "knn", "forest", "xgboost")
 
 # As module:class, so that naming a model imports neither PyTorch nor scikit-learn.

@@ -6,9 +6,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from tenfold.models import AVERAGES, build
 from tenfold.models.blocks import shifted
 
-AVERAGES = ("probabilities", "logits", "votes")
 DIGITS = 10
 LEAST = 1e-12  # of a probability, so that its logarithm is a number
 
@@ -24,8 +24,6 @@ class Ensemble(nn.Module):
     """
 
     def __init__(self, members: list[dict[str, Any]], average: str = "probabilities") -> None:
-        from tenfold.models import build
-
         super().__init__()
         if not members:
             raise ValueError("members are none")

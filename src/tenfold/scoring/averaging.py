@@ -7,9 +7,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tenfold.errors import DataError, nearest
+from tenfold.models import AVERAGES
 from tenfold.scoring.metrics import CLASSES, NLL_FLOOR, checked
 
-AVERAGES = ("probabilities", "logits", "votes")
 LEAST = 1e-12  # of a probability before its logarithm, as in models/ensemble.py
 
 

@@ -22,8 +22,9 @@ from numpy.typing import NDArray
 
 from tenfold.data.splits import stratified_folds
 from tenfold.errors import DataError, nearest
+from tenfold.models import AVERAGES
 from tenfold.scoring import choosing
-from tenfold.scoring.averaging import AVERAGES, Evidence, check_average, check_members, combine, mean_of_known
+from tenfold.scoring.averaging import Evidence, check_average, check_members, combine, mean_of_known
 from tenfold.scoring.metrics import NLL_FLOOR
 
 __all__ = ["AVERAGES", "Choice", "Nested", "Rule", "as_json", "best_rule", "choose", "combine", "nested", "parse_rule"]

@@ -104,6 +104,8 @@ class Pool:
                 there = json.loads(file.read_text("utf-8"))
             except ValueError as error:
                 raise RunError(f"'{file}' is not valid JSON: {error}. Give another --out.") from None
+            if not isinstance(there, dict) or "precisions" not in there:
+                raise RunError(f"'{file}' is not what a pool begins with. Give another --out.")
             for key, value in wanted.items():
                 if there.get(key) != value:
                     raise RunError(
