@@ -13,17 +13,19 @@ import statistics
 import sys
 from collections.abc import Sequence
 from datetime import UTC, datetime
+from io import BytesIO
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image, ImageDraw, ImageFont
 
 from tenfold.data import load
 from tenfold.data.digits import Digits
 from tenfold.ensemble import REPEATS, STUDENT
 from tenfold.errors import DataError, TenfoldError
 from tenfold.files import write_atomically
-from tenfold.scoring import ensembles, ledger, paired, records, selection
+from tenfold.scoring import disputed, ensembles, ledger, paired, records, selection
 from tenfold.scoring.diversity import size_curve
 from tenfold.scoring.ensembles import Band, EnsembleTest, MemberScore
 from tenfold.scoring.leak import Part
@@ -34,8 +36,8 @@ from tenfold.training.provenance import commit
 from tenfold.training.run import Run
 
 TRAINING_IMAGES, SIZE, DRAWS = 20_000, 10, 10_000
-RULES = ("all", f"random:{SIZE}", f"top:{SIZE}", f"greedy:{SIZE}", f"diverse:{SIZE}", "weights")
 SIZES = (1, 2, 3, 5, 10, 20)
+COLUMNS, WIDTH, HEIGHT, SCALE = 10, 92, 120, 3  # of the picture of mistakes; pixels
 
 Probabilities = NDArray[np.float32]
 
@@ -45,8 +47,8 @@ def members_of(folder: Path) -> list[Run]:
     paths = sorted((folder / pools.MEMBERS).iterdir())
     runs = [Run.open(path) for path in paths]
     unfinished = [run.path.name for run in runs if run.manifest["status"] != "finished"]
-    if unfinished or len(runs) < 2 * SIZE:
-        raise DataError(f"'{folder}' has {len(runs)} members, '{unfinished}' of them unfinished. Train {2 * SIZE}.")
+    if unfinished or len(runs) < 2:
+        raise DataError(f"'{folder}' has {len(runs)} members, '{unfinished}' of them unfinished. Train at least two.")
     return runs
 
 
@@ -76,12 +78,6 @@ def training_part(run: Run, images: NDArray[np.uint8], labels: NDArray[np.int64]
     return Part(n=len(chosen), errors=int((classifier.predict(images[chosen]) != labels[chosen]).sum()))
 
 
-def draw_of(choice: Sequence[int], probabilities: Probabilities, labels: NDArray[np.int64]) -> Part:
-    """Return how many test images the plain mean of some members reads wrong."""
-    wrong = probabilities[list(choice)].mean(0).argmax(1) != labels
-    return Part(n=len(labels), errors=int(wrong.sum()))
-
-
 def measure(folder: Path, spec: str, name: str, wall: float | None, errors_sheet: Path | None) -> EnsembleTest:
     """Return the record of a pool; progress goes to stderr."""
     from rich.console import Console
@@ -93,7 +89,8 @@ def measure(folder: Path, spec: str, name: str, wall: float | None, errors_sheet
     test = load(spec, "evaluate")
     if digits.labels is None or test.labels is None:
         raise DataError(f"'{spec}' has no labels. Give labelled data, such as mnist:test.")
-    nested = selection.nested(RULES, held.probabilities, held.labels, repeats=REPEATS, seed=0)
+    rules = compared(len(runs))
+    nested = selection.nested(rules, held.probabilities, held.labels, repeats=REPEATS, seed=0)
     rule = selection.best_rule(nested)
 
     def choice(words: str) -> selection.Choice:
@@ -117,13 +114,16 @@ def measure(folder: Path, spec: str, name: str, wall: float | None, errors_sheet
         print(f"{run.path.name}: {part.errors} held-out, {training.errors} training, {scores[-1].test.errors} test "
               "images wrong", file=sys.stderr)  # fmt: skip
     probabilities = np.stack(answers)
-    by_training = sorted(range(len(runs)), key=lambda index: (scores[index].training.errors, index))[:SIZE]
-    parts, wrong = {}, {}
-    for title, words in {f"`auto`: {rule}": rule, **{f"`{words}`": words for words in RULES[:4]}}.items():
+    wrong = {}
+    asked = {f"`auto`: {rule}": rule, **({f"`{words}`": words for words in rules[:4]} if len(runs) > SIZE else {})}
+    for title, words in asked.items():
         mean = selection.combine(probabilities, choice(words).weights, "probabilities")
         wrong[title] = mean.argmax(1) != test.labels
-        parts[title] = Part(n=len(test), errors=int(wrong[title].sum()))
-    parts[f"the {SIZE} of highest training accuracy"] = draw_of(by_training, probabilities, test.labels)
+    if len(runs) > SIZE:
+        by_training = sorted(range(len(runs)), key=lambda index: (scores[index].training.errors, index))[:SIZE]
+        mean = probabilities[by_training].mean(0)
+        wrong[f"the {SIZE} of highest training accuracy"] = mean.argmax(1) != test.labels
+    parts = {title: Part(n=len(test), errors=int(each.sum())) for title, each in wrong.items()}
     sizes = [size for size in SIZES if size < len(runs)]
     points = size_curve(probabilities, test.labels, sizes, draws=DRAWS, seed=0)
     bands = [
@@ -138,10 +138,15 @@ def measure(folder: Path, spec: str, name: str, wall: float | None, errors_sheet
         )
         for each in points
     ]
-    student, pairs = taught(folder, runs, probabilities, test, spec, wrong[f"`greedy:{SIZE}`"])
+    pairs: list[dict[str, object]] = []
+    taught_wrong = taught(folder, runs, probabilities, test, spec)
+    if taught_wrong:
+        teacher = wrong.get(f"`greedy:{SIZE}`", wrong[f"`auto`: {rule}"])
+        pairs = [pair._asdict() for pair in paired.compare([~teacher, *(~each for each in taught_wrong.values())])]
     if errors_sheet is not None:
         mean = selection.combine(probabilities, choice(rule).weights, "probabilities")
         write_errors(errors_sheet, test, wrong[f"`auto`: {rule}"], mean)
+    indices = {title: np.flatnonzero(each).tolist() for title, each in {**wrong, **taught_wrong}.items()}
     return EnsembleTest(
         name=name,
         recipes=sorted({run.recipe.name for run in runs}),
@@ -152,8 +157,9 @@ def measure(folder: Path, spec: str, name: str, wall: float | None, errors_sheet
         test=DataUsed(spec=spec, sha256=test.content_hash(), n=len(test)),
         members=scores,
         ensembles=parts,
+        wrong=indices if disputed.are_known(test) else {},
         bands=bands,
-        student=student,
+        student={title: Part(n=len(test), errors=int(each.sum())) for title, each in taught_wrong.items()},
         pairs=pairs,
         commit=commit(),
         versions=runs[0].manifest["versions"],
@@ -161,51 +167,75 @@ def measure(folder: Path, spec: str, name: str, wall: float | None, errors_sheet
     )
 
 
+def compared(models: int) -> list[str]:
+    """Return the rules that are compared with `all`, which comes first."""
+    size = min(SIZE, max(1, models // 2))
+    return ["all", f"random:{size}", f"top:{size}", f"greedy:{size}", f"diverse:{size}", "weights"]
+
+
 def taught(
-    folder: Path,
-    runs: Sequence[Run],
-    probabilities: Probabilities,
-    test: Digits,
-    spec: str,
-    ensemble_wrong: NDArray[np.bool_],
-) -> tuple[dict[str, Part], list[dict[str, object]]]:
-    """Return the scores of the student and of the same network alone, and the pairs with the ensemble of ten."""
+    folder: Path, runs: Sequence[Run], probabilities: Probabilities, test: Digits, spec: str
+) -> dict[str, NDArray[np.bool_]]:
+    """Return which test images the student reads wrong, and which the same network alone does; {} without a student."""
     if not (folder / STUDENT).is_dir():
-        return {}, []
+        return {}
     assert test.labels is not None
     student = Run.open(folder / STUDENT)
     answers = student.classifier("cpu").predict_proba(test.images)
+    look(student, test, spec, answers)
     alone = next(index for index, run in enumerate(runs) if run.recipe.name == student.recipe.name)
-    right = [
-        ~ensemble_wrong,
-        answers.argmax(1) == test.labels,
-        probabilities[alone].argmax(1) == test.labels,
-    ]
-    parts = {
-        f"`{student.recipe.name}`, taught by the ensemble of {SIZE}": look(student, test, spec, answers),
-        f"`{student.recipe.name}` alone, the same seed": Part(n=len(test), errors=int((~right[2]).sum())),
+    return {
+        f"`{student.recipe.name}`, taught by the ensemble": answers.argmax(1) != test.labels,
+        f"`{student.recipe.name}` alone, the same seed": probabilities[alone].argmax(1) != test.labels,
     }
-    return parts, [pair._asdict() for pair in paired.compare(right)]
 
 
 def write_errors(path: Path, test: Digits, wrong: NDArray[np.bool_], mean: Probabilities) -> None:
-    """Write a picture of every test image that the ensemble reads wrong: label, and what it read."""
-    from io import BytesIO
+    """Write a picture of every test image that the ensemble reads wrong, and of the disputed ones that it does not.
 
-    from PIL import Image, ImageDraw
-
-    assert test.labels is not None
-    indices, columns, width, height = np.flatnonzero(wrong), 10, 92, 112
-    sheet = Image.new("L", (width * columns, height * max(1, -(-len(indices) // columns))), 30)
+    Above each stand its number, its label and what it was read as; disputed ones are framed.
+    """
+    known = disputed.DISPUTED if disputed.are_known(test) else {}
+    mistakes = [int(index) for index in np.flatnonzero(wrong)]
+    others = [index for index in known if not wrong[index]]
+    parts = [(f"{len(mistakes)} read otherwise than labelled (framed: raters dispute the label)", mistakes)]
+    if known:
+        parts.append((f"{len(others)} of the {len(known)} disputed ones read as labelled", others))
+    rows = sum(max(1, -(-len(indices) // COLUMNS)) for _, indices in parts)
+    sheet = Image.new("L", (WIDTH * COLUMNS, rows * HEIGHT + 28 * len(parts)), 30)
     draw = ImageDraw.Draw(sheet)
-    for number, index in enumerate(indices):
-        left, top = number % columns * width, number // columns * height
-        sheet.paste(Image.fromarray(test.images[index].repeat(3, 0).repeat(3, 1)), (left + 4, top + 24))
-        draw.text((left + 4, top + 1), f"#{index}", 160)
-        draw.text((left + 4, top + 12), f"{test.labels[index]} read as {mean[index].argmax()}", 255)
+    large, small = ImageFont.load_default(15), ImageFont.load_default(11)
+    top = 0
+    for title, indices in parts:
+        draw.text((6, top + 6), title, 255, large)
+        top += 28
+        for number, index in enumerate(indices):
+            _draw_digit(draw, sheet, test, index, int(mean[index].argmax()), index in known,
+                        number % COLUMNS * WIDTH, top + number // COLUMNS * HEIGHT, small)  # fmt: skip
+        top += max(1, -(-len(indices) // COLUMNS)) * HEIGHT
     content = BytesIO()
     sheet.save(content, "PNG", optimize=True)
     write_atomically(path, content.getvalue())
+
+
+def _draw_digit(
+    draw: ImageDraw.ImageDraw,
+    sheet: Image.Image,
+    test: Digits,
+    index: int,
+    read: int,
+    framed: bool,
+    left: int,
+    top: int,
+    font: ImageFont.ImageFont | ImageFont.FreeTypeFont,
+) -> None:
+    assert test.labels is not None
+    draw.text((left + 4, top), f"#{index}", 160, font)
+    draw.text((left + 4, top + 13), f"{test.labels[index]} read as {read}", 255, font)
+    large = test.images[index].repeat(SCALE, 0).repeat(SCALE, 1)
+    sheet.paste(Image.fromarray(large), (left + 4, top + 30))
+    if framed:
+        draw.rectangle((left + 3, top + 29, left + 4 + large.shape[1], top + 30 + large.shape[0]), outline=255)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -225,7 +255,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if options.record:
         records.append(options.record, record)
         for block in (ensembles.scores_block, ensembles.rules_block, ensembles.bands_block):
-            print(block(options.record.parent), end="\n\n")
+            print(block(options.record.parent, record.name), end="\n\n")
     print(json.dumps(record.model_dump(mode="json")))
 
 

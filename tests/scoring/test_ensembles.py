@@ -30,6 +30,7 @@ def record_of(name: str, errors: int) -> EnsembleTest:
         test=DataUsed(spec="mnist:test", sha256="0" * 64, n=10_000),
         members=members,
         ensembles={"`auto`: all": Part(n=10_000, errors=errors)},
+        wrong={"`auto`: all": [*range(errors - 2), 947, 9729]},
         bands=[Band(size=2, draws=100, mean=0.9971, p5=0.9968, p95=0.9974, least=0.9966, most=0.9975)],
         student={"`fast`, taught": Part(n=10_000, errors=29)},
         commit=None,
@@ -41,14 +42,15 @@ def record_of(name: str, errors: int) -> EnsembleTest:
 def test_tables_of_the_newest_record(tmp_path: Path) -> None:
     """Members in the mean, ensembles and student with intervals; rules by unseen images; the band."""
     assert {block(tmp_path) for block in (scores_block, rules_block, bands_block)} == {"Nothing is recorded yet."}
-    for each in (record_of("old", 99), record_of("forty", 25)):
+    for each in (record_of("forty", 99), record_of("forty", 25), record_of("record", 20)):
         records.append(tmp_path / FILE, each)
     assert scores_block(tmp_path).splitlines()[2:] == [
-        "| one member, mean of 3 | 99.670 | – | 33.0 |",
-        "| the best and the worst member | 99.70, 99.64 | – | 30, 36 |",
-        "| `auto`: all | 99.75 | 99.63 to 99.83 | 25 |",
-        "| `fast`, taught | 99.71 | 99.58 to 99.80 | 29 |",
+        "| one member, mean of 3 | 99.670 ± 0.030 | 99.54 to 99.76 | 33.0 | – |",
+        "| the best and the worst member | 99.70, 99.64 | – | 30, 36 | – |",
+        "| `auto`: all | 99.75 | 99.63 to 99.83 | 25 | 2 |",
+        "| `fast`, taught | 99.71 | 99.58 to 99.80 | 29 | – |",
     ]
+    assert "| `auto`: all | 99.80 | 99.69 to 99.87 | 20 | 2 |" in scores_block(tmp_path, "record")
     rules = rules_block(tmp_path)
     assert "`auto` took `all`" in rules
     assert "| `greedy:2` | 3.0 | 0.01250 | 0.01230 | +0.00020 ± 0.00010 | 12.00 | +0.50 ± 0.75 |" in rules

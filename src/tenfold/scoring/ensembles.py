@@ -1,18 +1,20 @@
 """What an ensemble is worth on test images: the record of a pool whose choices were all made before, and its tables."""
 
+import statistics
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from pydantic import Field
 
-from tenfold.scoring import records
+from tenfold.scoring import disputed, records
 from tenfold.scoring.intervals import wilson
 from tenfold.scoring.leak import Part
 from tenfold.scoring.result_tables import table
 from tenfold.scoring.results import DataUsed, Record
 
 FILE = "ensembles.jsonl"  # in the folder of results
+POOL = "forty"  # the pool that docs/ensemble.md tells of
 
 
 class MemberScore(Record):
@@ -50,6 +52,7 @@ class EnsembleTest(Record):
     test: DataUsed
     members: list[MemberScore]
     ensembles: dict[str, Part] = Field(description="on the test images, by what chose them")
+    wrong: dict[str, list[int]] = Field({}, description="the test images that these, and the student, read wrong")
     bands: list[Band]
     student: dict[str, Part] = Field({}, description="student and the same network alone, on the test images")
     pairs: list[dict[str, Any]] = Field([], description="of `paired.compare`, in the order of their names")
@@ -58,32 +61,37 @@ class EnsembleTest(Record):
     machine: dict[str, str | int | float | None]
 
 
-def newest(folder: Path) -> EnsembleTest | None:
-    """Return the last record, None where there is none."""
-    found = records.read(folder / FILE, EnsembleTest)
+def newest(folder: Path, name: str) -> EnsembleTest | None:
+    """Return the last record of that name, None where there is none."""
+    found = [each for each in records.read(folder / FILE, EnsembleTest) if each.name == name]
     return found[-1] if found else None
 
 
-def scores_block(folder: Path) -> str:
+def scores_block(folder: Path, name: str = POOL) -> str:
     """Return the Markdown of what ensembles, student and members did on the test images."""
-    record = newest(folder)
+    record = newest(folder, name)
     if record is None:
         return "Nothing is recorded yet."
     errors = sorted(each.test.errors for each in record.members)
-    n = record.test.n
-    mean = sum(errors) / len(errors)
+    n, mean = record.test.n, statistics.mean(errors)
+    spread = f" ± {100 * statistics.stdev(errors) / n:.3f}" if len(errors) > 1 else ""
+    low, high = wilson(n - round(mean), n)
     rows = [
-        [f"one member, mean of {len(errors)}", f"{100 * (1 - mean / n):.3f}", "–", f"{mean:.1f}"],
+        [f"one member, mean of {len(errors)}", f"{100 * (1 - mean / n):.3f}{spread}", _interval(low, high),
+         f"{mean:.1f}", "–"],
         ["the best and the worst member", f"{_percent(errors[0], n)}, {_percent(errors[-1], n)}", "–",
-         f"{errors[0]}, {errors[-1]}"],
+         f"{errors[0]}, {errors[-1]}", "–"],
     ]  # fmt: skip
-    rows += [_row(name, part) for name, part in {**record.ensembles, **record.student}.items()]
-    return table([f"{record.name}, {record.test.spec}", "accuracy, %", "95% interval", "errors"], rows)
+    for title, part in {**record.ensembles, **record.student}.items():
+        wrong = record.wrong.get(title)
+        rows.append([*_row(title, part), "–" if wrong is None else str(disputed.count(wrong))])
+    head = [f"{record.name}, {record.test.spec}", "accuracy, %", "95% interval", "errors", "of the 15 disputed"]
+    return table(head, rows)
 
 
-def rules_block(folder: Path) -> str:
+def rules_block(folder: Path, name: str = POOL) -> str:
     """Return the Markdown of how the rules did on held-out images that they did not choose on."""
-    record = newest(folder)
+    record = newest(folder, name)
     if record is None:
         return "Nothing is recorded yet."
     rows = [
@@ -103,9 +111,9 @@ def rules_block(folder: Path) -> str:
     return f"Of {n:,} held-out images; `auto` took `{record.rule}`.\n\n{table(head, rows)}"
 
 
-def bands_block(folder: Path) -> str:
+def bands_block(folder: Path, name: str = POOL) -> str:
     """Return the Markdown of what random ensembles of each size reach on the test images."""
-    record = newest(folder)
+    record = newest(folder, name)
     if record is None:
         return "Nothing is recorded yet."
     rows = [
@@ -118,7 +126,11 @@ def bands_block(folder: Path) -> str:
 
 def _row(name: str, part: Part) -> list[str]:
     low, high = wilson(part.n - part.errors, part.n)
-    return [name, _percent(part.errors, part.n), f"{100 * low:.2f} to {100 * high:.2f}", str(part.errors)]
+    return [name, _percent(part.errors, part.n), _interval(low, high), str(part.errors)]
+
+
+def _interval(low: float, high: float) -> str:
+    return f"{100 * low:.2f} to {100 * high:.2f}"
 
 
 def _percent(errors: int, n: int) -> str:

@@ -66,6 +66,7 @@ BLOCKS: dict[str, Block] = {
     "ensemble-test": ensembles.scores_block,
     "ensemble-rules": ensembles.rules_block,
     "ensemble-bands": ensembles.bands_block,
+    "record-test": partial(ensembles.scores_block, name="record"),
 }
 
 
