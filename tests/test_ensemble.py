@@ -3,6 +3,7 @@
 import importlib.util
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -74,6 +75,45 @@ def test_what_it_says(pool: Path) -> None:
     assert {"all", "random:2", "greedy:2", "weights"} <= {row["rule"] for row in result["rules"]}
     assert result["validation_accuracy"] == 1 - result["errors"] / result["n"]
     assert result["validation_ci95"][0] < result["validation_accuracy"] < result["validation_ci95"][1] + 1e-9
+
+
+def test_trained_runs_are_taken_in(pool: Path, tmp_path: Path) -> None:
+    """A run trained before, holding out other images, is a member like the others; the pool keeps a copy of it."""
+    words = ["--data", "uci:train", "--seed", "7", "--quiet", "--json", *QUICK]
+    run("train", "instant", "--out", str(tmp_path / "other"), *words)
+    out = tmp_path / "both"
+    shutil.copytree(pool, out)
+    result = run(*POOL, "--models", "2", "--out", str(out), "--with", str(tmp_path / "other"), "--select", "all")
+    assert result["chosen"] == ["000-instant", "001-instant", "with-other"]
+    assert [row["seed"] for row in result["pool"]] == [0, 1, 7]
+    shared, own = Run.open(out / "members" / "000-instant").held_out(), Run.open(tmp_path / "other").held_out()
+    assert result["n"] == len(np.union1d(shared, own)) > len(shared)
+    assert len(Run.open(out).held_out()) == 0
+    test = load("uci:test", "evaluate")
+    each = [Run.open(out / "members" / name).classifier("cpu").predict_proba(test.images) for name in result["chosen"]]
+    np.testing.assert_allclose(
+        Run.open(out).classifier("cpu").predict_proba(test.images).argmax(1), np.mean(each, 0).argmax(1)
+    )
+    shutil.rmtree(tmp_path / "other")
+    again = run(*POOL, "--models", "2", "--out", str(out), "--select", "all")
+    assert again["chosen"] == result["chosen"]
+
+
+def test_what_cannot_be_taken_in(pool: Path, tmp_path: Path) -> None:
+    """A run of other data, an ensemble, or another run of a taken name: one line, before anything is trained."""
+    words = ["--subset", "300", "--quiet", "--json", *QUICK]
+    run("train", "instant", "--data", "uci:train", "--out", str(tmp_path / "other"), *words)
+    out = tmp_path / "both"
+    shutil.copytree(pool, out)
+    call = [*POOL, "--models", "5", "--out", str(out), "--with"]
+    assert "is 'ensemble', and members have to be networks" in run(*call, str(pool), code=1)["error"]
+    assert "begun on other data" in run(*call, str(tmp_path / "other"), code=1)["error"]
+    assert not (out / "members" / "004-instant").exists()
+    shutil.rmtree(tmp_path / "other")
+    run("train", "instant", "--data", "uci:train", "--out", str(tmp_path / "other"), *words)
+    shutil.rmtree(out / "members" / "with-other")
+    shutil.copytree(pool / "members" / "000-instant", out / "members" / "with-other")
+    assert "is another run than" in run(*call, str(tmp_path / "other"), code=1)["error"]
 
 
 @pytest.mark.slow

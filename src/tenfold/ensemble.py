@@ -43,6 +43,7 @@ def ensemble(
     select: str = AUTO,
     average: str = "probabilities",
     folds: int | None = None,
+    trained: Sequence[Path] = (),
     overrides: Sequence[str] = (),
     seed: int = 0,
     subset: int | None = None,
@@ -58,7 +59,8 @@ def ensemble(
 
     recipes: of networks, that take turns. data: a name or a path, or several, as for `train`. models: how many members;
     or as many as `budget` seconds allow. select: `auto`, or a rule of `tenfold.scoring.selection`; average: of what.
-    folds: each member holds out another fold; else all hold out the same images. on: where members are trained, as
+    folds: each member holds out another fold; else all hold out the same images. trained: runs that become members too,
+    as copies; they may have held out other images of the same data. on: where members are trained, as
     `tenfold.parallel` says; workers: how many side by side, with `threads` threads each; by default as many as there
     are cores. distil: a recipe, whose network then learns from the ensemble. The same call goes on where it stopped.
     Keys: run, pool (members, by name: recipe, seed, seconds, errors, nll, weight), models, lost (members that could not
@@ -78,21 +80,16 @@ def ensemble(
     began = time.monotonic()
     console = Console(stderr=True, quiet=quiet, highlight=False, soft_wrap=True)
     count = MODELS if models is None and budget is None else MOST if models is None else models
-    if select != AUTO:
-        selection.parse_rule(select, count)
-    check_average(average)
-    Place.parse(on)
-    if distil is not None and folds is not None:
-        raise RunError(f"A student needs images that the whole ensemble held out, and '{folds}' folds leave none. "
-                       "Leave --folds or --distil away.")  # fmt: skip
+    _check(select, count + len(trained), average, on, distil, folds)
     specs = (data,) if isinstance(data, str) else tuple(data)
     load_sets(specs)  # what cannot be read is said now, once, and not by every member
     made_of = pools.Settings(tuple(recipes), specs, seed, subset, deduplicate, folds, tuple(overrides))
     pool = pools.Pool.begin(out, made_of, device)
-    cores = settings.threads()
-    side_by_side = workers or max(1, cores // threads)
+    pool.take_in(trained)
+    _members(pool, count, distil)  # what cannot be is said before hours of training
+    side_by_side = workers or max(1, settings.threads() // threads)
     lost = _train_members(pool, count, budget, on, side_by_side, threads, device, console)
-    members = pool.finished(count)
+    members = _members(pool, count, distil)
     if not members:
         raise TrainingError(_nothing(out, lost, budget))
     runs = [Run.open(member.folder) for member in members]
@@ -140,8 +137,8 @@ def ensemble(
         "member_seconds": round(sum(row["seconds"] for row in rows), 3),
         "selection_seconds": round(selection_seconds, 3),
     }
-    page = ensemble_page.write(out / PAGE, result, held.probabilities, held.labels, digits.images[held.indices], choice)
-    result["page"] = str(page)
+    images = digits.images[held.indices]
+    result["page"] = str(ensemble_page.write(out / PAGE, result, held.probabilities, held.labels, images, choice))
     _report(run)
     for line in describe(result):
         console.print(line, markup=False)
@@ -150,6 +147,17 @@ def ensemble(
         result["distilled"] = _distil(distil, pool, run, members, threads * side_by_side, device, console)
     result["seconds"] = round(time.monotonic() - began, 3)
     return result
+
+
+def _check(select: str, count: int, average: str, on: str | None, distil: str | None, folds: int | None) -> None:
+    """Raise TenfoldError for what cannot be, before anything is written."""
+    if select != AUTO:
+        selection.parse_rule(select, count)
+    check_average(average)
+    Place.parse(on)
+    if distil is not None and folds is not None:
+        raise RunError(f"A student needs images that the whole ensemble held out, and '{folds}' folds leave none. "
+                       "Leave --folds or --distil away.")  # fmt: skip
 
 
 def describe(result: dict[str, Any]) -> list[str]:
@@ -271,6 +279,22 @@ def _train_members(
         shared=[pool.path],
     )
     return lost
+
+
+def _members(pool: "Pool", count: int, distil: str | None) -> list["Member"]:
+    """Return the members that are trained, those taken in last; RunError where they do not go together."""
+    from tenfold.training import pool as pools
+    from tenfold.training.run import Run
+
+    members = [*pool.finished(count), *pool.taken_in()]
+    runs = [Run.open(member.folder) for member in members]
+    pools.check_alike(runs)
+    if distil is not None and not pools.same_held_out(runs):
+        raise RunError(
+            f"A student needs images that all members held out, and the runs taken into '{pool.path}' held out others. "
+            "Leave --distil away."
+        )
+    return members
 
 
 def _nothing(out: Path, lost: dict[str, str], budget: float | None) -> str:

@@ -241,6 +241,10 @@ def ensemble(
         int | None,
         typer.Option(metavar="K", min=2, help="Each member holds out another fold, not all the same images."),
     ] = None,
+    trained: Annotated[
+        list[Path] | None,
+        typer.Option("--with", metavar="RUN", help="Take this trained network in as a member too. May be repeated."),
+    ] = None,
     distil: Annotated[
         str | None, typer.Option(metavar="RECIPE", help="Then train one network on the ensemble's answers.")
     ] = None,
@@ -280,6 +284,7 @@ def ensemble(
                 select=select,
                 average=average,
                 folds=folds,
+                trained=trained or [],
                 overrides=overrides or [],
                 seed=seed,
                 subset=subset,

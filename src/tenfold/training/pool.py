@@ -2,6 +2,7 @@
 
     pool.json            what the members are made of; a pool goes on with the same settings alone
     members/007-fast     a run each, of its own seed, and of its own fold where there are folds
+    members/with-NAME    a run that was trained elsewhere and taken in, a copy
     recipe.toml, ...     once members are chosen: the ensemble, a run like any other (see `run`)
 
 All members hold out the same images, or a fold each, so that every choice among them is made on answers to images
@@ -9,6 +10,8 @@ that the answering member was not trained on.
 """
 
 import json
+import os
+import shutil
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
@@ -31,6 +34,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
 POOL, MEMBERS = "pool.json", "members"
+WITH = "with-"  # what the names of runs that were taken in begin with
 
 
 @dataclass(frozen=True)
@@ -141,6 +145,45 @@ class Pool:
         """Return those of the first `models` members whose training has ended."""
         return [member for member in map(self.member, range(models)) if member.finished()]
 
+    def take_in(self, runs: Sequence[Path]) -> None:
+        """Copy trained runs into the pool, where they are members from now on; one that is there already stays.
+
+        Raises RunError for a run that cannot be a member: unfinished, no network, without answers to held-out images,
+        or of a name that another one has here. Whether it was trained on the pool's data is `check_alike`'s to say.
+        """
+        for path in runs:
+            run = Run.open(path)
+            kind = run.recipe.model.kind
+            if run.recipe.classical or kind == "ensemble":
+                raise RunError(f"'{path}' is '{kind}', and members have to be networks. Leave it away.")
+            if run.manifest.get("status") != "finished" or run.validation() is None:
+                raise RunError(
+                    f"'{path}' is unfinished or held nothing out, and members are chosen on that. Leave it away."
+                )
+            place = self.path / MEMBERS / f"{WITH}{path.resolve().name}"
+            if place.exists():
+                if Run.open(place).weights_sha256() != run.weights_sha256():
+                    raise RunError(f"'{place}' is another run than '{path}'. Rename the latter.")
+                continue
+            draft = place.with_name(f".{place.name}.{os.getpid()}.part")
+            try:
+                shutil.copytree(path, draft)
+                draft.replace(place)
+            except OSError as error:
+                raise RunError(
+                    f"'{path}' cannot be copied to '{place}': {error.strerror}. Free space or rights."
+                ) from None
+            finally:
+                shutil.rmtree(draft, ignore_errors=True)
+
+    def taken_in(self) -> list[Member]:
+        """Return the members that were trained elsewhere, by name."""
+        found = []
+        for folder in sorted((self.path / MEMBERS).glob(f"{WITH}*")):
+            run = Run.open(folder)
+            found.append(Member(folder.name, run.recipe.name, run.manifest["seed"], (), folder))
+        return found
+
 
 def _precision(recipe: Recipe, device: str) -> str:
     """Return what all members of a recipe compute in: what is fastest here, asked once.
@@ -178,6 +221,22 @@ def answers(runs: Sequence[Run]) -> Answers:
         labels[places] = each["labels"]
         probabilities[number, places] = each["probabilities"]
     return Answers(probabilities, labels, indices)
+
+
+def check_alike(runs: Sequence[Run]) -> None:
+    """Raise RunError unless all runs were begun on the same images in the same order, as choosing among them needs."""
+    for run in runs[1:]:
+        data = run.manifest["data"]
+        if data["sha256"] != runs[0].manifest["data"]["sha256"]:
+            raise RunError(
+                f"'{run.path}' was begun on other data ('{_shown(data['spec'])}') than the other members. Remove it "
+                "and give what was trained on the same."
+            )
+
+
+def same_held_out(runs: Sequence[Run]) -> bool:
+    """Return True where all runs hold out the same images."""
+    return all(np.array_equal(run.held_out(), runs[0].held_out()) for run in runs[1:])
 
 
 def data_of(run: Run, console: "Console") -> Digits:
@@ -230,9 +289,9 @@ def assemble(
     tensors = {
         f"members.{number}.{name}": tensor for number, run in enumerate(runs) for name, tensor in run.weights().items()
     }
-    shared = first.recipe.data.folds is None
+    shared = same_held_out(runs)
     hashes = first.hashes()
-    held_out = first.held_out() if shared else np.zeros(0, np.int64)  # with folds most members know each image
+    held_out = first.held_out() if shared else np.zeros(0, np.int64)  # else most members know each image
     temperature = fit_temperature(held.labels, probabilities)
     calibrated = sharpen(probabilities, temperature)
     correct = calibrated.argmax(1) == held.labels
