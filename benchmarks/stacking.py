@@ -15,7 +15,7 @@ import argparse
 import json
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -128,8 +128,8 @@ def show(title: str, rows: list[dict[str, Any]], names: list[str]) -> None:
         print(f"{row['members']:>8}" + "".join(f"{1000 * row[name]:>14.2f}" for name in names))
 
 
-def main() -> None:
-    """Measure and print."""
+def main(words: Sequence[str] | None = None) -> None:
+    """Measure and print, as the command line `words` (default: this process's own) asks."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--device", default="auto")
     parser.add_argument("--recipe", default="fast")
@@ -138,7 +138,7 @@ def main() -> None:
     parser.add_argument("--precision", choices=("fp32", "bf16"), default="bf16")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--shards", type=int, default=1, help="parts of a batch, on a processor")
-    arguments = parser.parse_args()
+    arguments = parser.parse_args(words)
     device, threads = devices.choose(arguments.device), devices.use_threads(arguments.threads)
     recipe = recipes.load(arguments.recipe, [f"training.precision={arguments.precision}"])
     steps, forward_and_back = [], []

@@ -15,7 +15,7 @@ from typer.testing import CliRunner
 from tenfold.cli import app
 from tenfold.data import merge
 from tenfold.data.digits import Digits, image_hashes
-from tenfold.errors import DataError, RunError, TenfoldError
+from tenfold.errors import DataError, RunError, TenfoldError, TrainingError
 from tenfold.evaluate import evaluate
 from tenfold.train import train, train_stack
 from tenfold.training.loop import Trainer
@@ -184,6 +184,13 @@ def test_a_stack_that_is_stopped_goes_on(spec: str, tmp_path: Path, monkeypatch:
     assert [result["status"] for result in [*on, *whole]] == ["finished"] * 6
     for one, other in zip(on, whole, strict=True):
         assert Run.open(one["run"]).weights_sha256() == Run.open(other["run"]).weights_sha256()
+
+
+def test_a_stack_is_refused_before_it_begins(spec: str, tmp_path: Path) -> None:
+    """What cannot be trained in lockstep is said before a folder is made."""
+    with pytest.raises(TrainingError, match="'fast' cannot be stacked: schedule.kind is 'plateau'"):
+        train_stack(_members(tmp_path / "stack", "schedule.kind=plateau"), spec)
+    assert not (tmp_path / "stack").exists()
 
 
 def test_a_network_lost_from_a_stack(spec: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -115,6 +115,8 @@ def train_stack(
     """
     from rich.console import Console
 
+    from tenfold.training.stack import check_stackable
+
     began = time.monotonic()
     console = Console(stderr=True, quiet=True)
     gather = functools.lru_cache(maxsize=2)(gathered)  # read once for all
@@ -127,6 +129,7 @@ def train_stack(
             continue
         chosen = recipes.load(member["recipe"], member["overrides"])
         check(chosen, device, None)
+        check_stackable(chosen)
         opened.append(
             begin(chosen, specs, member["out"], seed=member["seed"], subset=subset, deduplicate=deduplicate,
                   source=None, console=console, gather=gather)

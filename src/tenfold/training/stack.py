@@ -37,6 +37,12 @@ def stackable(recipe: Recipe) -> str | None:
 EachStep = Callable[[Sequence[Trainer]], bool]
 
 
+def check_stackable(recipe: Recipe) -> None:
+    """Raise TrainingError where networks of this recipe cannot be trained as one program."""
+    if (reason := stackable(recipe)) is not None:
+        raise TrainingError(f"'{recipe.name}' cannot be stacked: {reason}. Train its networks one by one.")
+
+
 def train_together(trainers: Sequence[Trainer], each_step: EachStep) -> dict[Trainer, str]:
     """Train all on until they have ended; return those whose loss did not stay finite, with what is wrong.
 
@@ -156,8 +162,7 @@ def _pace(trainer: Trainer) -> tuple[int, ...]:
 def _check(members: Sequence[Trainer]) -> None:
     """Raise TrainingError where these cannot be trained as one."""
     first = members[0]
-    if (reason := stackable(first.recipe)) is not None:
-        raise TrainingError(f"'{first.recipe.name}' cannot be stacked: {reason}. Train its networks one by one.")
+    check_stackable(first.recipe)
     tables = first.recipe.tables(exclude=UNHASHED | {"data"})
     for other in members[1:]:
         theirs = other.recipe.tables(exclude=UNHASHED | {"data"})
