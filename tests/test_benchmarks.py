@@ -115,6 +115,17 @@ def test_labels_are_recovered_exactly_or_not_at_all(competition: Digits, make_di
 
 
 @pytest.mark.slow
+def test_stacking(recipe: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Both ways to train are measured for each number of members, and so are the three programs of a pass."""
+    benchmark("stacking").main(
+        ["--recipe", str(recipe), "--stacks", "1,2", "--steps", "1", "--device", "cpu", "--precision", "fp32"]
+    )
+    printed = json.loads(capsys.readouterr().out.splitlines()[-1])
+    for table, names in (("steps", {"alone", "stack"}), ("passes", {"loop", "side by side", "vmap"})):
+        assert [row["members"] for row in printed[table]] == [1, 2]
+        assert all(row.keys() == {"members", *names} and min(row.values()) > 0 for row in printed[table])
+
+
 def test_training_speed(recipe: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Both loops are measured round by round, and the ratio is that of the medians."""
     file = tmp_path / "results" / "training_speed.jsonl"

@@ -3,19 +3,24 @@
 import json
 import os
 import signal
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from typer.testing import CliRunner
 
 from tenfold.cli import app
+from tenfold.data import merge
 from tenfold.data.digits import Digits, image_hashes
-from tenfold.errors import DataError, RunError, TenfoldError
+from tenfold.errors import DataError, RunError, TenfoldError, TrainingError
 from tenfold.evaluate import evaluate
-from tenfold.train import train
+from tenfold.train import train, train_stack
 from tenfold.training.loop import Trainer
 from tenfold.training.run import Run
+from tenfold.training.stack import Stack
 
 QUICK = (
     "model.widths=[[8],[16]]",
@@ -110,6 +115,102 @@ def test_ctrl_c_is_usable_and_resumes(spec: str, tmp_path: Path, monkeypatch: py
     train("fast", spec, tmp_path / "whole", overrides=QUICK, quiet=True)
     weights = [(tmp_path / name / "weights.safetensors").read_bytes() for name in ("cut", "whole")]
     assert weights[0] == weights[1]
+
+
+def _members(folder: Path, *overrides: str) -> list[dict[str, Any]]:
+    """Return what tells three networks apart."""
+    chosen = [*QUICK, *overrides]
+    return [{"recipe": "fast", "overrides": chosen, "seed": seed, "out": folder / str(seed)} for seed in (0, 1, 2)]
+
+
+def test_a_stack_is_as_many_runs(spec: str, tmp_path: Path) -> None:
+    """Each network of a stack leaves what `train` leaves, with nearly the weights that it gets alone."""
+    gentle = "optimiser.kind=sgd", "optimiser.lr=0.01", "training.ema=0.9"  # Muon's bf16 makes much of a last bit
+    results = train_stack(_members(tmp_path / "stack", *gentle), spec)
+    assert json.loads(json.dumps(results)) == results
+    for seed, result in enumerate(results):
+        alone = train("fast", spec, tmp_path / f"alone-{seed}", overrides=[*QUICK, *gentle], seed=seed, quiet=True)
+        assert result.keys() == alone.keys()
+        assert {key: result[key] for key in ("status", "seed", "epochs", "parameters", "validation_n")} == {
+            key: alone[key] for key in ("status", "seed", "epochs", "parameters", "validation_n")
+        }
+        stacked, single = Run.open(result["run"]), Run.open(alone["run"])
+        assert {path.name for path in stacked.path.iterdir()} == {path.name for path in single.path.iterdir()}
+        assert stacked.manifest.keys() == single.manifest.keys()
+        for name, tensor in stacked.weights().items():
+            torch.testing.assert_close(tensor, single.weights()[name], rtol=1e-4, atol=1e-4)
+        answers, expected = stacked.validation(), single.validation()
+        assert answers is not None and expected is not None
+        np.testing.assert_allclose(answers["probabilities"], expected["probabilities"], atol=1e-3)
+        assert [line["step"] for line in stacked.metrics()] == [line["step"] for line in single.metrics()]
+
+
+def test_a_stack_reads_the_data_once(spec: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ten networks or one: the data are loaded once, and lie on the device once."""
+    loads, trainers = [], []
+    load_sets, initialise = merge.load_sets, Trainer.__init__
+
+    def counted(specs: Sequence[str]) -> list[tuple[str, Digits]]:
+        loads.append(specs)
+        return load_sets(specs)
+
+    def noted(self: Trainer, *arguments: Any, **options: Any) -> None:
+        initialise(self, *arguments, **options)
+        trainers.append(self)
+
+    monkeypatch.setattr(merge, "load_sets", counted)
+    monkeypatch.setattr(Trainer, "__init__", noted)
+    train_stack(_members(tmp_path, "data.split_seed=0", "training.epochs=1"), spec)
+    assert len(loads) == 1
+    assert len({trainer.images.data_ptr() for trainer in trainers}) == 1 < len(trainers)
+
+
+def test_a_stack_that_is_stopped_goes_on(spec: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A termination request ends a stack after its step, all members resumable; resumed it gives the same files."""
+    step = Stack._train_step
+
+    def interrupted(self: Stack) -> None:
+        if self.first.position.step == 7:
+            os.kill(os.getpid(), signal.SIGTERM)
+        step(self)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Stack, "_train_step", interrupted)
+        cut = train_stack(_members(tmp_path / "cut"), spec)
+    assert [result["status"] for result in cut] == ["interrupted"] * 3
+    assert [result["epochs"] for result in cut] == [8 / 5] * 3
+    on = train_stack(_members(tmp_path / "cut"), spec)
+    whole = train_stack(_members(tmp_path / "whole"), spec)
+    assert [result["status"] for result in [*on, *whole]] == ["finished"] * 6
+    for one, other in zip(on, whole, strict=True):
+        assert Run.open(one["run"]).weights_sha256() == Run.open(other["run"]).weights_sha256()
+
+
+def test_a_stack_is_refused_before_it_begins(spec: str, tmp_path: Path) -> None:
+    """What cannot be trained in lockstep is said before a folder is made."""
+    with pytest.raises(TrainingError, match="'fast' cannot be stacked: schedule.kind is 'plateau'"):
+        train_stack(_members(tmp_path / "stack", "schedule.kind=plateau"), spec)
+    assert not (tmp_path / "stack").exists()
+
+
+def test_a_network_lost_from_a_stack(spec: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One whose loss overflows is reported, its last checkpoint stays, and the others finish."""
+    step = Stack._train_step
+
+    def poisoned(self: Stack) -> None:
+        if self.first.position.step == 3 and len(self.members) == 3:
+            with torch.no_grad():
+                next(self.members[1].module.parameters()).fill_(float("nan"))
+        step(self)
+
+    monkeypatch.setattr(Stack, "_train_step", poisoned)
+    results = train_stack(_members(tmp_path), spec, checkpoint_seconds=0)
+    assert [result["status"] for result in results] == ["finished", "failed", "finished"]
+    assert "The loss is 'nan' at step 4" in results[1]["reason"]
+    state = Run.open(tmp_path / "1").state()
+    assert state is not None
+    assert state[1]["position"]["step"] == 3
+    assert Run.open(tmp_path / "1").manifest["status"] == "running"
 
 
 def test_resume_refuses_other_data(spec: str, digits: Digits, tmp_path: Path) -> None:

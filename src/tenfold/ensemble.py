@@ -6,7 +6,7 @@ them flatters itself by is measured: chosen on one half, scored on the other. Te
 
 import os
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 
 from tenfold import settings
 from tenfold.errors import RunError, TrainingError
-from tenfold.parallel import Place, Task, run_tasks
+from tenfold.members import train_all, train_member
+from tenfold.parallel import Place
 from tenfold.scoring import ensemble_page, selection
 from tenfold.scoring.averaging import check_average
 from tenfold.scoring.intervals import wilson
@@ -52,6 +53,7 @@ def ensemble(
     workers: int | None = None,
     threads: int = 1,
     device: str = "auto",
+    stack: int | None = None,
     distil: str | None = None,
     quiet: bool = False,
 ) -> dict[str, Any]:
@@ -62,7 +64,9 @@ def ensemble(
     folds: each member holds out another fold; else all hold out the same images. trained: runs that become members too,
     as copies; they may have held out other images of the same data. on: where members are trained, as
     `tenfold.parallel` says; workers: how many side by side, with `threads` threads each; by default as many as there
-    are cores. distil: a recipe, whose network then learns from the ensemble. The same call goes on where it stopped.
+    are cores. stack: so many members of a recipe are trained as one program, where the recipe allows that; by default
+    one on a processor, `tenfold.members.STACKED_ON_AN_ACCELERATOR` elsewhere. distil: a recipe, whose network then
+    learns from the ensemble. The same call goes on where it stopped.
     Keys: run, pool (members, by name: recipe, seed, seconds, errors, nll, weight), models, lost (members that could not
     be trained, with the reason), rule, average, n, errors, validation_accuracy, validation_ci95, mean_member_accuracy,
     rules (what `selection.nested` found), seconds (since the call), member_seconds (of training, summed),
@@ -88,7 +92,7 @@ def ensemble(
     pool.take_in(trained)
     _members(pool, count, distil)  # what cannot be is said before hours of training
     side_by_side = workers or max(1, settings.threads() // threads)
-    lost = _train_members(pool, count, budget, on, side_by_side, threads, device, console)
+    lost = train_all(pool, count, budget, on, side_by_side, threads, device, stack, console)
     members = _members(pool, count, distil)
     if not members:
         raise TrainingError(_nothing(out, lost, budget))
@@ -174,111 +178,6 @@ def describe(result: dict[str, Any]) -> list[str]:
     ]
     lines += [f"Not trained: {name}: {reason}" for name, reason in result["lost"].items()]
     return lines
-
-
-def train_member(
-    recipe: str,
-    overrides: Sequence[str],
-    data: Sequence[str],
-    out: str,
-    seed: int,
-    subset: int | None,
-    deduplicate: bool,
-    threads: int,
-    device: str,
-    quiet: bool = True,
-) -> dict[str, Any]:
-    """Return what training one member came to, begun or gone on with; it runs wherever `tenfold.parallel` puts it."""
-    from tenfold.train import train
-    from tenfold.training.run import MANIFEST
-
-    folder = Path(out)
-    if (folder / MANIFEST).is_file():
-        result = train(resume=folder, device=device, threads=threads, quiet=quiet)
-    else:
-        result = train(
-            recipe,
-            list(data),
-            folder,
-            overrides=overrides,
-            seed=seed,
-            subset=subset,
-            deduplicate=deduplicate,
-            device=device,
-            threads=threads,
-            quiet=quiet,
-        )
-    if result["status"] != "finished":
-        raise TrainingError(f"'{out}' ended '{result['status']}'. The same command goes on with it.")
-    return {key: result[key] for key in ("run", "recipe", "seed", "seconds", "validation_accuracy", "validation_n")}
-
-
-def _train_members(
-    pool: "Pool",
-    count: int,
-    budget: float | None,
-    on: str | None,
-    workers: int,
-    threads: int,
-    device: str,
-    console: "Console",
-) -> dict[str, str]:
-    """Train what is not trained yet; return the names of those that could not be, and why."""
-    lost: dict[str, str] = {}
-    seconds: list[float] = []
-    made_of, began = pool.settings, time.monotonic()
-    deadline = None if budget is None else began + budget
-    done_before = len(pool.finished(count))
-    total = f" of {count}" if budget is None else ""
-    if done_before:
-        console.print(f"{done_before}{total} members are trained already", markup=False)
-
-    def tasks() -> Iterator[Task]:
-        for number in range(count):
-            member = pool.member(number)
-            if member.finished():
-                continue
-            # A member that cannot end in time would be trained for nothing.
-            expected = max(seconds) if seconds else 0.0
-            if deadline is not None and time.monotonic() + expected > deadline:
-                return
-            arguments = {
-                "recipe": str(Path(member.recipe).resolve()) if Path(member.recipe).is_file() else member.recipe,
-                "overrides": list(member.overrides),
-                "data": list(made_of.data),
-                "out": str(member.folder.resolve()),
-                "seed": member.seed,
-                "subset": made_of.subset,
-                "deduplicate": made_of.deduplicate,
-                "threads": threads,
-                "device": device,
-            }
-            yield Task(member.name, "tenfold.ensemble:train_member", arguments)
-
-    def done(task: Task, result: dict[str, Any]) -> None:
-        seconds.append(result["seconds"])
-        errors = round((1 - result["validation_accuracy"]) * result["validation_n"])
-        console.print(
-            f"[{done_before + len(seconds)}{total}] {task.key}: {errors} of {result['validation_n']:,} held-out images "
-            f"wrong after {result['seconds']:.1f} s of training; {time.monotonic() - began:.0f} s so far",
-            markup=False,
-        )
-
-    def failed(task: Task, reason: str) -> None:
-        lost[task.key] = reason
-        console.print(f"{task.key} could not be trained: {reason}", style="yellow", markup=False)
-
-    run_tasks(
-        tasks(),
-        on=on,
-        workers=workers,
-        threads=threads,
-        done=done,
-        failed=failed,
-        deadline=deadline,
-        shared=[pool.path],
-    )
-    return lost
 
 
 def _members(pool: "Pool", count: int, distil: str | None) -> list["Member"]:

@@ -1,5 +1,6 @@
 """Recipe and data in, a run out: `train` makes a folder that answers, and that continues after any crash."""
 
+import functools
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,16 +12,16 @@ from tenfold.data.digits import Digits
 from tenfold.errors import RunError
 from tenfold.training import recipe as recipes
 from tenfold.training import transfer
-from tenfold.training.begin import begin, check, same_data
+from tenfold.training.begin import begin, check, gathered, same_data
 from tenfold.training.interrupt import stop_signals
-from tenfold.training.run import Run
+from tenfold.training.run import MANIFEST, Run
 
 if TYPE_CHECKING:
     from rich.console import Console
 
     from tenfold.training.loop import Trainer
 
-CHECKPOINT_SECONDS = 10.0
+CHECKPOINT_SECONDS = 10.0  # of a stack of M networks M times that, so that as little of the time goes into writing
 GALLERY = 200  # mistakes whose pictures the run keeps
 
 
@@ -94,6 +95,56 @@ def train(
     return _summary(run) | {"total_seconds": round(time.monotonic() - began, 3)}
 
 
+def train_stack(
+    members: Sequence[dict[str, Any]],
+    data: str | Sequence[str],
+    *,
+    subset: int | None = None,
+    deduplicate: bool = False,
+    device: str = "auto",
+    threads: int | None = None,
+    checkpoint_seconds: float = CHECKPOINT_SECONDS,
+) -> list[dict[str, Any]]:
+    """Return what came of training networks of one recipe as one program: for each what `train` returns.
+
+    members: what tells them apart, as keyword arguments of `train`: recipe, overrides, seed, out. Each has a run of its
+    own, begun now or gone on with, and may be gone on with alone. Other arguments as of `train`; nothing is shown.
+    Of what is returned, status may also be "failed", with the key `reason`, for a network whose loss did not stay
+    finite; the others go on without it. seconds: of the stack, divided among those in it, so that sums are right.
+    Raises TenfoldError: RecipeError, DataError, RunError, TrainingError.
+    """
+    from rich.console import Console
+
+    from tenfold.training.stack import check_stackable
+
+    began = time.monotonic()
+    console = Console(stderr=True, quiet=True)
+    gather = functools.lru_cache(maxsize=2)(gathered)  # read once for all
+    specs = [data] if isinstance(data, str) else list(data)
+    opened = []
+    for member in members:
+        if (member["out"] / MANIFEST).is_file():
+            run = Run.open(member["out"])
+            opened.append((run, same_data(run, specs, console, gather)))
+            continue
+        chosen = recipes.load(member["recipe"], member["overrides"])
+        check(chosen, device, None)
+        check_stackable(chosen)
+        opened.append(
+            begin(chosen, specs, member["out"], seed=member["seed"], subset=subset, deduplicate=deduplicate,
+                  source=None, console=console, gather=gather)
+        )  # fmt: skip
+    left = [(run, digits) for run, digits in opened if run.manifest["status"] != "finished"]
+    lost = _fit_stack(left, device, threads, checkpoint_seconds * len(left)) if left else {}
+    results = []
+    for run, _ in opened:
+        if run.path in lost:
+            results.append({"run": str(run.path), "status": "failed", "reason": lost[run.path]})
+        else:
+            results.append(_summary(run) | {"total_seconds": round(time.monotonic() - began, 3)})
+    return results
+
+
 def _refuse_with_resume(options: dict[str, Any]) -> None:
     """Raise RunError naming an option that a run which goes on would ignore."""
     for option, value in options.items():
@@ -122,50 +173,101 @@ def _fit(
     quiet: bool,
 ) -> None:
     """Train until the end, the deadline or a signal, leaving a checkpoint every so often and a usable run at last."""
+    from tenfold.training.progress import TrainingProgress
+
+    trainer = _trainer(run, digits, device, threads)
+    progress = TrainingProgress(run.recipe.name, quiet)
+    last_checkpoint = time.monotonic()
+
+    with stop_signals() as stopped:
+
+        def each_step(trainer: "Trainer") -> bool:
+            nonlocal last_checkpoint
+            progress.update(trainer)
+            if time.monotonic() - last_checkpoint >= checkpoint_seconds:
+                _checkpoint(run, trainer)
+                last_checkpoint = time.monotonic()
+            return stopped.is_set() or (deadline is not None and time.monotonic() >= deadline)
+
+        try:
+            trainer.run(each_step)
+        finally:
+            progress.close()
+        _end(run, trainer, digits, stopped.is_set())
+    _report(run)
+
+
+def _fit_stack(
+    opened: Sequence[tuple[Run, Digits]], device: str, threads: int | None, checkpoint_seconds: float
+) -> dict[Path, str]:
+    """Train these together as `_fit` does one; return the folders of those whose loss did not stay finite, and why."""
+    from tenfold.training.loop import Trainer
+    from tenfold.training.stack import train_together
+
+    trainers: dict[Trainer, tuple[Run, Digits]] = {}
+    for run, digits in opened:
+        trainers[_trainer(run, digits, device, threads, next(iter(trainers), None))] = run, digits
+    last_checkpoint = time.monotonic()
+
+    with stop_signals() as stopped:
+
+        def each_step(going: Sequence[Trainer]) -> bool:
+            nonlocal last_checkpoint
+            if time.monotonic() - last_checkpoint >= checkpoint_seconds:
+                for trainer in going:
+                    _checkpoint(trainers[trainer][0], trainer)
+                last_checkpoint = time.monotonic()
+            return stopped.is_set()
+
+        lost = train_together(list(trainers), each_step)
+        for trainer, (run, digits) in trainers.items():
+            if trainer not in lost:
+                _end(run, trainer, digits, stopped.is_set())
+    for trainer, (run, _) in trainers.items():
+        if trainer not in lost:
+            _report(run)
+    return {trainers[trainer][0].path: reason for trainer, reason in lost.items()}
+
+
+def _trainer(run: Run, digits: Digits, device: str, threads: int | None, like: "Trainer | None" = None) -> "Trainer":
+    """Return what trains the run, where it was left; `like` as in Trainer. The manifest says what it computes with."""
     from tenfold.training import device as devices
     from tenfold.training.loop import Trainer
-    from tenfold.training.progress import TrainingProgress
 
     known = run.manifest.get("machine", {})
     count = devices.use_threads(threads or known.get("threads"))
     state = run.state()
+    alike = None if like is None else like.arithmetic
     trainer = Trainer(
         run.recipe,
         *_parts(run, digits),
         seed=run.manifest["seed"],
         device=devices.choose(device),
-        arithmetic=devices.Arithmetic(known["precision"], known["layout"]) if known else None,
+        arithmetic=devices.Arithmetic(known["precision"], known["layout"]) if known else alike,
         threads=count,
         start=transfer.starter(run.manifest, begun=state is not None),
+        like=like,
     )
     if state is not None:
         trainer.restore(*state)
     machine = devices.describe(trainer.device, trainer.arithmetic)
     parameters = sum(parameter.numel() for parameter in trainer.module.parameters())
     run.update_manifest({"machine": machine, "parameters": parameters, "status": "running"})
-    progress = TrainingProgress(run.recipe.name, quiet)
-    last_checkpoint = time.monotonic()
+    return trainer
 
-    with stop_signals() as stopped:
 
-        def each_step(trainer: Trainer) -> bool:
-            nonlocal last_checkpoint
-            progress.update(trainer)
-            if time.monotonic() - last_checkpoint >= checkpoint_seconds:
-                run.write_state(*trainer.state())
-                run.write_metrics(trainer.history)
-                last_checkpoint = time.monotonic()
-            return stopped.is_set() or (deadline is not None and time.monotonic() >= deadline)
+def _checkpoint(run: Run, trainer: "Trainer") -> None:
+    """Write what training resumes from, and the history so far."""
+    run.write_state(*trainer.state())
+    run.write_metrics(trainer.history)
 
-        try:
-            finished = trainer.run(each_step)
-        finally:
-            progress.close()
-        run.write_state(*trainer.state())
-        _keep(run, trainer, digits)
-    status = "finished" if finished else "interrupted" if stopped.is_set() else "out_of_time"
+
+def _end(run: Run, trainer: "Trainer", digits: Digits, stopped: bool) -> None:
+    """Leave a usable run: the last checkpoint, weights, answers and status."""
+    run.write_state(*trainer.state())
+    _keep(run, trainer, digits)
+    status = "finished" if trainer.finished else "interrupted" if stopped else "out_of_time"
     run.update_manifest({"status": status})
-    _report(run)
 
 
 def _parts(run: Run, digits: Digits) -> tuple[Any, Any, Any]:

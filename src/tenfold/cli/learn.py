@@ -255,6 +255,10 @@ def ensemble(
         int | None, typer.Option(metavar="W", min=1, help="Members side by side [default: one a core].")
     ] = None,
     threads: Annotated[int, typer.Option(metavar="N", min=1, help="Threads of each.")] = 1,
+    stack: Annotated[
+        int | None,
+        typer.Option(metavar="N", min=1, help="Members that one program trains [default: 1; 20 on an accelerator]."),
+    ] = None,
     overrides: Annotated[
         list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Override every recipe: training.epochs=2.")
     ] = None,
@@ -293,6 +297,7 @@ def ensemble(
                 workers=workers,
                 threads=threads,
                 device=device,
+                stack=stack,
                 distil=distil,
                 quiet=quiet,
             )

@@ -1,6 +1,6 @@
 """What the networks are made of, besides PyTorch's own modules."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import torch
 import torch.nn.functional as F
@@ -58,7 +58,8 @@ class Dropout(nn.Module):
     """Dropout that draws from `generator`, or else torch's own.
 
     nn.Dropout knows only the one generator that all threads share, so parts of a batch that are computed side by side
-    would drop what comes first. The mask is made of 16 random bits a value: four values of a 64-bit draw.
+    would drop what comes first. The mask is made of 16 random bits a value: four values of a 64-bit draw. Several
+    generators belong to networks whose channels lie side by side in `x`, one to each (see `side_by_side`).
     """
 
     def __init__(self, p: float) -> None:
@@ -66,31 +67,40 @@ class Dropout(nn.Module):
         if not 0 <= p < 1:
             raise ValueError(f"dropout is '{p}', not in 0 to 1, 1 excluded")
         self.p = p
-        self.generator: torch.Generator | None = None
+        self.generator: torch.Generator | Sequence[torch.Generator] | None = None
 
     def forward(self, x: Tensor) -> Tensor:
         """Return `x` with a share `p` of its values set to 0 and the others divided by 1 - p; in evaluation `x`."""
         if not self.training or self.p == 0:
             return x
-        bits = torch.empty(-(-x.numel() // 4), dtype=torch.int64, device=x.device)
-        bits.random_(-(2**63), None, generator=self.generator)
         # As `x` lies in memory, so that a channels_last `x` stays one.
-        drawn = bits.view(torch.int16)[: x.numel()].as_strided(x.size(), _dense_strides(x))
+        channels_last = x.ndim == 4 and x.is_contiguous(memory_format=torch.channels_last)
+        if not isinstance(self.generator, Sequence):
+            return x * self._mask(x, channels_last, self.generator)
+        parts = x.chunk(len(self.generator), 1)
+        pairs = zip(parts, self.generator, strict=True)
+        return x * torch.cat([self._mask(part, channels_last, generator) for part, generator in pairs], 1)
+
+    def _mask(self, x: Tensor, channels_last: bool, generator: torch.Generator | None) -> Tensor:
+        """Return what `x` is multiplied with: 0 or 1 / (1 - p), of its shape."""
+        bits = torch.empty(-(-x.numel() // 4), dtype=torch.int64, device=x.device)
+        bits.random_(-(2**63), None, generator=generator)
+        drawn = bits.view(torch.int16)[: x.numel()].as_strided(x.size(), _dense_strides(x.size(), channels_last))
         kept = drawn >= round(self.p * 2**16) - 2**15
-        return x * kept.to(x.dtype).mul_(1 / (1 - self.p))
+        return kept.to(x.dtype).mul_(1 / (1 - self.p))
 
     def extra_repr(self) -> str:
         """Return what `print` shows."""
         return f"p={self.p}"
 
 
-def _dense_strides(x: Tensor) -> tuple[int, ...]:
-    """Return the strides of a tensor without gaps that is laid out as `x` is."""
-    if x.ndim == 4 and x.is_contiguous(memory_format=torch.channels_last):
-        _, channels, height, width = x.shape
+def _dense_strides(shape: Sequence[int], channels_last: bool) -> tuple[int, ...]:
+    """Return the strides of a tensor of that shape without gaps."""
+    if channels_last:
+        _, channels, height, width = shape
         return (channels * height * width, 1, width * channels, channels)
     strides, step = [], 1
-    for size in reversed(x.shape):
+    for size in reversed(shape):
         strides.append(step)
         step *= size
     return tuple(reversed(strides))

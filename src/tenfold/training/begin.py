@@ -1,6 +1,6 @@
 """How a run begins: what cannot work is refused, the data are gathered and split, and the folder is made."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from datetime import UTC, datetime
 from pathlib import Path
@@ -66,15 +66,16 @@ def begin(
     deduplicate: bool,
     source: Source | None,
     console: "Console",
+    gather: "Gather | None" = None,
 ) -> tuple[Run, Digits]:
     """Return a new run's folder, in which nothing is trained yet, and its data.
 
-    Arguments as of `tenfold.train.train`. What several sets share, and which held-out images are known to the training
-    part, is told on the console and kept in the manifest.
+    gather: what to use in place of `gathered`. Other arguments as of `tenfold.train.train`. What several sets share,
+    and which held-out images are known to the training part, is told on the console and kept in the manifest.
     """
     from tenfold.training.estimator import hold_out
 
-    merged = _gather(specs, console, look=len(specs) > 1, deduplicate=deduplicate)
+    merged = (gather or gathered)(tuple(specs), console, len(specs) > 1, deduplicate)
     for line in merge.describe(merged.copies) if merged.copies else ():
         console.print(line, markup=False, soft_wrap=True)
     merged = merged.subset(subset, _split_seed(recipe, seed))
@@ -118,11 +119,11 @@ def begin(
     return Run.create(out or _free_folder(recipe.name), recipe, manifest, hashes, held_out), digits
 
 
-def same_data(run: Run, specs: Sequence[str], console: "Console") -> Digits:
+def same_data(run: Run, specs: Sequence[str], console: "Console", gather: "Gather | None" = None) -> Digits:
     """Return the data that the run was started on; RunError when it is no longer the same."""
     known = run.manifest["data"]
     specs = specs or ([known["spec"]] if isinstance(known["spec"], str) else known["spec"])
-    merged = _gather(specs, console, look=False, deduplicate=known.get("deduplicated", False))
+    merged = (gather or gathered)(tuple(specs), console, False, known.get("deduplicated", False))
     digits = merged.subset(known["subset"], _split_seed(run.recipe, run.manifest["seed"])).digits
     if digits.content_hash() != known["sha256"]:
         raise RunError(f"The data '{' + '.join(specs)}' is not what the run was started on. Give the same --data.")
@@ -134,8 +135,11 @@ def _split_seed(recipe: Recipe, seed: int) -> int:
     return seed if recipe.data.split_seed is None else recipe.data.split_seed
 
 
-def _gather(specs: Sequence[str], console: "Console", *, look: bool, deduplicate: bool) -> merge.Merged:
-    """Return the data by these names, compared with each other where asked for."""
+Gather = Callable[[tuple[str, ...], "Console", bool, bool], merge.Merged]
+
+
+def gathered(specs: tuple[str, ...], console: "Console", look: bool, deduplicate: bool) -> merge.Merged:
+    """Return the data by these names, compared with each other where asked for; a cache around it may be passed on."""
     sets = merge.load_sets(specs)
     with console.status("Comparing the images with each other") if look or deduplicate else nullcontext():
         return merge.merge(sets, look=look, deduplicate=deduplicate)

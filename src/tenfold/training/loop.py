@@ -8,7 +8,7 @@ thread count.
 
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -57,6 +57,7 @@ class Trainer:
     images: (N, 28, 28) uint8; labels: (N,) int64; validation: the same two for held-out data, or None.
     start: called once with the fresh network, to fill in weights and freeze some (`requires_grad`; a module with a true
     attribute `frozen` stays in evaluation mode).
+    like: a trainer on the same device, whose images, labels and teacher are shared as far as they are the same.
     `run` trains until the end or until it is told to stop; `state` and `restore` carry it over a crash.
     """
 
@@ -72,6 +73,7 @@ class Trainer:
         arithmetic: Arithmetic | None = None,
         threads: int = 1,
         start: Callable[[nn.Module], None] | None = None,
+        like: "Trainer | None" = None,
     ) -> None:
         self.recipe, self.seed, self.device, self.threads = recipe, seed, device, threads
         began = time.perf_counter()
@@ -79,6 +81,8 @@ class Trainer:
             images, labels = with_synthetic(images, labels, recipe.synthetic, seed)
         self.images, self.labels = self._on_device(images), self._on_device(labels)
         self.validation = None if validation is None else (self._on_device(validation[0]), validation[1])
+        if like is not None:
+            self._share(like)
         self.batch_size = min(recipe.training.batch_size, len(images))
         self.steps_per_epoch = len(images) // self.batch_size
         asked = round(recipe.training.epochs * self.steps_per_epoch)
@@ -86,7 +90,8 @@ class Trainer:
         longer = max(1.0, self.total_steps / max(1, asked))  # a small set's epochs are short: validate as many times
         self.evaluation_steps = max(1, round(recipe.training.evaluate_every * self.steps_per_epoch * longer))
         self.curve_steps = max(1, self.total_steps // CURVE_POINTS)
-        self.teacher = None if recipe.distil is None else Teacher(recipe.distil, device)
+        known = like.teacher if like is not None and like.recipe.distil == recipe.distil else None
+        self.teacher: Teacher | None = known or (None if recipe.distil is None else Teacher(recipe.distil, device))
         self.losses = torch.full((len(images),), torch.inf, device=device)  # each image's last seen loss
         self.order = torch.zeros(0, dtype=torch.int64, device=device)  # the images of the present pass
         torch.manual_seed(seed)
@@ -113,24 +118,32 @@ class Trainer:
         """Train on; return True when done, False when `each_step`, called after every step, asked to stop."""
         self.shards.train()
         torch.set_num_threads(self.shards.inner_threads)
-        started = time.perf_counter() - self.position.seconds - self._before
-        self._before = 0.0
-        position = self.position
+        started = time.perf_counter() - self.position.seconds - self.take_preparation()
         while not self.finished:
             self._train_step()
-            position.step += 1
-            self._check_loss()
-            position.seconds = time.perf_counter() - started
-            if position.step % self.evaluation_steps == 0 or position.step == self.total_steps:
-                self._evaluate()
-                position.seconds = time.perf_counter() - started
-            elif position.step % self.curve_steps == 0:
-                self._note(None, None)
+            if self.check_is_due and not math.isfinite(self.loss_sum.item()):
+                raise self.diverged()
+            self.look(lambda: time.perf_counter() - started)
             if each_step(self):
                 break
         self.shards.close()
         torch.set_num_threads(self.threads)
         return self.finished
+
+    def take_preparation(self) -> float:
+        """Return the seconds that making this trainer took, the first time; then 0, as they are counted."""
+        seconds, self._before = self._before, 0.0
+        return seconds
+
+    def look(self, clock: Callable[[], float]) -> None:
+        """Evaluate, or note a point of the curve, where the step just done calls for it; `clock` gives the seconds."""
+        position = self.position
+        position.seconds = clock()
+        if position.step % self.evaluation_steps == 0 or position.step == self.total_steps:
+            self._evaluate()
+            position.seconds = clock()
+        elif position.step % self.curve_steps == 0:
+            self._note(None, None)
 
     @property
     def finished(self) -> bool:
@@ -138,50 +151,78 @@ class Trainer:
         return self.position.stopped_early or self.position.step >= self.total_steps
 
     @property
+    def progress(self) -> float:
+        """The share of training that is done, 0 to 1."""
+        return self.position.step / self.total_steps
+
+    @property
     def epoch(self) -> float:
         """Epochs trained so far."""
         return self.position.step / self.steps_per_epoch
 
     def _train_step(self) -> None:
-        step, recipe = self.position.step, self.recipe
-        progress = step / self.total_steps
+        step = self.position.step
         batch, labels, indices = self._batch(step)
-        distort = progress < 1 - recipe.augment.calm_end
         batches, answers = batch.tensor_split(len(self.shards)), labels.tensor_split(len(self.shards))
 
         def forward_and_back(number: int) -> Tensor:
             """Return the losses of one part of the batch; its gradients stay with its own module."""
-            generator = self.generators[number].manual_seed(_step_seed(self.seed, step, number))
-            inputs = augment(batches[number], recipe.augment, generator) if distort else batches[number]
-            if recipe.degrade is not None:
-                inputs = degrade(inputs, recipe.degrade, generator)
+            inputs = self.distorted(batches[number], [self.generator(number)])
             with autocast(self.device, self.arithmetic.precision):
                 logits = self.shards.modules[number](inputs)
-            losses = F.cross_entropy(
-                logits.float(), answers[number], label_smoothing=recipe.training.label_smoothing, reduction="none"
-            )
-            if self.teacher is not None:
-                losses = self.teacher.losses(logits, inputs, losses, self.arithmetic)
+            losses = self.losses_of(logits, inputs, answers[number])
             (losses.sum() / self.batch_size).backward()  # type: ignore[no-untyped-call]
             return losses.detach()
 
         losses = torch.cat(self.shards.each(forward_and_back))
         self.shards.merge()
-        self.optimiser.step(self.learning_rate_multiple(progress))
+        self.optimiser.step(self.learning_rate_multiple(self.progress))
         if self.average:
             self.average.update(step)
-        self.losses[indices] = losses
         self.loss_sum += losses.mean()
+        self.count_step(indices, losses)
+
+    def generator(self, part: int) -> torch.Generator:
+        """Return what a part of the present step's batch draws its distortions and its dropout from."""
+        return self.generators[part].manual_seed(_step_seed(self.seed, self.position.step, part))
+
+    def distorted(self, inputs: Tensor, generators: Sequence[torch.Generator]) -> Tensor:
+        """Return the present step's inputs, (B, 1, 28, 28), as the recipe distorts them.
+
+        Each of the generators draws for an equal part of them, in their order.
+        """
+        if self.progress < 1 - self.recipe.augment.calm_end:
+            inputs = augment(inputs, self.recipe.augment, generators)
+        worse = self.recipe.degrade
+        if worse is not None:
+            pairs = zip(inputs.chunk(len(generators)), generators, strict=True)
+            inputs = torch.cat([degrade(part, worse, generator) for part, generator in pairs])
+        return inputs
+
+    def losses_of(self, logits: Tensor, inputs: Tensor, labels: Tensor) -> Tensor:
+        """Return each image's loss, (B,), by its label and where there is a teacher by that one's answer."""
+        smoothing = self.recipe.training.label_smoothing
+        losses = F.cross_entropy(logits.float(), labels, label_smoothing=smoothing, reduction="none")
+        return losses if self.teacher is None else self.teacher.losses(logits, inputs, losses, self.arithmetic)
+
+    def count_step(self, indices: Tensor, losses: Tensor) -> None:
+        """Count a step that was done, and remember the losses, (B,), of its images."""
+        self.losses[indices] = losses
         self.position.loss_steps += 1
+        self.position.step += 1
 
     def _batch(self, step: int) -> tuple[Tensor, Tensor, Tensor]:
         """Return the step's inputs, (B, 1, 28, 28) float in [0, 1], its labels, (B,), and its indices, (B,)."""
+        indices = self.indices(step)
+        return to_input(self.images[indices]), self.labels[indices], indices
+
+    def indices(self, step: int) -> Tensor:
+        """Return which images the step is on, (B,)."""
         number, start = self._pass_of(step)
         if step == start or not len(self.order):
             self.order = self._on_device(self._pass_order(number))
         at = (step - start) * self.batch_size
-        indices = self.order[at : at + self.batch_size]
-        return to_input(self.images[indices]), self.labels[indices], indices
+        return self.order[at : at + self.batch_size]
 
     def _pass_of(self, step: int) -> tuple[int, int]:
         """Return the number of the pass over the images that `step` falls in, and the pass's first step."""
@@ -225,14 +266,17 @@ class Trainer:
         """Return the schedule's multiple at `progress`, times what the plateau rule has brought it down to."""
         return multiple(self.recipe.schedule, progress) * self.position.plateau
 
-    def _check_loss(self) -> None:
-        """Raise TrainingError when the loss is no longer finite, before anything of it is saved."""
-        due = self.device.type == "cpu" or self.position.step % ACCELERATOR_CHECK_STEPS == 0
-        if due and not math.isfinite(self.loss_sum.item()):
-            raise TrainingError(
-                f"The loss is '{self.loss_sum.item()}' at step {self.position.step} (epoch {self.epoch:.2f}). "
-                "Lower optimiser.lr or set optimiser.clip_norm=1; the last checkpoint is intact."
-            )
+    @property
+    def check_is_due(self) -> bool:
+        """True where it is time to see whether the loss is still finite, before anything of it is saved."""
+        return self.device.type == "cpu" or self.position.step % ACCELERATOR_CHECK_STEPS == 0
+
+    def diverged(self) -> TrainingError:
+        """Return what to raise when the loss is no longer finite."""
+        return TrainingError(
+            f"The loss is '{self.loss_sum.item()}' at step {self.position.step} (epoch {self.epoch:.2f}). "
+            "Lower optimiser.lr or set optimiser.clip_norm=1; the last checkpoint is intact."
+        )
 
     # -- validation ----------------------------------------------------------------------------------------------
 
@@ -337,6 +381,14 @@ class Trainer:
         batch, labels, _ = self._batch(0)
         part = len(batch) // self.recipe.training.shards or 1
         return probe(self.module, batch[:part], labels[:part])
+
+    def _share(self, like: "Trainer") -> None:
+        """Let go of what `like` has on the device too."""
+        if torch.equal(self.images, like.images) and torch.equal(self.labels, like.labels):
+            self.images, self.labels = like.images, like.labels
+        if self.validation is not None and like.validation is not None:
+            (images, labels), (other, _) = self.validation, like.validation
+            self.validation = (other if torch.equal(images, other) else images, labels)
 
     def _on_device(self, array: NDArray[Any]) -> Tensor:
         return torch.from_numpy(np.ascontiguousarray(array)).to(self.device)
