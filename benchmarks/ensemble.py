@@ -78,8 +78,35 @@ def training_part(run: Run, images: NDArray[np.uint8], labels: NDArray[np.int64]
     return Part(n=len(chosen), errors=int((classifier.predict(images[chosen]) != labels[chosen]).sum()))
 
 
-def measure(folder: Path, spec: str, name: str, wall: float | None, errors_sheet: Path | None) -> EnsembleTest:
-    """Return the record of a pool; progress goes to stderr."""
+def score_member(
+    run: Run,
+    number: int,
+    held: pools.Answers,
+    digits: Digits,
+    trained: NDArray[np.int64] | None,
+    test: Digits,
+    spec: str,
+) -> tuple[MemberScore, Probabilities]:
+    """Return a member's scores, on what it held out, on the `trained` images and on the test, and its test answers."""
+    assert digits.labels is not None
+    answers = run.classifier("cpu").predict_proba(test.images)
+    own = ~np.isnan(held.probabilities[number, :, 0])
+    known, labels = held.probabilities[number, own], held.labels[own]
+    score = MemberScore(
+        name=run.path.name,
+        held_out=Part(n=len(labels), errors=int((known.argmax(1) != labels).sum())),
+        held_out_nll=float(-np.log(np.maximum(known[np.arange(len(labels)), labels], 1e-12)).mean()),
+        training=None if trained is None else training_part(run, digits.images, digits.labels, trained),
+        test=look(run, test, spec, answers),
+    )
+    print(f"{run.path.name}: {score.held_out.errors} held-out, {score.test.errors} test images wrong", file=sys.stderr)
+    return score, answers
+
+
+def measure(
+    folder: Path, spec: str, name: str, wall: float | None, errors_sheet: Path | None, mean_alone: bool
+) -> EnsembleTest:
+    """Return the record of a pool; progress goes to stderr. mean_alone: of all ensembles look at the plain mean."""
     from rich.console import Console
 
     use_threads()
@@ -87,65 +114,37 @@ def measure(folder: Path, spec: str, name: str, wall: float | None, errors_sheet
     held = pools.answers(runs)
     digits = pools.data_of(runs[0], Console(stderr=True, quiet=True))
     test = load(spec, "evaluate")
-    if digits.labels is None or test.labels is None:
+    if test.labels is None:
         raise DataError(f"'{spec}' has no labels. Give labelled data, such as mnist:test.")
-    rules = compared(len(runs))
+    rules = ["all"] if mean_alone else compared(len(runs))
     nested = selection.nested(rules, held.probabilities, held.labels, repeats=REPEATS, seed=0)
     rule = selection.best_rule(nested)
+    some = None
+    if not mean_alone:
+        trained = np.setdiff1d(np.arange(len(digits)), held.indices)
+        some = np.sort(np.random.default_rng(0).choice(trained, min(TRAINING_IMAGES, len(trained)), replace=False))
+    found = [score_member(run, number, held, digits, some, test, spec) for number, run in enumerate(runs)]
+    scores, probabilities = [score for score, _ in found], np.stack([answers for _, answers in found])
 
-    def choice(words: str) -> selection.Choice:
-        return selection.choose(words, held.probabilities, held.labels, seed=0)
-
-    trained = np.setdiff1d(np.arange(len(digits)), held.indices)
-    some = np.sort(np.random.default_rng(0).choice(trained, min(TRAINING_IMAGES, len(trained)), replace=False))
-    scores, answers = [], []
-    for number, run in enumerate(runs):
-        answers.append(run.classifier("cpu").predict_proba(test.images))
-        known = held.probabilities[number]
-        part = Part(n=len(held.labels), errors=int((known.argmax(1) != held.labels).sum()))
-        nll = float(-np.log(np.maximum(known[np.arange(len(held.labels)), held.labels], 1e-12)).mean())
-        training = training_part(run, digits.images, digits.labels, some)
-        scores.append(
-            MemberScore(
-                name=run.path.name, held_out=part, held_out_nll=nll, training=training,
-                test=look(run, test, spec, answers[-1]),
-            )
-        )  # fmt: skip
-        print(f"{run.path.name}: {part.errors} held-out, {training.errors} training, {scores[-1].test.errors} test "
-              "images wrong", file=sys.stderr)  # fmt: skip
-    probabilities = np.stack(answers)
-    wrong = {}
-    asked = {f"`auto`: {rule}": rule, **({f"`{words}`": words for words in rules[:4]} if len(runs) > SIZE else {})}
-    for title, words in asked.items():
-        mean = selection.combine(probabilities, choice(words).weights, "probabilities")
-        wrong[title] = mean.argmax(1) != test.labels
-    if len(runs) > SIZE:
-        by_training = sorted(range(len(runs)), key=lambda index: (scores[index].training.errors, index))[:SIZE]
-        mean = probabilities[by_training].mean(0)
-        wrong[f"the {SIZE} of highest training accuracy"] = mean.argmax(1) != test.labels
-    parts = {title: Part(n=len(test), errors=int(each.sum())) for title, each in wrong.items()}
-    sizes = [size for size in SIZES if size < len(runs)]
-    points = size_curve(probabilities, test.labels, sizes, draws=DRAWS, seed=0)
-    bands = [
-        Band(
-            size=each.size,
-            draws=DRAWS,
-            mean=each.mean,
-            p5=each.low,
-            p95=each.high,
-            least=each.lowest,
-            most=each.highest,
+    means = {
+        title: selection.combine(
+            probabilities, selection.choose(words, held.probabilities, held.labels, seed=0).weights, "probabilities"
         )
-        for each in points
-    ]
-    pairs: list[dict[str, object]] = []
+        for title, words in {f"`auto`: {rule}": rule, **{f"`{words}`": words for words in rules[:4]}}.items()
+    }
+    if some is not None and len(runs) > SIZE:
+        errors = [score.training.errors if score.training else 0 for score in scores]
+        best = sorted(range(len(runs)), key=lambda index: (errors[index], index))[:SIZE]
+        means[f"the {SIZE} of highest training accuracy"] = probabilities[best].mean(0)
+    wrong = {title: mean.argmax(1) != test.labels for title, mean in means.items()}
+    points = size_curve(probabilities, test.labels, [size for size in SIZES if size < len(runs)], draws=DRAWS, seed=0)
     taught_wrong = taught(folder, runs, probabilities, test, spec)
+    pairs = []
     if taught_wrong:
         teacher = wrong.get(f"`greedy:{SIZE}`", wrong[f"`auto`: {rule}"])
-        pairs = [pair._asdict() for pair in paired.compare([~teacher, *(~each for each in taught_wrong.values())])]
+        pairs = paired.compare([~teacher, *(~each for each in taught_wrong.values())])
     if errors_sheet is not None:
-        mean = selection.combine(probabilities, choice(rule).weights, "probabilities")
-        write_errors(errors_sheet, test, wrong[f"`auto`: {rule}"], mean)
+        write_errors(errors_sheet, test, wrong[f"`auto`: {rule}"], means[f"`auto`: {rule}"])
     indices = {title: np.flatnonzero(each).tolist() for title, each in {**wrong, **taught_wrong}.items()}
     return EnsembleTest(
         name=name,
@@ -156,15 +155,19 @@ def measure(folder: Path, spec: str, name: str, wall: float | None, errors_sheet
         rule=rule,
         test=DataUsed(spec=spec, sha256=test.content_hash(), n=len(test)),
         members=scores,
-        ensembles=parts,
+        ensembles={title: Part(n=len(test), errors=int(each.sum())) for title, each in wrong.items()},
         wrong=indices if disputed.are_known(test) else {},
-        bands=bands,
+        bands=[
+            Band(size=each.size, draws=DRAWS, mean=each.mean, p5=each.low, p95=each.high, least=each.lowest,
+                 most=each.highest)
+            for each in points
+        ],
         student={title: Part(n=len(test), errors=int(each.sum())) for title, each in taught_wrong.items()},
-        pairs=pairs,
+        pairs=[pair._asdict() for pair in pairs],
         commit=commit(),
         versions=runs[0].manifest["versions"],
         machine={"cpu": processor(), "cores": runs[0].manifest["machine"].get("cores")},
-    )
+    )  # fmt: skip
 
 
 def compared(models: int) -> list[str]:
@@ -246,10 +249,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--name", help="what the tables call the pool [default: its folder's name]")
     parser.add_argument("--wall", type=float, metavar="S", help="seconds a member that the pool took, by the clock")
     parser.add_argument("--errors", type=Path, metavar="PNG", help="write a picture of what the ensemble reads wrong")
+    parser.add_argument(
+        "--mean-alone", action="store_true", help="of all ensembles look at the plain mean of all members"
+    )
     parser.add_argument("--record", type=Path, help="append to this file, such as results/ensembles.jsonl")
     options = parser.parse_args(arguments)
     try:
-        record = measure(options.pool, options.data, options.name or options.pool.name, options.wall, options.errors)
+        name = options.name or options.pool.name
+        record = measure(options.pool, options.data, name, options.wall, options.errors, options.mean_alone)
     except TenfoldError as error:
         sys.exit(f"Error: {error}")
     if options.record:

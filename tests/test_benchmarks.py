@@ -15,15 +15,18 @@ from PIL import Image
 
 from tenfold.data import load as load_digits
 from tenfold.data.digits import Digits
+from tenfold.ensemble import ensemble
 from tenfold.errors import DataError
 from tenfold.export import export
 from tenfold.imaging.decode import decode
-from tenfold.scoring import records
+from tenfold.scoring import ledger, records
+from tenfold.scoring.ensembles import FILE, EnsembleTest
 from tenfold.scoring.leak import Leak
 from tenfold.scoring.reading import READINGS, REFUSALS, Reading, Refusal
 from tenfold.scoring.training_speed import TrainingSpeed
 from tenfold.train import train
 from tenfold.training.recipe import AugmentSettings, load
+from tenfold.training.run import Run
 
 BENCHMARKS = Path(__file__).parent.parent / "benchmarks"
 RECIPE = """
@@ -195,3 +198,26 @@ def test_recogniser(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (refused,) = records.read(tmp_path / "results" / REFUSALS, Refusal)
     assert refused.total().n == 28
     assert json.loads(capsys.readouterr().out.splitlines()[-1])["refusals"][0]["name"] == "small"
+
+
+def test_ensemble(recipe: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Members, their mean and a student are scored in one go, each look goes to the ledger, and mistakes are drawn."""
+    pool = tmp_path / "pool"
+    ensemble([str(recipe)], "uci:train", pool, models=2, distil=str(recipe), workers=1, quiet=True)
+    script, test = benchmark("ensemble"), load_digits("uci:test", "evaluate")
+    words = [str(pool), "--data", "uci:test", "--record", str(tmp_path / FILE)]
+    script.main([*words, "--errors", str(tmp_path / "errors.png")])
+    script.main([*words, "--mean-alone", "--name", "mean"])
+    full, alone = records.read(tmp_path / FILE, EnsembleTest)
+    runs = [Run.open(path) for path in sorted((pool / "members").iterdir())]
+    answers = np.stack([run.classifier("cpu").predict_proba(test.images) for run in runs])
+    assert [each.test.errors for each in full.members] == (answers.argmax(2) != test.labels).sum(1).tolist()
+    assert full.ensembles["`all`"].errors == (answers.mean(0).argmax(1) != test.labels).sum()
+    assert len(full.student) == 2
+    assert len(full.pairs) == 3
+    assert [each.training is None for each in (*full.members, *alone.members)] == [False, False, True, True]
+    assert alone.ensembles["`all`"] == full.ensembles["`all`"]
+    assert set(alone.ensembles) == {"`auto`: all", "`all`"}
+    assert ledger.looks(test.content_hash()) == 6  # twice two members and the student
+    assert Image.open(tmp_path / "errors.png").width == script.WIDTH * script.COLUMNS
+    assert json.loads(capsys.readouterr().out.splitlines()[-1])["name"] == "mean"

@@ -23,7 +23,7 @@ class MemberScore(Record):
     name: str
     held_out: Part
     held_out_nll: float
-    training: Part
+    training: Part | None = None
     test: Part
 
 

@@ -67,6 +67,7 @@ BLOCKS: dict[str, Block] = {
     "ensemble-rules": ensembles.rules_block,
     "ensemble-bands": ensembles.bands_block,
     "record-test": partial(ensembles.scores_block, name="record"),
+    "twenty-test": partial(ensembles.scores_block, name="twenty"),
 }
 
 
