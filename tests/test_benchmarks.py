@@ -219,5 +219,6 @@ def test_ensemble(recipe: Path, tmp_path: Path, capsys: pytest.CaptureFixture[st
     assert alone.ensembles["`all`"] == full.ensembles["`all`"]
     assert set(alone.ensembles) == {"`auto`: all", "`all`"}
     assert ledger.looks(test.content_hash()) == 6  # twice two members and the student
-    assert Image.open(tmp_path / "errors.png").width == script.WIDTH * script.COLUMNS
+    with Image.open(tmp_path / "errors.png") as sheet:
+        assert sheet.width == script.WIDTH * script.COLUMNS
     assert json.loads(capsys.readouterr().out.splitlines()[-1])["name"] == "mean"
