@@ -18,7 +18,7 @@ NOTHING = "No results are recorded yet."
 SYSTEMS = (
     *("logistic", "svm", "svm-hog", "xgboost", "knn", "knn-hog", "forest"),
     *("dense-128", "dense-128-64", "two-conv", "keras-classic", "deep-20", "padded-5x5", "six-conv"),
-    *("six-conv-augmented", "instant", "fast", "strong", "world", "tiny"),
+    *("six-conv-augmented", "instant", "fast", "strong", "record", "world", "tiny"),
 )
 # Where a published score may come from, the nearest to the protocol first, and how many of those are its own kind.
 PUBLISHED_ON = {"mnist": (("test", "kaggle", "validation"), 1), "kaggle": (("validation", "kaggle", "test"), 2)}
