@@ -173,6 +173,13 @@ def test_scatter_joins_the_frontier_in_steps() -> None:
     assert line[1] == f"{a[0]:.1f},{a[1]:.1f} {b[0]:.1f},{a[1]:.1f} {b[0]:.1f},{b[1]:.1f}"
 
 
+def test_scatter_of_equals_but_for_rounding() -> None:
+    """Two accuracies, or costs, that differ in the last bit stand beside each other, in the middle."""
+    accuracy = float(np.nextafter(0.9, 1))
+    svg = scatter([("a", 1.0, 0.9), ("b", float(np.nextafter(1.0, 2)), accuracy)], [0])
+    assert circles(svg, "last")[0] == pytest.approx(circles(svg, "dot")[0], abs=0.2)
+
+
 def test_scatter_names_every_point() -> None:
     """Each point has its name, or its number where names would lie over one another."""
     points = [(f"a-long-name-{i}", 1.0 + i / 50, 0.99 - i / 5000) for i in range(20)]

@@ -108,7 +108,7 @@ def line_chart(
 
 def _widened(low: float, high: float, log: bool) -> tuple[float, float]:
     """Return the range with a little air at both ends, and of some width where all values are equal."""
-    if low == high:
+    if math.isclose(low, high):  # equal but for rounding would leave no width either
         return (low / 1.5, high * 1.5) if log else (low - 0.5, high + 0.5)
     air = (high / low) ** 0.05 if log else 0.05 * (high - low)
     return (low / air, high * air) if log else (low - air, high + air)
