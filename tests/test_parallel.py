@@ -234,8 +234,11 @@ def test_questions_are_answered() -> None:
 def test_no_process_survives_the_one_that_decides(tmp_path: Path, on: str, number: signal.Signals) -> None:
     """Ctrl-C, a termination request and a kill of the deciding process end its workers too, here and on Ray."""
     os.mkfifo(tmp_path / "pipe")
+    # Begun in the background, as CI may be, a process ignores Ctrl-C, and so do those that it begins.
     code = f"""if __name__ == "__main__":
+    import signal
     from tenfold.parallel import Task, run_tasks
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     run_tasks([Task("a", "parallel_tasks:waits_for_ever", {{"folder": {str(tmp_path)!r}}})], on="{on}",
               workers=1, threads=1, done=print, failed=print)"""
     (tmp_path / "run.py").write_text(code)
