@@ -108,10 +108,10 @@ def test_what_cannot_be_taken_in(pool: Path, tmp_path: Path) -> None:
     call = [*POOL, "--models", "5", "--out", str(out), "--with"]
     assert "is 'ensemble', and members have to be networks" in run(*call, str(pool), code=1)["error"]
     assert "begun on other data" in run(*call, str(tmp_path / "other"), code=1)["error"]
+    assert not (out / "members" / "with-other").exists()  # or the pool would be refused from now on
     assert not (out / "members" / "004-instant").exists()
     shutil.rmtree(tmp_path / "other")
-    run("train", "instant", "--data", "uci:train", "--out", str(tmp_path / "other"), *words)
-    shutil.rmtree(out / "members" / "with-other")
+    shutil.copytree(pool / "members" / "001-instant", tmp_path / "other")
     shutil.copytree(pool / "members" / "000-instant", out / "members" / "with-other")
     assert "is another run than" in run(*call, str(tmp_path / "other"), code=1)["error"]
 

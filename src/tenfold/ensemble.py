@@ -89,8 +89,8 @@ def ensemble(
     load_sets(specs)  # what cannot be read is said now, once, and not by every member
     made_of = pools.Settings(tuple(recipes), specs, seed, subset, deduplicate, folds, tuple(overrides))
     pool = pools.Pool.begin(out, made_of, device)
+    _members(pool, count, distil, trained)  # what cannot be is said before it is copied, and before hours of training
     pool.take_in(trained)
-    _members(pool, count, distil)  # what cannot be is said before hours of training
     side_by_side = workers or max(1, settings.threads() // threads)
     lost = train_all(pool, count, budget, on, side_by_side, threads, device, stack, console)
     members = _members(pool, count, distil)
@@ -180,13 +180,13 @@ def describe(result: dict[str, Any]) -> list[str]:
     return lines
 
 
-def _members(pool: "Pool", count: int, distil: str | None) -> list["Member"]:
-    """Return the members that are trained, those taken in last; RunError where they do not go together."""
+def _members(pool: "Pool", count: int, distil: str | None, others: Sequence[Path] = ()) -> list["Member"]:
+    """Return the trained members, those taken in last; RunError where they and `others` do not go together."""
     from tenfold.training import pool as pools
     from tenfold.training.run import Run
 
     members = [*pool.finished(count), *pool.taken_in()]
-    runs = [Run.open(member.folder) for member in members]
+    runs = [Run.open(path) for path in (*(member.folder for member in members), *others)]
     pools.check_alike(runs)
     if distil is not None and not pools.same_held_out(runs):
         raise RunError(

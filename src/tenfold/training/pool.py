@@ -229,8 +229,8 @@ def check_alike(runs: Sequence[Run]) -> None:
         data = run.manifest["data"]
         if data["sha256"] != runs[0].manifest["data"]["sha256"]:
             raise RunError(
-                f"'{run.path}' was begun on other data ('{_shown(data['spec'])}') than the other members. Remove it "
-                "and give what was trained on the same."
+                f"'{run.path}' was begun on other data ('{_shown(data['spec'])}') than the other members. Leave it "
+                "away, and give what was trained on the same."
             )
 
 
