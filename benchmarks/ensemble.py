@@ -25,7 +25,9 @@ from tenfold.data.digits import Digits
 from tenfold.ensemble import REPEATS, STUDENT
 from tenfold.errors import DataError, TenfoldError
 from tenfold.files import write_atomically
-from tenfold.scoring import disputed, ensembles, ledger, paired, records, selection
+from tenfold.metrics import paired
+from tenfold.metrics.scores import nll
+from tenfold.scoring import disputed, ensembles, ledger, records, selection
 from tenfold.scoring.diversity import size_curve
 from tenfold.scoring.ensembles import Band, EnsembleTest, MemberScore
 from tenfold.scoring.leak import Part
@@ -95,7 +97,7 @@ def score_member(
     score = MemberScore(
         name=run.path.name,
         held_out=Part(n=len(labels), errors=int((known.argmax(1) != labels).sum())),
-        held_out_nll=float(-np.log(np.maximum(known[np.arange(len(labels)), labels], 1e-12)).mean()),
+        held_out_nll=nll(labels, known),
         training=None if trained is None else training_part(run, digits.images, digits.labels, trained),
         test=look(run, test, spec, answers),
     )

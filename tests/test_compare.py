@@ -11,8 +11,8 @@ from tenfold.cli import app
 from tenfold.compare import compare
 from tenfold.data import load
 from tenfold.errors import RunError
+from tenfold.metrics.paired import mcnemar
 from tenfold.scoring import ledger
-from tenfold.scoring.paired import mcnemar
 from tenfold.train import train
 from tenfold.training.run import Run
 

@@ -194,7 +194,7 @@ def _train(job: Job) -> Outcome:
     """Return the outcome of one training on one thread, and write it down."""
     import torch
 
-    from tenfold.scoring.metrics import nll
+    from tenfold.metrics.scores import nll
     from tenfold.training import device as devices
     from tenfold.training import provenance
     from tenfold.training.loop import Trainer

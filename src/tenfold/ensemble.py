@@ -16,10 +16,11 @@ from numpy.typing import NDArray
 from tenfold import settings
 from tenfold.errors import RunError, TrainingError
 from tenfold.members import train_all, train_member
+from tenfold.metrics.intervals import wilson
+from tenfold.metrics.scores import log_losses
 from tenfold.parallel import Place
 from tenfold.scoring import ensemble_page, selection
 from tenfold.scoring.averaging import check_average
-from tenfold.scoring.intervals import wilson
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -76,7 +77,7 @@ def ensemble(
     from rich.console import Console
 
     from tenfold.data.merge import load_sets
-    from tenfold.scoring.metrics import most_confident_mistakes
+    from tenfold.metrics.scores import most_confident_mistakes
     from tenfold.train import GALLERY
     from tenfold.training import pool as pools
     from tenfold.training.run import Run
@@ -220,7 +221,6 @@ def _rows(
     for index, (member, run) in enumerate(zip(members, runs, strict=True)):
         known = ~np.isnan(held.probabilities[index, :, 0])
         answers, labels = held.probabilities[index, known], held.labels[known]
-        likelihood = np.maximum(answers[np.arange(len(labels)), labels], 1e-12)
         rows.append(
             {
                 "name": member.name,
@@ -230,7 +230,7 @@ def _rows(
                 "seconds": run.manifest["seconds"],
                 "n": int(known.sum()),
                 "errors": int((answers.argmax(1) != labels).sum()),
-                "nll": float(-np.log(likelihood).mean()),
+                "nll": float(log_losses(labels, answers).mean()),
                 "weight": float(weights[index]),
             }
         )
@@ -251,7 +251,7 @@ def _distil(
     Keys: run, seconds, alone (a run's folder), accuracy {ensemble, student, alone}, pairs (as `paired.compare` gives
     them, in this order), n. All on the images that all of them held out.
     """
-    from tenfold.scoring import paired
+    from tenfold.metrics import paired
     from tenfold.training.run import Run
 
     made_of = pool.settings

@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 from tenfold.data import load
 from tenfold.data.digits import Digits
 from tenfold.errors import DataError, RunError
-from tenfold.scoring import ledger, metrics
+from tenfold.metrics import scores as metrics
+from tenfold.scoring import ledger
 from tenfold.scoring.page import count, number, percent
 from tenfold.scoring.seen import Seen, figures, find_seen, not_writable, write_npz
 

@@ -14,8 +14,9 @@ import numpy as np
 
 from tenfold.data import load
 from tenfold.errors import DataError
-from tenfold.scoring import ledger, metrics
-from tenfold.scoring.intervals import wilson
+from tenfold.metrics import scores as metrics
+from tenfold.metrics.intervals import wilson
+from tenfold.scoring import ledger
 from tenfold.scoring.page import count, number, percent
 
 if TYPE_CHECKING:

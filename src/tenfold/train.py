@@ -348,7 +348,7 @@ def _validate(run: Run, digits: Digits, device: str) -> tuple[float | None, floa
 
     Without held-out images accuracy and NLL are None.
     """
-    from tenfold.scoring.metrics import most_confident_mistakes
+    from tenfold.metrics.scores import log_losses, most_confident_mistakes
 
     held_out = run.held_out()
     if not len(held_out):
@@ -365,8 +365,8 @@ def _validate(run: Run, digits: Digits, device: str) -> tuple[float | None, floa
         mistake_indices=mistakes,
         mistake_images=images[mistakes],
     )
-    nll = -np.log(np.maximum(probabilities[np.arange(len(labels)), labels], 1e-12)).mean()
-    return float((probabilities.argmax(1) == labels).mean()), classifier.temperature_, float(nll)
+    nll = float(log_losses(labels, probabilities).mean())
+    return float((probabilities.argmax(1) == labels).mean()), classifier.temperature_, nll
 
 
 def _report(run: Run) -> None:
@@ -377,7 +377,7 @@ def _report(run: Run) -> None:
 
 def _summary(run: Run) -> dict[str, Any]:
     """Return the JSON-able result of a run."""
-    from tenfold.scoring.intervals import wilson
+    from tenfold.metrics.intervals import wilson
 
     manifest = run.manifest
     accuracy, n = manifest["validation_accuracy"], manifest["data"]["n_validation"]

@@ -17,6 +17,7 @@ from tenfold.cli import app
 from tenfold.data import load
 from tenfold.errors import ExportError
 from tenfold.export import export
+from tenfold.metrics.calibration import sharpen
 from tenfold.models import build
 from tenfold.models.blocks import shift_offsets
 from tenfold.models.c_header import buffers, c_header
@@ -25,7 +26,7 @@ from tenfold.models.integer_network import taken_apart
 from tenfold.runtime.recogniser import Recogniser
 from tenfold.runtime.shipped import PRETRAINED
 from tenfold.train import train
-from tenfold.training.predict import answer, sharpen
+from tenfold.training.predict import answer
 from tenfold.training.rounding import rounded
 from tenfold.training.run import Run
 

@@ -8,9 +8,10 @@ import torch
 import torch.nn.functional as F
 
 from tenfold.errors import RecipeError
+from tenfold.metrics.calibration import sharpen
 from tenfold.models import build
 from tenfold.training import recipe as recipes
-from tenfold.training.predict import predict, sharpen
+from tenfold.training.predict import predict
 
 MEMBERS: list[dict[str, Any]] = [
     {"kind": "convnet", "widths": [[4]], "weight": 3.0, "shifts": 1, "temperature": 0.6},

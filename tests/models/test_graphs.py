@@ -6,9 +6,9 @@ import pytest
 from numpy.typing import NDArray
 from onnx import ModelProto
 
+from tenfold.metrics.calibration import sharpen
 from tenfold.models.graphs import chained, described
 from tenfold.models.whole_graphs import calibrated
-from tenfold.training.predict import sharpen
 
 STEP = """
 <ir_version: 8, opset_import: ["": 17]>

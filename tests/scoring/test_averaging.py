@@ -5,8 +5,8 @@ import pytest
 from numpy.typing import NDArray
 
 from tenfold.errors import DataError
+from tenfold.metrics.scores import nll
 from tenfold.scoring.averaging import AVERAGES, Evidence, answered, check_members, combine
-from tenfold.scoring.metrics import nll
 
 LABELS = np.arange(200) % 10
 

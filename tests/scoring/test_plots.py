@@ -7,8 +7,8 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
+from tenfold.metrics.scores import calibration_bins
 from tenfold.scoring import plots
-from tenfold.scoring.metrics import calibration_bins
 from tenfold.scoring.plots import Axis
 
 

@@ -11,8 +11,8 @@ import pytest
 from numpy.typing import NDArray
 
 from tenfold.errors import RunError
+from tenfold.metrics.scores import most_confident_mistakes, score
 from tenfold.scoring import page, report
-from tenfold.scoring.metrics import most_confident_mistakes, score
 from tenfold.training.recipe import Recipe
 from tenfold.training.run import Run
 

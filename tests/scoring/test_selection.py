@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 
 from tenfold.data.splits import stratified_folds
 from tenfold.errors import DataError
+from tenfold.metrics.scores import nll
 from tenfold.scoring import selection
-from tenfold.scoring.metrics import nll
 from tenfold.scoring.selection import Nested, Rule, best_rule, choose, combine, nested, parse_rule
 
 LABELS = np.arange(400) % 10

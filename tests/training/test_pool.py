@@ -8,11 +8,11 @@ from numpy.typing import NDArray
 
 from tenfold.data import load
 from tenfold.errors import RecipeError, RunError
-from tenfold.scoring.metrics import score
+from tenfold.metrics.calibration import sharpen
+from tenfold.metrics.scores import score
 from tenfold.train import train
 from tenfold.training import pool as pools
 from tenfold.training.pool import Pool, Settings, answers, assemble
-from tenfold.training.predict import sharpen
 from tenfold.training.run import Run
 
 QUICK = ("training.epochs=1", "model.widths=[[8],[16]]")

@@ -7,8 +7,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tenfold.errors import DataError, nearest
+from tenfold.metrics.scores import CLASSES, NLL_FLOOR, checked
 from tenfold.models import AVERAGES
-from tenfold.scoring.metrics import CLASSES, NLL_FLOOR, checked
 
 LEAST = 1e-12  # of a probability before its logarithm, as in models/ensemble.py
 

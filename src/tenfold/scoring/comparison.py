@@ -12,9 +12,10 @@ from numpy.typing import NDArray
 
 from tenfold.errors import DataError, RunError
 from tenfold.files import write_atomically
-from tenfold.scoring import page, paired, plots, result_tables
-from tenfold.scoring.intervals import wilson
-from tenfold.scoring.metrics import CLASSES, nll
+from tenfold.metrics import paired
+from tenfold.metrics.intervals import wilson
+from tenfold.metrics.scores import CLASSES, nll
+from tenfold.scoring import page, plots, result_tables
 
 if TYPE_CHECKING:
     from tenfold.training.run import Run

@@ -9,9 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tenfold.errors import DataError
+from tenfold.metrics.scores import nll
 from tenfold.scoring import diversity, ensemble_plots, page, plots
 from tenfold.scoring.averaging import answered, combine
-from tenfold.scoring.metrics import nll
 from tenfold.scoring.selection import Choice, Nested, best_rule
 
 DRAWS = 200  # random ensembles of each size

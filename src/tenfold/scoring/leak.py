@@ -6,8 +6,8 @@ from pathlib import Path
 
 from pydantic import Field
 
+from tenfold.metrics.intervals import wilson
 from tenfold.scoring import records
-from tenfold.scoring.intervals import wilson
 from tenfold.scoring.result_tables import table
 from tenfold.scoring.results import Record
 from tenfold.training import recipe as recipes

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tenfold.data import sources
-from tenfold.scoring.intervals import wilson
+from tenfold.metrics.intervals import wilson
 
 if TYPE_CHECKING:
     from tenfold.training.run import Run

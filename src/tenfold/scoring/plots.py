@@ -18,7 +18,7 @@ from tenfold.scoring.page import count as thousands
 if TYPE_CHECKING:
     from markupsafe import Markup
 
-    from tenfold.scoring.metrics import CalibrationBin
+    from tenfold.metrics.scores import CalibrationBin
 
 WIDTH, HEIGHT = 360, 230
 LEFT, RIGHT, TOP, BOTTOM = 46, 346, 14, 182  # the frame that data is drawn in

@@ -7,8 +7,8 @@ from typing import Literal
 
 from pydantic import Field
 
+from tenfold.metrics.intervals import wilson
 from tenfold.scoring import records
-from tenfold.scoring.intervals import wilson
 from tenfold.scoring.leak import Part
 from tenfold.scoring.result_tables import table
 from tenfold.scoring.results import DataUsed, Record

@@ -10,9 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tenfold.errors import RunError
+from tenfold.metrics.scores import calibration_bins, most_confident_mistakes, score
 from tenfold.runtime.abstain import risk_coverage
 from tenfold.scoring import ledger, page, plots
-from tenfold.scoring.metrics import calibration_bins, most_confident_mistakes, score
 
 if TYPE_CHECKING:
     from tenfold.training.run import Run

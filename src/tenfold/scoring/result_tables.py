@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from typing import Any, NamedTuple
 
-from tenfold.scoring.intervals import wilson
+from tenfold.metrics.intervals import wilson
 from tenfold.scoring.page import MISSING
 from tenfold.scoring.results import Result
 from tenfold.training import recipe as recipes

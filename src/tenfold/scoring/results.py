@@ -188,7 +188,7 @@ def held_out_look(run: "Run") -> dict[str, Any]:
     The data are named after the training data and carry their hash: another seed holds out other images of the same.
     Raises RunError where it held none out.
     """
-    from tenfold.scoring.metrics import score
+    from tenfold.metrics.scores import score
 
     answers = run.validation()
     if answers is None or not len(answers["labels"]):

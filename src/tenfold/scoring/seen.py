@@ -15,7 +15,7 @@ from tenfold.data.digits import Digits, image_hashes
 from tenfold.data.overlap import find_overlap
 from tenfold.errors import DataError, RunError
 from tenfold.files import npz, write_atomically
-from tenfold.scoring.intervals import wilson
+from tenfold.metrics.intervals import wilson
 from tenfold.training.provenance import training_specs
 
 if TYPE_CHECKING:

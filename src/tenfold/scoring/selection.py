@@ -22,10 +22,10 @@ from numpy.typing import NDArray
 
 from tenfold.data.splits import stratified_folds
 from tenfold.errors import DataError, nearest
+from tenfold.metrics.scores import log_losses
 from tenfold.models import AVERAGES
 from tenfold.scoring import choosing
 from tenfold.scoring.averaging import Evidence, check_average, check_members, combine, mean_of_known
-from tenfold.scoring.metrics import NLL_FLOOR
 
 __all__ = ["AVERAGES", "Choice", "Nested", "Rule", "as_json", "best_rule", "choose", "combine", "nested", "parse_rule"]
 
@@ -207,7 +207,7 @@ class _Record:
         together = combine(probabilities, choice.weights, choice.average)
         scores = np.stack(
             [
-                -np.log(np.clip(together[np.arange(len(labels)), labels], NLL_FLOOR, 1.0)),
+                log_losses(labels, together),
                 together.argmax(axis=1) != labels,
             ]
         )

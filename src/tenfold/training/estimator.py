@@ -9,12 +9,13 @@ from sklearn.utils.validation import check_is_fitted
 
 from tenfold.data import splits
 from tenfold.errors import DataError, TrainingError
+from tenfold.metrics.calibration import fit_temperature, sharpen
 from tenfold.models import build
 from tenfold.models.classical import Classical
 from tenfold.training import device as devices
 from tenfold.training import recipe as recipes
 from tenfold.training.loop import Trainer
-from tenfold.training.predict import answer, fit_temperature, sharpen
+from tenfold.training.predict import answer
 
 if TYPE_CHECKING:
     import torch

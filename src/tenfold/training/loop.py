@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from tenfold.errors import TrainingError
+from tenfold.metrics.scores import log_losses
 from tenfold.models import build
 from tenfold.training.augment import augment
 from tenfold.training.checkpoint import prefixed, under
@@ -331,8 +332,8 @@ class Trainer:
         torch.set_num_threads(self.shards.inner_threads)
         if self.average:
             self.average.swap()
-        nll = -np.log(np.maximum(probabilities[np.arange(len(labels)), labels], 1e-12)).mean()
-        return float((probabilities.argmax(1) == labels).mean()), float(nll)
+        accuracy = float((probabilities.argmax(1) == labels).mean())
+        return accuracy, float(log_losses(labels, probabilities).mean())
 
     # -- weights and state ---------------------------------------------------------------------------------------
 

@@ -269,7 +269,7 @@ def assemble(
     pictures are `images`, (N, 28, 28) uint8; mistakes: the indices among them whose pictures the ensemble keeps.
     extra: for the manifest. The manifest comes last, so that a folder that is cut off before is no run.
     """
-    from tenfold.training.predict import fit_temperature, sharpen
+    from tenfold.metrics.calibration import fit_temperature, sharpen
 
     first = runs[0]
     names = sorted({run.recipe.name for run in runs})

@@ -17,31 +17,6 @@ def to_input(images: Tensor) -> Tensor:
     return images.float().div_(255).unsqueeze(1)
 
 
-def fit_temperature(labels: NDArray[np.int64], probabilities: NDArray[np.float32]) -> float:
-    """Return the temperature that makes held-out probabilities most likely (Guo et al., 2017); 1 without a mistake.
-
-    Label smoothing and averages over shifts leave a network too unsure. Temperatures within [1/8, 8]; the order of the
-    digits, and so the answer, stays. Without a single mistake the likelihood would know no bound.
-    """
-    if not (probabilities.argmax(1) != labels).any():
-        return 1.0
-    from scipy.optimize import minimize_scalar
-
-    def nll(log_temperature: float) -> float:
-        answers = sharpen(probabilities, float(np.exp(log_temperature)))[np.arange(len(labels)), labels]
-        return float(-np.log(np.maximum(answers, 1e-12)).mean())
-
-    limit = np.log(8)
-    return float(np.exp(minimize_scalar(nll, bounds=(-limit, limit), method="bounded").x))
-
-
-def sharpen(probabilities: NDArray[np.float32], temperature: float) -> NDArray[np.float32]:
-    """Return probabilities to the power 1 / temperature, scaled to sum to 1 again; same shape and dtype."""
-    logits = np.log(np.maximum(probabilities.astype(np.float64), 1e-30)) / temperature
-    powers = np.exp(logits - logits.max(1, keepdims=True))
-    return np.asarray(powers / powers.sum(1, keepdims=True), dtype=np.float32)
-
-
 def predict(module: nn.Module, images: Tensor, radius: int = 0, precision: Precision = "fp32") -> NDArray[np.float32]:
     """Return probabilities, (N, 10) float32, of `images`, (N, 28, 28) uint8 on the module's device.
 

@@ -13,18 +13,18 @@ from numpy.typing import NDArray
 from sklearn.base import BaseEstimator, ClassifierMixin
 
 from tenfold.data.digits import Digits
+from tenfold.metrics.calibration import calibrated_nll
 from tenfold.training import device as devices
 from tenfold.training import recipe as recipes
 from tenfold.training.estimator import hold_out
 from tenfold.training.loop import Trainer
-from tenfold.training.predict import predict, sharpen
+from tenfold.training.predict import predict
 from tenfold.training.recipe import Recipe
 
 if TYPE_CHECKING:
     from tenfold.models.classical import Classical
 
 CURVE_POINTS = 10  # looks at a trial on its way, at the same shares of training, so that all can be compared
-NLL_FLOOR = float(np.finfo(np.float32).eps)  # a probability of exactly 0 is underflow, as scoring.metrics says
 
 Probabilities = NDArray[np.float32]
 Report = Callable[[int, float, float], bool]
@@ -71,19 +71,7 @@ def judge(recipe: Recipe, digits: Digits, seed: int, threads: int, device: str, 
         probabilities, seconds = _answers(trainer, rest.images), trainer.position.seconds
     assert rest.labels is not None
     accuracy = float((probabilities.argmax(1) == rest.labels).mean())
-    return Figures(_least_nll(rest.labels, probabilities), accuracy, len(rest), round(seconds, 3))
-
-
-def _least_nll(labels: NDArray[np.int64], probabilities: Probabilities) -> float:
-    """Return the mean NLL with the temperature, within [1/8, 8], that makes it least."""
-    from scipy.optimize import minimize_scalar
-
-    def nll(log_temperature: float) -> float:
-        given = sharpen(probabilities, float(np.exp(log_temperature)))[np.arange(len(labels)), labels]
-        return float(-np.log(np.maximum(given, NLL_FLOOR)).mean())
-
-    limit = np.log(8)
-    return float(minimize_scalar(nll, bounds=(-limit, limit), method="bounded").fun)
+    return Figures(calibrated_nll(rest.labels, probabilities), accuracy, len(rest), round(seconds, 3))
 
 
 def _fit(recipe: Recipe, train: Digits, rest: Digits, seed: int, threads: int) -> tuple[Probabilities, float]:
@@ -119,7 +107,7 @@ def _train(
             return False
         probabilities = _answers_now(trainer, images)
         accuracy = float((probabilities.argmax(1) == labels).mean())
-        return report(round(100 * step / trainer.total_steps), _least_nll(labels, probabilities), accuracy)
+        return report(round(100 * step / trainer.total_steps), calibrated_nll(labels, probabilities), accuracy)
 
     if not trainer.run(each_step):
         raise Stopped

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from sklearn import metrics as sk
 
 from tenfold.errors import DataError
-from tenfold.scoring import metrics
+from tenfold.metrics import scores as metrics
 
 DIGITS = np.arange(10)
 

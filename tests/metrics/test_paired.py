@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from tenfold.errors import DataError
-from tenfold.scoring.paired import compare, difference_interval, holm, mcnemar
+from tenfold.metrics.paired import compare, difference_interval, holm, mcnemar
 
 
 @settings(deadline=None)  # a busy machine is no failure

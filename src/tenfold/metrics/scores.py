@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from tenfold.errors import DataError
-from tenfold.scoring.intervals import wilson
+from tenfold.metrics.intervals import wilson
 
 CLASSES = 10
 ECE_BINS = 15
@@ -85,9 +85,13 @@ def score(labels: ArrayLike, probabilities: ArrayLike) -> dict[str, Any]:
 
 def nll(labels: ArrayLike, probabilities: ArrayLike) -> float:
     """Return the mean negative log likelihood in nats, -ln p(true digit), with p no lower than `NLL_FLOOR`."""
-    given, shares = checked(labels, probabilities)
-    true = shares[np.arange(len(given)), given]
-    return float(-np.log(np.clip(true, NLL_FLOOR, 1.0)).mean())
+    return float(log_losses(*checked(labels, probabilities)).mean())
+
+
+def log_losses(labels: NDArray[np.integer], probabilities: NDArray[np.floating]) -> NDArray[np.float64]:
+    """Return -ln p(true digit) of each image in nats, (N,), with p no lower than `NLL_FLOOR`; nothing is checked."""
+    true = probabilities[np.arange(len(labels)), labels].astype(np.float64)
+    return np.asarray(-np.log(np.clip(true, NLL_FLOOR, 1.0)))
 
 
 def brier(labels: ArrayLike, probabilities: ArrayLike) -> float:
