@@ -15,10 +15,10 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from tenfold.drawing.variants import Stroke, draw, four_like_lightning, nine_with_foot, one_with_flag, seven_with_bar
 from tenfold.files import write_atomically
 from tenfold.imaging.decode import decode
 from tenfold.imaging.frame import SIDE, steps
-from tenfold.training.variants import Stroke, draw, four_like_lightning, nine_with_foot, one_with_flag, seven_with_bar
 
 CELL, GAP, TITLE = 140, 12, 26
 PAPER, TEXT = 250, 60

@@ -25,6 +25,8 @@ from tenfold import __version__
 from tenfold.data import load, locate
 from tenfold.data.archive import read_file
 from tenfold.data.idx import find_labels, parse_idx
+from tenfold.drawing import glyphs
+from tenfold.drawing.negatives import make_pictures
 from tenfold.errors import DataError, ModelError, TenfoldError
 from tenfold.imaging.frame import to_frame
 from tenfold.runtime.recogniser import Recogniser
@@ -32,8 +34,6 @@ from tenfold.scoring import ledger, records
 from tenfold.scoring.leak import Part
 from tenfold.scoring.reading import READINGS, REFUSALS, Reading, Refusal, readings_table, refusals_table
 from tenfold.scoring.results import DataUsed
-from tenfold.training import glyphs
-from tenfold.training.negatives import make_pictures
 from tenfold.training.provenance import commit
 
 PROMISES = (0.001, 0.002, 0.005)  # shares of wrong answers; the first that the held-out images can promise

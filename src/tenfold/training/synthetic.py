@@ -50,12 +50,12 @@ def _cached(images: Images, labels: Labels, settings: SyntheticSettings, seed: i
 
 
 def _make(images: Images, labels: Labels, settings: SyntheticSettings, seed: int) -> tuple[Images, Labels]:
-    from tenfold.training.variants import make_variants
+    from tenfold.drawing.variants import make_variants
 
     variants, variant_labels = make_variants(settings.variants, seed)
     negatives = images[:0]
     if settings.negatives:
-        from tenfold.training.negatives import make_frames
+        from tenfold.drawing.negatives import make_frames
 
         negatives = make_frames(settings.negatives, seed, (images, labels)).images
     return (

@@ -7,7 +7,7 @@ out might be read as one digit; the caller draws again then.
 import numpy as np
 from numpy.typing import NDArray
 
-from tenfold.training.scrawls import Ink
+from tenfold.drawing.scrawls import Ink
 
 SOLID = 64  # of 255: where a stroke's ink begins
 OWN_SHARE = 0.62  # of each of two digits on top of each other must lie off the other

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from tenfold.training.glyphs import choose, curve
+from tenfold.drawing.glyphs import choose, curve
 
 Ink = NDArray[np.uint8]
 FRACTION = 4  # binary places of OpenCV's coordinates: strokes lie between pixels

@@ -17,11 +17,11 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from tenfold.drawing import fragments, glyphs, scrawls
+from tenfold.drawing.fragments import DigitSource
+from tenfold.drawing.scrawls import Ink
 from tenfold.errors import DataError, nearest
 from tenfold.imaging.frame import to_frame
-from tenfold.training import fragments, glyphs, scrawls
-from tenfold.training.fragments import DigitSource
-from tenfold.training.scrawls import Ink
 
 SIDE = 28
 SIDES = (

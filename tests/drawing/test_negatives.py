@@ -7,10 +7,10 @@ import pytest
 from numpy.typing import NDArray
 
 from tenfold.data.digits import Digits
+from tenfold.drawing import fragments, glyphs, negatives, scrawls
+from tenfold.drawing.negatives import KINDS, make_frames, make_pictures
 from tenfold.errors import DataError
 from tenfold.imaging.frame import to_frame
-from tenfold.training import fragments, glyphs, negatives, scrawls
-from tenfold.training.negatives import KINDS, make_frames, make_pictures
 
 Pair = tuple[NDArray[np.uint8], NDArray[np.int64]]
 

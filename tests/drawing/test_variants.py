@@ -2,8 +2,8 @@
 
 import numpy as np
 
+from tenfold.drawing.variants import SHAPES, make_variants
 from tenfold.imaging.frame import is_framed
-from tenfold.training.variants import SHAPES, make_variants
 
 
 def test_variants_are_framed_digits_of_the_shapes_drawn() -> None:
