@@ -27,15 +27,16 @@ from tenfold.errors import DataError, TenfoldError
 from tenfold.files import write_atomically
 from tenfold.metrics import paired
 from tenfold.metrics.scores import nll
-from tenfold.scoring import disputed, ensembles, ledger, records, selection
+from tenfold.runs import ledger, records
+from tenfold.runs.provenance import commit
+from tenfold.runs.results import DataUsed
+from tenfold.runs.run import Run
+from tenfold.scoring import disputed, ensembles, selection
 from tenfold.scoring.diversity import size_curve
 from tenfold.scoring.ensembles import Band, EnsembleTest, MemberScore
 from tenfold.scoring.leak import Part
-from tenfold.scoring.results import DataUsed
 from tenfold.training import pool as pools
 from tenfold.training.device import processor, use_threads
-from tenfold.training.provenance import commit
-from tenfold.training.run import Run
 
 TRAINING_IMAGES, SIZE, DRAWS = 20_000, 10, 10_000
 SIZES = (1, 2, 3, 5, 10, 20)

@@ -21,12 +21,12 @@ import numpy as np
 import onnxruntime
 
 from tenfold import __version__, settings
+from tenfold.runs import records
+from tenfold.runs.provenance import commit
 from tenfold.runtime.model_file import INPUT, open_model
 from tenfold.runtime.recogniser import Recogniser
 from tenfold.runtime.shipped import model_path
-from tenfold.scoring import records
 from tenfold.scoring.latency import Latency
-from tenfold.training.provenance import commit
 
 COLD = """
 import time; start = time.perf_counter()

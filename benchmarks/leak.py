@@ -25,12 +25,12 @@ from tenfold.data.digits import Digits, image_hashes
 from tenfold.errors import DataError, RunError, TenfoldError
 from tenfold.evaluate import evaluate
 from tenfold.files import npz, write_atomically
-from tenfold.scoring import records
+from tenfold.runs import records
+from tenfold.runs.run import Run
+from tenfold.runs.seen import find_seen
 from tenfold.scoring.leak import ALONE, MERGED, Leak, Part, leak_table
-from tenfold.scoring.seen import find_seen
 from tenfold.train import train
 from tenfold.training import recipe as recipes
-from tenfold.training.run import Run
 
 TRAIN, TEST, ANSWERS = "kaggle:train", "kaggle:test", ("mnist:train", "mnist:test")
 LABELLED = "test-with-recovered-labels.npz"

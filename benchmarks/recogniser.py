@@ -29,12 +29,12 @@ from tenfold.drawing import glyphs
 from tenfold.drawing.negatives import make_pictures
 from tenfold.errors import DataError, ModelError, TenfoldError
 from tenfold.imaging.frame import to_frame
+from tenfold.runs import ledger, records
+from tenfold.runs.provenance import commit
+from tenfold.runs.results import DataUsed
 from tenfold.runtime.recogniser import Recogniser
-from tenfold.scoring import ledger, records
 from tenfold.scoring.leak import Part
 from tenfold.scoring.reading import READINGS, REFUSALS, Reading, Refusal, readings_table, refusals_table
-from tenfold.scoring.results import DataUsed
-from tenfold.training.provenance import commit
 
 PROMISES = (0.001, 0.002, 0.005)  # shares of wrong answers; the first that the held-out images can promise
 

@@ -26,11 +26,11 @@ from tenfold import __version__
 from tenfold.data import load
 from tenfold.data.digits import Digits
 from tenfold.errors import DataError, TenfoldError
-from tenfold.scoring import ledger, records
+from tenfold.runs import ledger, records
+from tenfold.runs.provenance import commit
+from tenfold.runs.results import DataUsed
 from tenfold.scoring.leak import Part
-from tenfold.scoring.results import DataUsed
 from tenfold.scoring.robustness import Robustness, accuracy, robustness_table
-from tenfold.training.provenance import commit
 
 SHEET_COLUMNS = 20
 Probabilities = Callable[[NDArray[np.uint8]], NDArray[np.float32]]
@@ -56,7 +56,7 @@ def open_model(words: str) -> Model:
         raise DataError(f"There is no model '{place}'. Give NAME=FOLDER of a run, or NAME=FILE.onnx.")
     name = name or path.stem
     if path.is_dir():
-        from tenfold.training.run import Run
+        from tenfold.runs.run import Run
 
         run = Run.open(path)
         recipe, versions = run.recipe, run.manifest["versions"]

@@ -35,10 +35,11 @@ from torch import Tensor, nn
 
 from tenfold import data
 from tenfold.evaluate import evaluate
-from tenfold.scoring import result_tables, results
+from tenfold.runs import results
+from tenfold.runs.run import Run
+from tenfold.scoring import result_tables
 from tenfold.training import device as devices
 from tenfold.training.recipe import load
-from tenfold.training.run import Run
 
 TARGETS = ("0.99", "0.9917", "0.995", "0.996", "0.997")
 TUTORIAL_EPOCHS = 14

@@ -34,10 +34,9 @@ from torch.utils.data import DataLoader, Dataset
 from tenfold import data
 from tenfold.data.digits import Digits
 from tenfold.models import build
-from tenfold.scoring import records
+from tenfold.runs import provenance, records
 from tenfold.scoring.training_speed import TrainingSpeed, speed_table
 from tenfold.training import device as devices
-from tenfold.training import provenance
 from tenfold.training import recipe as recipes
 from tenfold.training.loop import Trainer
 from tenfold.training.recipe import AugmentSettings, Recipe

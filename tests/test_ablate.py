@@ -14,8 +14,8 @@ from tenfold.ablate import Outcome, ablate
 from tenfold.cli import app
 from tenfold.data.digits import image_hashes
 from tenfold.errors import DataError, RecipeError, RunError, TrainingError
-from tenfold.scoring import results
-from tenfold.scoring.results import Trial
+from tenfold.runs import results
+from tenfold.runs.results import Trial
 from tenfold.training import ablation as ablations
 
 STUDY = """

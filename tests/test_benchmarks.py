@@ -19,14 +19,14 @@ from tenfold.ensemble import ensemble
 from tenfold.errors import DataError
 from tenfold.export import export
 from tenfold.imaging.decode import decode
-from tenfold.scoring import ledger, records
+from tenfold.runs import ledger, records
+from tenfold.runs.run import Run
 from tenfold.scoring.ensembles import FILE, EnsembleTest
 from tenfold.scoring.leak import Leak
 from tenfold.scoring.reading import READINGS, REFUSALS, Reading, Refusal
 from tenfold.scoring.training_speed import TrainingSpeed
 from tenfold.train import train
 from tenfold.training.recipe import AugmentSettings, load
-from tenfold.training.run import Run
 
 BENCHMARKS = Path(__file__).parent.parent / "benchmarks"
 RECIPE = """

@@ -12,9 +12,9 @@ from tenfold.compare import compare
 from tenfold.data import load
 from tenfold.errors import RunError
 from tenfold.metrics.paired import mcnemar
-from tenfold.scoring import ledger
+from tenfold.runs import ledger
+from tenfold.runs.run import Run
 from tenfold.train import train
-from tenfold.training.run import Run
 
 TINY = """
 name = "{name}"

@@ -12,9 +12,9 @@ import pytest
 from PIL import Image
 
 from tenfold.data.digits import Digits
-from tenfold.scoring import ledger, records
+from tenfold.runs import ledger, records
+from tenfold.runs.results import DataUsed
 from tenfold.scoring.leak import Part
-from tenfold.scoring.results import DataUsed
 from tenfold.scoring.robustness import FILE, Robustness, block, robustness_table
 from tenfold.train import train
 

@@ -17,8 +17,8 @@ from typer.testing import CliRunner
 from tenfold.cli import app
 from tenfold.data import load
 from tenfold.ensemble import ensemble
+from tenfold.runs.run import Run
 from tenfold.runtime.recogniser import Recogniser
-from tenfold.training.run import Run
 
 QUICK = [
     word

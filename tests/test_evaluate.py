@@ -18,8 +18,8 @@ from tenfold import evaluate as verb
 from tenfold.data.digits import Digits, image_hashes
 from tenfold.errors import DataError, RunError, SourceError, TenfoldError
 from tenfold.evaluate import score_run
-from tenfold.scoring import ledger, seen
-from tenfold.training.run import Run
+from tenfold.runs import ledger, seen
+from tenfold.runs.run import Run
 
 
 class CornerReader:

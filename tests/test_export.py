@@ -17,9 +17,9 @@ from tenfold.data import load
 from tenfold.data.digits import Digits
 from tenfold.errors import DataError, ExportError, RunError
 from tenfold.export import export
+from tenfold.runs.run import Run
 from tenfold.runtime.recogniser import Recogniser
 from tenfold.train import train
-from tenfold.training.run import Run
 
 SHORT = ["training.epochs=4", "training.min_steps=0"]
 SYSTEMS: dict[str, tuple[str, list[str]]] = {

@@ -12,9 +12,9 @@ from rich.console import Console
 from tenfold.ensemble import ensemble
 from tenfold.members import STACKED_ON_AN_ACCELERATOR, stack_sizes, train_all
 from tenfold.processes import Task, work
+from tenfold.runs.run import Run
 from tenfold.training import device as devices
 from tenfold.training.pool import Pool, Settings
-from tenfold.training.run import Run
 
 QUICK = ("training.epochs=2", "model.widths=[[8],[16]]", "data.validation=0.2", "training.precision=fp32")
 GENTLE = (*QUICK, "training.min_steps=0", "optimiser.kind=sgd", "optimiser.lr=0.01")

@@ -17,9 +17,9 @@ from tenfold.data import load
 from tenfold.errors import RecipeError, SourceError
 from tenfold.parallel import Task
 from tenfold.reproduce import KAGGLE, MNIST, Protocol, reproduce
-from tenfold.scoring import ledger, results
+from tenfold.runs import ledger, results
+from tenfold.runs.run import Run
 from tenfold.train import train
-from tenfold.training.run import Run
 
 TINY = """
 name = "{name}"

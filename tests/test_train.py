@@ -17,9 +17,9 @@ from tenfold.data import merge
 from tenfold.data.digits import Digits, image_hashes
 from tenfold.errors import DataError, RunError, TenfoldError, TrainingError
 from tenfold.evaluate import evaluate
+from tenfold.runs.run import Run
 from tenfold.train import train, train_stack
 from tenfold.training.loop import Trainer
-from tenfold.training.run import Run
 from tenfold.training.stack import Stack
 
 QUICK = (

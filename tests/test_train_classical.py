@@ -12,11 +12,11 @@ from tenfold.data import load
 from tenfold.data.digits import Digits, image_hashes
 from tenfold.errors import TenfoldError, TrainingError
 from tenfold.models import build
-from tenfold.scoring.seen import find_seen
+from tenfold.runs.run import Run
+from tenfold.runs.seen import find_seen
 from tenfold.submit import submit
 from tenfold.train import train
 from tenfold.training import recipe as recipes
-from tenfold.training.run import Run
 
 CLASSICAL = [name for name in recipes.available() if recipes.load(name).classical]
 TARGETS = {

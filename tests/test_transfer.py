@@ -12,9 +12,9 @@ from torch import Tensor
 from tenfold.data.digits import Digits, image_hashes
 from tenfold.errors import RunError
 from tenfold.evaluate import evaluate
+from tenfold.runs.run import Run
 from tenfold.train import train
 from tenfold.training.loop import Trainer
-from tenfold.training.run import Run
 
 QUICK = (
     "model.widths=[[8],[16]]",

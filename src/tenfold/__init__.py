@@ -9,15 +9,15 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from tenfold.data import load
     from tenfold.data.digits import Digits
+    from tenfold.runs.estimator import DigitClassifier
     from tenfold.runtime.recogniser import Prediction, Recogniser
-    from tenfold.training.estimator import DigitClassifier
 
 __version__ = "0.1.0"
 __all__ = ["DigitClassifier", "Digits", "Prediction", "Recogniser", "__version__", "load"]
 
 _HOME = {
     "Digits": "tenfold.data.digits",
-    "DigitClassifier": "tenfold.training.estimator",
+    "DigitClassifier": "tenfold.runs.estimator",
     "Prediction": "tenfold.runtime.recogniser",
     "Recogniser": "tenfold.runtime.recogniser",
     "load": "tenfold.data",

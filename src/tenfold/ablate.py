@@ -23,7 +23,7 @@ from tenfold.data import load, splits
 from tenfold.data.digits import Digits
 from tenfold.errors import DataError, RecipeError, RunError, TrainingError
 from tenfold.files import write_atomically
-from tenfold.scoring import results
+from tenfold.runs import results
 from tenfold.scoring.ablation_tables import rows, study_table
 from tenfold.training import ablation as ablations
 from tenfold.training.ablation import Ablation, Variant
@@ -195,8 +195,8 @@ def _train(job: Job) -> Outcome:
     import torch
 
     from tenfold.metrics.scores import nll
+    from tenfold.runs import provenance
     from tenfold.training import device as devices
-    from tenfold.training import provenance
     from tenfold.training.loop import Trainer
     from tenfold.training.predict import predict
 

@@ -10,16 +10,16 @@ from tenfold.data import load
 from tenfold.data.digits import Digits
 from tenfold.errors import RunError
 from tenfold.evaluate import evaluate
+from tenfold.runs.seen import find_seen
 from tenfold.scoring import comparison as comparisons
 from tenfold.scoring import page as pages
 from tenfold.scoring.comparison import Comparison
-from tenfold.scoring.seen import find_seen
 
 if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table
 
-    from tenfold.training.run import Run
+    from tenfold.runs.run import Run
 
 PAGE = Path("compare.html")
 SCORES = ("run", "accuracy", "95% interval", "errors", "NLL", "training", "parameters")
@@ -48,7 +48,7 @@ def compare(
     """
     from rich.console import Console
 
-    from tenfold.training.run import Run
+    from tenfold.runs.run import Run
 
     if len({path.resolve() for path in runs}) < max(2, len(runs)):
         given = " ".join(map(str, runs))

@@ -25,8 +25,8 @@ from tenfold.scoring.averaging import check_average
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from tenfold.runs.run import Run
     from tenfold.training.pool import Answers, Member, Pool
-    from tenfold.training.run import Run
 
 MODELS = 10  # where neither a number nor a budget is given
 MOST = 1000  # members that a budget may buy
@@ -78,9 +78,9 @@ def ensemble(
 
     from tenfold.data.merge import load_sets
     from tenfold.metrics.scores import most_confident_mistakes
+    from tenfold.runs.run import Run
     from tenfold.train import GALLERY
     from tenfold.training import pool as pools
-    from tenfold.training.run import Run
 
     began = time.monotonic()
     console = Console(stderr=True, quiet=quiet, highlight=False, soft_wrap=True)
@@ -183,8 +183,8 @@ def describe(result: dict[str, Any]) -> list[str]:
 
 def _members(pool: "Pool", count: int, distil: str | None, others: Sequence[Path] = ()) -> list["Member"]:
     """Return the trained members, those taken in last; RunError where they and `others` do not go together."""
+    from tenfold.runs.run import Run
     from tenfold.training import pool as pools
-    from tenfold.training.run import Run
 
     members = [*pool.finished(count), *pool.taken_in()]
     runs = [Run.open(path) for path in (*(member.folder for member in members), *others)]
@@ -252,7 +252,7 @@ def _distil(
     them, in this order), n. All on the images that all of them held out.
     """
     from tenfold.metrics import paired
-    from tenfold.training.run import Run
+    from tenfold.runs.run import Run
 
     made_of = pool.settings
     split = [*made_of.overrides, f"data.split_seed={made_of.seed}"]
@@ -287,8 +287,8 @@ def _distil(
 
 def _check_student(folder: Path, recipe: str, teacher: "Run") -> None:
     """Raise RunError where another student stands: its figures would pass for those of this ensemble's."""
+    from tenfold.runs.run import MANIFEST, Run
     from tenfold.training import recipe as recipes
-    from tenfold.training.run import MANIFEST, Run
 
     if not (folder / MANIFEST).is_file():
         return

@@ -16,14 +16,14 @@ from tenfold.data import load
 from tenfold.data.digits import Digits
 from tenfold.errors import DataError, RunError
 from tenfold.metrics import scores as metrics
-from tenfold.scoring import ledger
+from tenfold.runs import ledger
+from tenfold.runs.seen import Seen, figures, find_seen, not_writable, write_npz
 from tenfold.scoring.page import count, number, percent
-from tenfold.scoring.seen import Seen, figures, find_seen, not_writable, write_npz
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from tenfold.training.run import Run
+    from tenfold.runs.run import Run
 
 KEPT_MISTAKES = 100  # whose pictures stay with the run, for the report
 
@@ -45,8 +45,8 @@ def evaluate(
     """
     from rich.console import Console
 
+    from tenfold.runs.run import Run
     from tenfold.scoring.report import write_report
-    from tenfold.training.run import Run
 
     opened = Run.open(run)
     digits = load(data, "evaluate")

@@ -16,7 +16,7 @@ from tenfold.data import load
 from tenfold.errors import DataError
 from tenfold.metrics import scores as metrics
 from tenfold.metrics.intervals import wilson
-from tenfold.scoring import ledger
+from tenfold.runs import ledger
 from tenfold.scoring.page import count, number, percent
 
 if TYPE_CHECKING:

@@ -18,16 +18,16 @@ from numpy.typing import NDArray
 from tenfold.data import load, sources
 from tenfold.errors import DataError, ExportError
 from tenfold.files import write_atomically
+from tenfold.runs.provenance import training_specs
 from tenfold.scoring import model_card, parity
-from tenfold.training.provenance import training_specs
 
 if TYPE_CHECKING:
     from onnx import ModelProto
     from rich.console import Console
 
+    from tenfold.runs.estimator import DigitClassifier
+    from tenfold.runs.run import Run
     from tenfold.runtime.model_file import Model
-    from tenfold.training.estimator import DigitClassifier
-    from tenfold.training.run import Run
 
 SUFFIX, HEADER = ".onnx", ".h"
 HEADER_IMAGES = 500  # that the whole numbers of a header are compared on, in numpy, which takes seconds
@@ -54,7 +54,7 @@ def export(
     """
     from rich.console import Console
 
-    from tenfold.training.run import Run
+    from tenfold.runs.run import Run
 
     console = Console(stderr=True, quiet=quiet, highlight=False, soft_wrap=True)
     opened = Run.open(run)

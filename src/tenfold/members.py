@@ -31,8 +31,8 @@ def train_member(
     quiet: bool = True,
 ) -> dict[str, Any]:
     """Return what training one member came to, begun or gone on with; it runs wherever `tenfold.parallel` puts it."""
+    from tenfold.runs.run import MANIFEST
     from tenfold.train import train
-    from tenfold.training.run import MANIFEST
 
     folder = Path(out)
     if (folder / MANIFEST).is_file():

@@ -18,11 +18,12 @@ from tenfold.data.digits import Digits
 from tenfold.errors import RecipeError, RunError, SourceError, TenfoldError, TrainingError, nearest
 from tenfold.evaluate import evaluate
 from tenfold.parallel import Place, Task, check_place, run_tasks
+from tenfold.runs import ledger, results
+from tenfold.runs.results import Result
 from tenfold.scoring import comparison as comparisons
-from tenfold.scoring import ledger, reproduced, result_tables, results
 from tenfold.scoring import page as pages
+from tenfold.scoring import reproduced, result_tables
 from tenfold.scoring.comparison import Comparison
-from tenfold.scoring.results import Result
 from tenfold.training import recipe as recipes
 from tenfold.training.recipe import Recipe
 from tenfold.tuning.workers import anywhere
@@ -30,7 +31,7 @@ from tenfold.tuning.workers import anywhere
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from tenfold.training.run import Run
+    from tenfold.runs.run import Run
 
 RUNS, PAGE = Path("runs/reproduce"), Path("compare.html")
 # What may go wrong with one system and leave the others be: no memory, no xgboost, a loss that is not finite.
@@ -177,7 +178,7 @@ class Work:
         self, names: Sequence[str], protocols: Sequence[tuple[Protocol, Sets]], on: str, workers: int | None
     ) -> None:
         """Train what is missing, each as a task of its own, and score it here as soon as it is there."""
-        from tenfold.training.run import Run
+        from tenfold.runs.run import Run
 
         self.side_by_side = True
         places: dict[str, tuple[Path, Protocol, Sets]] = {}
@@ -226,7 +227,7 @@ class Work:
 
     def _stands(self, folder: Path, recipe: Recipe, sets: Sets, seed: int) -> bool:
         """Return True where there is nothing to train in a folder that is there: it is finished, or something else."""
-        from tenfold.training.run import Run
+        from tenfold.runs.run import Run
 
         try:
             run = Run.open(folder)
@@ -270,8 +271,8 @@ class Work:
         self, folder: Path, name: str, recipe: Recipe, protocol: Protocol, sets: Sets, seed: int
     ) -> "tuple[Run, bool]":
         """Return the finished run in `folder`, and whether it was trained now; KeyboardInterrupt where that was cut."""
+        from tenfold.runs.run import Run
         from tenfold.train import train
-        from tenfold.training.run import Run
 
         options: dict[str, Any] = {"device": self.device, "threads": self.threads, "quiet": self.quiet}
         if folder in self.reasons:

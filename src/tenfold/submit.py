@@ -11,10 +11,10 @@ from tenfold.data import load, locate
 from tenfold.data.digits import Digits
 from tenfold.errors import DataError, TenfoldError
 from tenfold.files import write_atomically
-from tenfold.scoring.seen import seen_exactly
+from tenfold.runs.seen import seen_exactly
 
 if TYPE_CHECKING:
-    from tenfold.training.run import Run
+    from tenfold.runs.run import Run
 
 HEADER = "ImageId,Label"
 # Digits written by many hands come about equally often; a share outside this says that something is wrong, such as
@@ -36,7 +36,7 @@ def submit(
     """
     from rich.console import Console
 
-    from tenfold.training.run import Run
+    from tenfold.runs.run import Run
 
     opened = Run.open(run)
     digits = load(data, "submit")

@@ -10,11 +10,11 @@ import numpy as np
 
 from tenfold.data.digits import Digits
 from tenfold.errors import RunError
+from tenfold.runs import transfer
+from tenfold.runs.begin import begin, check, gathered, same_data
+from tenfold.runs.interrupt import stop_signals
+from tenfold.runs.run import MANIFEST, Run
 from tenfold.training import recipe as recipes
-from tenfold.training import transfer
-from tenfold.training.begin import begin, check, gathered, same_data
-from tenfold.training.interrupt import stop_signals
-from tenfold.training.run import MANIFEST, Run
 
 if TYPE_CHECKING:
     from rich.console import Console

@@ -23,12 +23,12 @@ from tenfold.models.blocks import shift_offsets
 from tenfold.models.c_header import buffers, c_header
 from tenfold.models.cnn import Block
 from tenfold.models.integer_network import taken_apart
+from tenfold.runs.run import Run
 from tenfold.runtime.recogniser import Recogniser
 from tenfold.runtime.shipped import PRETRAINED
 from tenfold.train import train
 from tenfold.training.predict import answer
 from tenfold.training.rounding import rounded
-from tenfold.training.run import Run
 
 STRICT = ["-Wall", "-Wextra", "-pedantic", "-Werror", "-O2"]
 MAIN = """

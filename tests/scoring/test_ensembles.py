@@ -2,10 +2,10 @@
 
 from pathlib import Path
 
-from tenfold.scoring import records
+from tenfold.runs import records
+from tenfold.runs.results import DataUsed
 from tenfold.scoring.ensembles import FILE, Band, EnsembleTest, MemberScore, bands_block, rules_block, scores_block
 from tenfold.scoring.leak import Part
-from tenfold.scoring.results import DataUsed
 
 RULE = {"rule": "all", "members": 3.0, "n": 3000, "nll": 0.0123, "seen_nll": 0.0123, "nll_difference": 0.0,
         "nll_noise": 0.0, "errors": 11.5, "errors_difference": 0.0, "errors_noise": 0.0}  # fmt: skip

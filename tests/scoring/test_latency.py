@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from tenfold.scoring import records
+from tenfold.runs import records
 from tenfold.scoring.latency import FILE, Latency, block
 
 

@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from tenfold.metrics.intervals import wilson
-from tenfold.scoring import records
+from tenfold.runs import records
 from tenfold.scoring.leak import FILE, Leak, Part, block, leak_table
 
 

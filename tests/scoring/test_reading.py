@@ -6,10 +6,10 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from tenfold.scoring import records
+from tenfold.runs import records
+from tenfold.runs.results import DataUsed
 from tenfold.scoring.leak import Part
 from tenfold.scoring.reading import READINGS, REFUSALS, Reading, Refusal, readings_block, refusals_block
-from tenfold.scoring.results import DataUsed
 
 MODEL: dict[str, Any] = {
     "name": "world",

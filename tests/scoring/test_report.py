@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 
 from tenfold.errors import RunError
 from tenfold.metrics.scores import most_confident_mistakes, score
+from tenfold.runs.run import Run
 from tenfold.scoring import page, report
 from tenfold.training.recipe import Recipe
-from tenfold.training.run import Run
 
 INLINE = {"a", "b", "span", "text"}
 VOID = {"meta", "link", "br", "img", "input", "hr"}

@@ -8,8 +8,9 @@ from typing import Any
 
 import pytest
 
-from tenfold.scoring import result_tables, results, tables
-from tenfold.scoring.results import DataUsed, Result, Trial
+from tenfold.runs import results
+from tenfold.runs.results import DataUsed, Result, Trial
+from tenfold.scoring import result_tables, tables
 from tenfold.training.recipe import Published, available
 
 START, END = "<!-- results:speed:start -->", "<!-- results:speed:end -->"

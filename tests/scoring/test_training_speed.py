@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from tenfold.scoring import records
+from tenfold.runs import records
 from tenfold.scoring.training_speed import FILE, TrainingSpeed, block, speed_table
 
 

@@ -11,10 +11,10 @@ from tenfold.data import load
 from tenfold.data.digits import Digits
 from tenfold.errors import RecipeError, RunError, TrainingError
 from tenfold.evaluate import evaluate
+from tenfold.runs.estimator import DigitClassifier
+from tenfold.runs.run import Run
 from tenfold.submit import submit
 from tenfold.train import train
-from tenfold.training.estimator import DigitClassifier
-from tenfold.training.run import Run
 
 
 @pytest.fixture(scope="module")

@@ -9,11 +9,11 @@ import torch.nn.functional as F
 
 from tenfold.data import load
 from tenfold.errors import RunError, TrainingError
+from tenfold.runs.run import Run
 from tenfold.train import train
 from tenfold.training.device import Arithmetic
 from tenfold.training.distil import Teacher
 from tenfold.training.recipe import DistilSettings
-from tenfold.training.run import Run
 
 FP32 = Arithmetic("fp32", "contiguous")
 SMALL = ["training.epochs=12", "model.widths=[[16],[32]]", "data.validation=0.1"]

@@ -10,10 +10,10 @@ from tenfold.data import load
 from tenfold.errors import RecipeError, RunError
 from tenfold.metrics.calibration import sharpen
 from tenfold.metrics.scores import score
+from tenfold.runs.run import Run
 from tenfold.train import train
 from tenfold.training import pool as pools
 from tenfold.training.pool import Pool, Settings, answers, assemble
-from tenfold.training.run import Run
 
 QUICK = ("training.epochs=1", "model.widths=[[8],[16]]")
 

@@ -26,8 +26,9 @@ DRIVER = textwrap.dedent("""
     import torch, sklearn.base, rich.progress, jinja2
     from tenfold.train import train
     from tenfold import files
-    from tenfold.training import checkpoint, run as run_module
-    import tenfold.scoring.report, tenfold.training.estimator, tenfold.training.progress
+    from tenfold.runs import checkpoint
+    from tenfold.runs import run as run_module
+    import tenfold.scoring.report, tenfold.runs.estimator, tenfold.training.progress
 
     OPTIONS = dict(checkpoint_seconds=0.0, quiet=True, threads=1)
     OVERRIDES = ["model.widths=[[8],[16]]", "model.dropout=0.2", "training.batch_size=16", "training.epochs=12",

@@ -7,8 +7,8 @@ from sklearn.metrics import log_loss
 from sklearn.model_selection import cross_val_score
 
 from tenfold.data.digits import Digits
+from tenfold.runs.estimator import DigitClassifier, hold_out
 from tenfold.training import recipe as recipes
-from tenfold.training.estimator import DigitClassifier, hold_out
 from tenfold.tuning.trial import Candidate, Stopped, judge
 
 OVERRIDES = (

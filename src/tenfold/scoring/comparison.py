@@ -18,7 +18,7 @@ from tenfold.metrics.scores import CLASSES, nll
 from tenfold.scoring import page, plots, result_tables
 
 if TYPE_CHECKING:
-    from tenfold.training.run import Run
+    from tenfold.runs.run import Run
 
 SIGNIFICANT = 0.05  # of the corrected p-value
 SHOWN_CONFUSIONS = 10

@@ -11,7 +11,7 @@ from tenfold.data import sources
 from tenfold.metrics.intervals import wilson
 
 if TYPE_CHECKING:
-    from tenfold.training.run import Run
+    from tenfold.runs.run import Run
 
 ANSWERED = 0.99  # share of the held-out images that the default threshold answers
 SLACK = 1e-6  # by which the threshold stands below the last of them: their confidences were computed elsewhere

@@ -11,11 +11,12 @@ from numpy.typing import NDArray
 
 from tenfold.errors import RunError
 from tenfold.metrics.scores import calibration_bins, most_confident_mistakes, score
+from tenfold.runs import ledger
 from tenfold.runtime.abstain import risk_coverage
-from tenfold.scoring import ledger, page, plots
+from tenfold.scoring import page, plots
 
 if TYPE_CHECKING:
-    from tenfold.training.run import Run
+    from tenfold.runs.run import Run
 
 SHOWN_MISTAKES = 60
 SHOWN_SETS = 4  # the newest evaluation of each of the largest data sets has a section; the table lists every look

@@ -16,10 +16,11 @@ from typing import Any
 from tenfold.errors import DataError, ModelError, TenfoldError
 from tenfold.files import write_atomically
 from tenfold.metrics.intervals import wilson
+from tenfold.runs import records
 from tenfold.runtime.abstain import guarantee
 from tenfold.runtime.model_file import open_model
 from tenfold.runtime.shipped import CARD, PRETRAINED, SHIPPED
-from tenfold.scoring import latency, reading, records, robustness
+from tenfold.scoring import latency, reading, robustness
 from tenfold.scoring.leak import Part
 from tenfold.scoring.result_tables import table
 

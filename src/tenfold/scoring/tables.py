@@ -20,6 +20,8 @@ from pathlib import Path
 
 from tenfold.errors import DataError, TenfoldError, nearest
 from tenfold.files import write_atomically
+from tenfold.runs import results
+from tenfold.runs.results import Result
 from tenfold.scoring import (
     ablation_tables,
     ensembles,
@@ -27,12 +29,10 @@ from tenfold.scoring import (
     leak,
     reading,
     result_tables,
-    results,
     robustness,
     shipped,
     training_speed,
 )
-from tenfold.scoring.results import Result
 
 COMMAND = "python -m tenfold.scoring.tables"
 BLOCK = re.compile(r"(<!-- results:(?P<name>[\w-]+):start -->)(?P<old>.*?)(<!-- results:(?P=name):end -->)", re.DOTALL)

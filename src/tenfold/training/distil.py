@@ -22,7 +22,7 @@ class Teacher:
     def __init__(self, settings: DistilSettings, device: torch.device) -> None:
         """Open the run; RunError where there is none, TrainingError where it is no network."""
         from tenfold.models.ensemble import Ensemble
-        from tenfold.training.run import Run
+        from tenfold.runs.run import Run
 
         classifier = Run.open(settings.teacher).classifier(str(device))
         if classifier.module_ is None:

@@ -21,8 +21,8 @@ from torch import Tensor, nn
 from tenfold.errors import TrainingError
 from tenfold.metrics.scores import log_losses
 from tenfold.models import build
+from tenfold.runs.checkpoint import prefixed, under
 from tenfold.training.augment import augment
-from tenfold.training.checkpoint import prefixed, under
 from tenfold.training.degrade import degrade
 from tenfold.training.device import Arithmetic, autocast, lay_out, probe
 from tenfold.training.distil import Teacher

@@ -24,11 +24,11 @@ from numpy.typing import NDArray
 from tenfold.data.digits import Digits
 from tenfold.errors import RecipeError, RunError
 from tenfold.files import write_atomically
+from tenfold.runs.begin import check, same_data
+from tenfold.runs.provenance import commit
+from tenfold.runs.run import MANIFEST, Run
 from tenfold.training import recipe as recipes
-from tenfold.training.begin import check, same_data
-from tenfold.training.provenance import commit
 from tenfold.training.recipe import Recipe
-from tenfold.training.run import MANIFEST, Run
 
 if TYPE_CHECKING:
     from rich.console import Console

@@ -8,14 +8,14 @@ from numpy.typing import NDArray
 from tenfold.data.digits import Digits
 from tenfold.models.graphs import chained
 from tenfold.models.whole_graphs import calibrated, classical
-from tenfold.training.begin import same_data
+from tenfold.runs.begin import same_data
 
 if TYPE_CHECKING:
     from onnx import ModelProto
     from rich.console import Console
 
-    from tenfold.training.estimator import DigitClassifier
-    from tenfold.training.run import Run
+    from tenfold.runs.estimator import DigitClassifier
+    from tenfold.runs.run import Run
 
 
 def run_graph(classifier: "DigitClassifier") -> "ModelProto":

@@ -57,8 +57,8 @@ def begin(
     device: str,
 ) -> tuple[Path, Plan, Digits]:
     """Return a new folder, its plan and the data, after looking at everything that could be wrong."""
-    from tenfold.training import provenance
-    from tenfold.training.begin import check
+    from tenfold.runs import provenance
+    from tenfold.runs.begin import check
     from tenfold.tuning import grid
 
     base = recipes.load(recipe)

@@ -14,9 +14,9 @@ from sklearn.base import BaseEstimator, ClassifierMixin
 
 from tenfold.data.digits import Digits
 from tenfold.metrics.calibration import calibrated_nll
+from tenfold.runs.estimator import hold_out
 from tenfold.training import device as devices
 from tenfold.training import recipe as recipes
-from tenfold.training.estimator import hold_out
 from tenfold.training.loop import Trainer
 from tenfold.training.predict import predict
 from tenfold.training.recipe import Recipe

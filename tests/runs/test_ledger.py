@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from tenfold.errors import TenfoldError
-from tenfold.scoring import ledger
-from tenfold.scoring.ledger import Look
+from tenfold.runs import ledger
+from tenfold.runs.ledger import Look
 
 LOOK = Look("2026-01-01T00:00:00+00:00", "runs/a", "w1", "d1", "mnist:test", 10_000, 0.9971)
 

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from tenfold.errors import DataError, RunError
-from tenfold.scoring import results
-from tenfold.scoring.results import DataUsed, Result, Trial
+from tenfold.runs import results
+from tenfold.runs.results import DataUsed, Result, Trial
 
 MACHINE: dict[str, Any] = {"cpu": "Example CPU", "cores": 2, "threads": 2, "device": "cpu", "precision": "bf16"}
 

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from tenfold.errors import RunError
-from tenfold.training.checkpoint import load_tensors, prefixed, save_tensors, under
+from tenfold.runs.checkpoint import load_tensors, prefixed, save_tensors, under
 
 
 def test_round_trip_and_same_bytes(tmp_path: Path) -> None:

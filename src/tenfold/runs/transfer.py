@@ -15,9 +15,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tenfold.errors import RunError, nearest
-from tenfold.training.provenance import training_specs
+from tenfold.runs.provenance import training_specs
+from tenfold.runs.run import Run
 from tenfold.training.recipe import ModelSettings, Recipe
-from tenfold.training.run import Run
 
 if TYPE_CHECKING:
     from torch import nn

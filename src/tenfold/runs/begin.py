@@ -11,10 +11,10 @@ import numpy as np
 from tenfold.data import merge
 from tenfold.data.digits import Digits, image_hashes
 from tenfold.errors import RecipeError, RunError, TrainingError
-from tenfold.training.provenance import commit, versions
+from tenfold.runs.provenance import commit, versions
+from tenfold.runs.run import Run
+from tenfold.runs.transfer import Source
 from tenfold.training.recipe import Recipe
-from tenfold.training.run import Run
-from tenfold.training.transfer import Source
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -73,7 +73,7 @@ def begin(
     gather: what to use in place of `gathered`. Other arguments as of `tenfold.train.train`. What several sets share,
     and which held-out images are known to the training part, is told on the console and kept in the manifest.
     """
-    from tenfold.training.estimator import hold_out
+    from tenfold.runs.estimator import hold_out
 
     merged = (gather or gathered)(tuple(specs), console, len(specs) > 1, deduplicate)
     for line in merge.describe(merged.copies) if merged.copies else ():

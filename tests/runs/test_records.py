@@ -6,7 +6,7 @@ import pytest
 from pydantic import BaseModel
 
 from tenfold.errors import DataError
-from tenfold.scoring import records
+from tenfold.runs import records
 
 
 class Weight(BaseModel):

@@ -20,7 +20,7 @@ from tenfold.training.predict import answer
 if TYPE_CHECKING:
     import torch
 
-    from tenfold.training.run import Run
+    from tenfold.runs.run import Run
 
 
 class DigitClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]

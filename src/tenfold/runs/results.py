@@ -3,7 +3,7 @@
 A record is one system measured on one machine: everything needed to repeat it, and every accuracy, seed for seed.
 Files only grow; `tables.py` shows the newest record of each system on each machine.
 
-    python -m tenfold.scoring.results --add results/mnist.jsonl runs/a runs/b    # evaluated runs, one a seed
+    python -m tenfold.runs.results --add results/mnist.jsonl runs/a runs/b    # evaluated runs, one a seed
 """
 
 import argparse
@@ -18,12 +18,12 @@ from typing import TYPE_CHECKING, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from tenfold.errors import RunError, TenfoldError
-from tenfold.scoring import ledger, records
+from tenfold.runs import ledger, records
 
 if TYPE_CHECKING:
-    from tenfold.training.run import Run
+    from tenfold.runs.run import Run
 
-COMMAND = "python -m tenfold.scoring.results"
+COMMAND = "python -m tenfold.runs.results"
 ARITHMETIC = ("precision", "layout")
 Protocol = Literal["", "mnist", "kaggle", "ablation", "leak"]
 
@@ -218,7 +218,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--note", default="", help="shown beside the recipe's name")
     parser.add_argument("runs", nargs="+", type=Path, metavar="RUN", help="evaluated runs of one recipe, one a seed")
     options = parser.parse_args(arguments)
-    from tenfold.training.run import Run
+    from tenfold.runs.run import Run
 
     try:
         result = from_runs([Run.open(path) for path in options.runs], options.note)

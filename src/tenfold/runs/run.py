@@ -34,14 +34,14 @@ from numpy.typing import NDArray
 
 from tenfold.errors import RunError
 from tenfold.files import npz, write_atomically
+from tenfold.runs.checkpoint import load_tensors, save_tensors
 from tenfold.training import recipe as recipes
-from tenfold.training.checkpoint import load_tensors, save_tensors
 from tenfold.training.recipe import Recipe
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from tenfold.training.estimator import DigitClassifier
+    from tenfold.runs.estimator import DigitClassifier
 
 WEIGHTS, STATE, MANIFEST, RECIPE = "weights.safetensors", "state.safetensors", "run.json", "recipe.toml"
 
@@ -206,7 +206,7 @@ class Run:
 
     def classifier(self, device: str = "auto") -> "DigitClassifier":
         """Return the trained system as a scikit-learn estimator."""
-        from tenfold.training.estimator import DigitClassifier
+        from tenfold.runs.estimator import DigitClassifier
 
         return DigitClassifier.from_run(self, device)
 

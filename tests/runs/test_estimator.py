@@ -7,7 +7,7 @@ from sklearn.model_selection import GridSearchCV, cross_val_score
 
 from tenfold.data.digits import Digits
 from tenfold.errors import DataError, RecipeError
-from tenfold.training.estimator import DigitClassifier, as_images
+from tenfold.runs.estimator import DigitClassifier, as_images
 
 QUICK = (
     "model.widths=[[8],[16]]",

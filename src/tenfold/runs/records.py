@@ -6,7 +6,7 @@ from typing import TypeVar
 from pydantic import BaseModel, ValidationError
 
 from tenfold.errors import DataError
-from tenfold.scoring import ledger
+from tenfold.runs import ledger
 
 R = TypeVar("R", bound=BaseModel)
 

@@ -16,10 +16,10 @@ from tenfold.data.overlap import find_overlap
 from tenfold.errors import DataError, RunError
 from tenfold.files import npz, write_atomically
 from tenfold.metrics.intervals import wilson
-from tenfold.training.provenance import training_specs
+from tenfold.runs.provenance import training_specs
 
 if TYPE_CHECKING:
-    from tenfold.training.run import Run
+    from tenfold.runs.run import Run
 
 
 @dataclass(frozen=True, eq=False)
