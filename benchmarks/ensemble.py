@@ -23,6 +23,9 @@ from PIL import Image, ImageDraw, ImageFont
 from tenfold.data import load
 from tenfold.data.digits import Digits
 from tenfold.ensemble import REPEATS, STUDENT
+from tenfold.ensembles import pool as pools
+from tenfold.ensembles import selection
+from tenfold.ensembles.diversity import size_curve
 from tenfold.errors import DataError, TenfoldError
 from tenfold.files import write_atomically
 from tenfold.metrics import paired
@@ -31,11 +34,9 @@ from tenfold.runs import ledger, records
 from tenfold.runs.provenance import commit
 from tenfold.runs.results import DataUsed
 from tenfold.runs.run import Run
-from tenfold.scoring import disputed, ensembles, selection
-from tenfold.scoring.diversity import size_curve
+from tenfold.scoring import disputed, ensembles
 from tenfold.scoring.ensembles import Band, EnsembleTest, MemberScore
 from tenfold.scoring.leak import Part
-from tenfold.training import pool as pools
 from tenfold.training.device import processor, use_threads
 
 TRAINING_IMAGES, SIZE, DRAWS = 20_000, 10, 10_000

@@ -14,19 +14,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tenfold import settings
+from tenfold.ensembles import selection
+from tenfold.ensembles.averaging import check_average
+from tenfold.ensembles.members import train_all, train_member
 from tenfold.errors import RunError, TrainingError
-from tenfold.members import train_all, train_member
 from tenfold.metrics.intervals import wilson
 from tenfold.metrics.scores import log_losses
 from tenfold.parallel import Place
-from tenfold.scoring import ensemble_page, selection
-from tenfold.scoring.averaging import check_average
+from tenfold.scoring import ensemble_page
 
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from tenfold.ensembles.pool import Answers, Member, Pool
     from tenfold.runs.run import Run
-    from tenfold.training.pool import Answers, Member, Pool
 
 MODELS = 10  # where neither a number nor a budget is given
 MOST = 1000  # members that a budget may buy
@@ -61,12 +62,12 @@ def ensemble(
     """Return what came of training members and choosing among them; `out` is the pool, and in the end a run.
 
     recipes: of networks, that take turns. data: a name or a path, or several, as for `train`. models: how many members;
-    or as many as `budget` seconds allow. select: `auto`, or a rule of `tenfold.scoring.selection`; average: of what.
+    or as many as `budget` seconds allow. select: `auto`, or a rule of `tenfold.ensembles.selection`; average: of what.
     folds: each member holds out another fold; else all hold out the same images. trained: runs that become members too,
     as copies; they may have held out other images of the same data. on: where members are trained, as
     `tenfold.parallel` says; workers: how many side by side, with `threads` threads each; by default as many as there
     are cores. stack: so many members of a recipe are trained as one program, where the recipe allows that; by default
-    one on a processor, `tenfold.members.STACKED_ON_AN_ACCELERATOR` elsewhere. distil: a recipe, whose network then
+    one on a processor, `tenfold.ensembles.members.STACKED_ON_AN_ACCELERATOR` elsewhere. distil: a recipe, whose network then
     learns from the ensemble. The same call goes on where it stopped.
     Keys: run, pool (members, by name: recipe, seed, seconds, errors, nll, weight), models, lost (members that could not
     be trained, with the reason), rule, average, n, errors, validation_accuracy, validation_ci95, mean_member_accuracy,
@@ -77,10 +78,10 @@ def ensemble(
     from rich.console import Console
 
     from tenfold.data.merge import load_sets
+    from tenfold.ensembles import pool as pools
     from tenfold.metrics.scores import most_confident_mistakes
     from tenfold.runs.run import Run
     from tenfold.train import GALLERY
-    from tenfold.training import pool as pools
 
     began = time.monotonic()
     console = Console(stderr=True, quiet=quiet, highlight=False, soft_wrap=True)
@@ -183,8 +184,8 @@ def describe(result: dict[str, Any]) -> list[str]:
 
 def _members(pool: "Pool", count: int, distil: str | None, others: Sequence[Path] = ()) -> list["Member"]:
     """Return the trained members, those taken in last; RunError where they and `others` do not go together."""
+    from tenfold.ensembles import pool as pools
     from tenfold.runs.run import Run
-    from tenfold.training import pool as pools
 
     members = [*pool.finished(count), *pool.taken_in()]
     runs = [Run.open(path) for path in (*(member.folder for member in members), *others)]

@@ -5,8 +5,8 @@ import re
 import numpy as np
 import pytest
 
+from tenfold.ensembles.diversity import SizePoint
 from tenfold.scoring import ensemble_plots
-from tenfold.scoring.diversity import SizePoint
 
 
 def test_band_places_the_chosen() -> None:

@@ -8,11 +8,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from tenfold.ensembles import diversity
+from tenfold.ensembles.averaging import answered, combine
+from tenfold.ensembles.selection import Choice, Nested, best_rule
 from tenfold.errors import DataError
 from tenfold.metrics.scores import nll
-from tenfold.scoring import diversity, ensemble_plots, page, plots
-from tenfold.scoring.averaging import answered, combine
-from tenfold.scoring.selection import Choice, Nested, best_rule
+from tenfold.scoring import ensemble_plots, page, plots
 
 DRAWS = 200  # random ensembles of each size
 SHOWN_LOST, SHOWN_SAVED = 48, 24

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from tenfold.ensembles.diversity import SizePoint
 from tenfold.scoring import plots
-from tenfold.scoring.diversity import SizePoint
 from tenfold.scoring.plots import BOTTOM, LEFT, RIGHT, TOP, Axis, Text
 
 if TYPE_CHECKING:

@@ -3,8 +3,8 @@
 import numpy as np
 from numpy.typing import NDArray
 
+from tenfold.ensembles.averaging import Evidence, mean_of_known
 from tenfold.metrics.scores import CLASSES
-from tenfold.scoring.averaging import Evidence, mean_of_known
 
 BAGS = 20  # forward selections, each from a random half of the members
 PICKS = 3  # times the number of members: at most so many picks, with replacement

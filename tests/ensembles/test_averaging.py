@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from tenfold.ensembles.averaging import AVERAGES, Evidence, answered, check_members, combine
 from tenfold.errors import DataError
 from tenfold.metrics.scores import nll
-from tenfold.scoring.averaging import AVERAGES, Evidence, answered, check_members, combine
 
 LABELS = np.arange(200) % 10
 

@@ -10,11 +10,11 @@ import torch
 from rich.console import Console
 
 from tenfold.ensemble import ensemble
-from tenfold.members import STACKED_ON_AN_ACCELERATOR, stack_sizes, train_all
+from tenfold.ensembles.members import STACKED_ON_AN_ACCELERATOR, stack_sizes, train_all
+from tenfold.ensembles.pool import Pool, Settings
 from tenfold.processes import Task, work
 from tenfold.runs.run import Run
 from tenfold.training import device as devices
-from tenfold.training.pool import Pool, Settings
 
 QUICK = ("training.epochs=2", "model.widths=[[8],[16]]", "data.validation=0.2", "training.precision=fp32")
 GENTLE = (*QUICK, "training.min_steps=0", "optimiser.kind=sgd", "optimiser.lr=0.01")
@@ -37,7 +37,7 @@ def in_this_process(monkeypatch: pytest.MonkeyPatch) -> None:
                 done(task, json.loads(json.dumps(outcome["result"])))
         return True
 
-    monkeypatch.setattr("tenfold.members.run_tasks", run_tasks)
+    monkeypatch.setattr("tenfold.ensembles.members.run_tasks", run_tasks)
 
 
 def console() -> tuple[Console, StringIO]:

@@ -11,7 +11,7 @@ from tenfold.parallel import Place, Task, run_tasks
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from tenfold.training.pool import Member, Pool
+    from tenfold.ensembles.pool import Member, Pool
 
 # Members that one program trains on an accelerator, unless told otherwise. A guess, not measured on one: as many as an
 # ensemble needs, of networks so small that each by itself leaves it waiting. On a processor a stack gains nothing.
@@ -212,4 +212,4 @@ def _task(pool: "Pool", group: Sequence["Member"], threads: int, device: str) ->
         "threads": threads,
         "device": device,
     }
-    return Task(group[0].name, "tenfold.members:train_members", arguments)
+    return Task(group[0].name, "tenfold.ensembles.members:train_members", arguments)

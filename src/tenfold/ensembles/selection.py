@@ -21,11 +21,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tenfold.data.splits import stratified_folds
+from tenfold.ensembles import choosing
+from tenfold.ensembles.averaging import Evidence, check_average, check_members, combine, mean_of_known
 from tenfold.errors import DataError, nearest
 from tenfold.metrics.scores import log_losses
 from tenfold.models import AVERAGES
-from tenfold.scoring import choosing
-from tenfold.scoring.averaging import Evidence, check_average, check_members, combine, mean_of_known
 
 __all__ = ["AVERAGES", "Choice", "Nested", "Rule", "as_json", "best_rule", "choose", "combine", "nested", "parse_rule"]
 

@@ -6,8 +6,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from tenfold.ensembles.averaging import answered, check_average, check_members, combine
 from tenfold.errors import DataError
-from tenfold.scoring.averaging import answered, check_average, check_members, combine
 
 Table = NDArray[np.float64]
 

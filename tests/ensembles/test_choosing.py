@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from tenfold.ensembles import choosing
+from tenfold.ensembles.averaging import AVERAGES, Evidence, combine
 from tenfold.metrics.scores import brier, nll
-from tenfold.scoring import choosing
-from tenfold.scoring.averaging import AVERAGES, Evidence, combine
 
 LABELS = np.arange(400) % 10
 

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from tenfold.ensembles.averaging import AVERAGES, combine
+from tenfold.ensembles.diversity import errors_of, mean_pair, pairwise, rescued, size_curve
 from tenfold.errors import DataError
-from tenfold.scoring.averaging import AVERAGES, combine
-from tenfold.scoring.diversity import errors_of, mean_pair, pairwise, rescued, size_curve
 
 LABELS = np.arange(120) % 10
 

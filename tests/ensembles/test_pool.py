@@ -7,13 +7,13 @@ import pytest
 from numpy.typing import NDArray
 
 from tenfold.data import load
+from tenfold.ensembles import pool as pools
+from tenfold.ensembles.pool import Pool, Settings, answers, assemble
 from tenfold.errors import RecipeError, RunError
 from tenfold.metrics.calibration import sharpen
 from tenfold.metrics.scores import score
 from tenfold.runs.run import Run
 from tenfold.train import train
-from tenfold.training import pool as pools
-from tenfold.training.pool import Pool, Settings, answers, assemble
 
 QUICK = ("training.epochs=1", "model.widths=[[8],[16]]")
 
@@ -76,7 +76,7 @@ def test_folds_leave_each_image_to_those_that_did_not_see_it(tmp_path: Path) -> 
 @pytest.mark.parametrize("average", ["probabilities", "logits"])
 def test_the_ensemble_is_a_run(shared: tuple[Pool, list[Run]], average: str) -> None:
     """It answers what its members answer, averaged and calibrated; its held-out images are theirs."""
-    from tenfold.scoring.averaging import combine
+    from tenfold.ensembles.averaging import combine
 
     pool, runs = shared
     held, weights = answers(runs), np.array([0.5, 0.0, 0.5])

@@ -9,10 +9,10 @@ import pytest
 from numpy.typing import NDArray
 
 from tenfold.data.splits import stratified_folds
+from tenfold.ensembles import selection
+from tenfold.ensembles.selection import Nested, Rule, best_rule, choose, combine, nested, parse_rule
 from tenfold.errors import DataError
 from tenfold.metrics.scores import nll
-from tenfold.scoring import selection
-from tenfold.scoring.selection import Nested, Rule, best_rule, choose, combine, nested, parse_rule
 
 LABELS = np.arange(400) % 10
 RULES = ["all", "top:3", "random:3", "greedy:3", "diverse:3", "weights"]
