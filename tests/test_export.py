@@ -170,7 +170,7 @@ def test_nothing_held_out(tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", ["layers", "logistic"])
 def test_an_altered_weight_is_refused(name: str, runs: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A graph one of whose constants is not the run's is not written, and the message names the worst image."""
-    from tenfold.training import run_graph
+    from tenfold.graphs import run_graph
 
     whole = run_graph.run_graph
 

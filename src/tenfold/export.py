@@ -18,8 +18,8 @@ from numpy.typing import NDArray
 from tenfold.data import load, sources
 from tenfold.errors import DataError, ExportError
 from tenfold.files import write_atomically
+from tenfold.graphs import model_card, parity
 from tenfold.runs.provenance import training_specs
-from tenfold.scoring import model_card, parity
 
 if TYPE_CHECKING:
     from onnx import ModelProto
@@ -183,7 +183,7 @@ def _default_data(run: "Run") -> str:
 
 def _build(run: "Run", classifier: "DigitClassifier", console: "Console") -> "tuple[bytes, ModelProto]":
     """Return the bytes of the run's graph with its card, and the graph."""
-    from tenfold.training.run_graph import held_out_and_training, run_graph
+    from tenfold.graphs.run_graph import held_out_and_training, run_graph
 
     graph = run_graph(classifier)
     validation = run.validation() or {}
@@ -201,8 +201,8 @@ def _export_header(run: "Run", out: Path, data: str | None, int8: bool, console:
 
     No compiler is needed: they are asked in numpy.
     """
+    from tenfold.graphs.c_header import buffers, c_header
     from tenfold.models.blocks import shift_offsets
-    from tenfold.models.c_header import buffers, c_header
     from tenfold.models.integer_network import ADVICE, taken_apart
 
     if int8:
@@ -281,8 +281,8 @@ def _quantise(
     console: "Console",
 ) -> tuple[bytes, dict[str, Any]]:
     """Return the bytes of the graph in 8 bits, and what was measured of it beside the fp32 graph."""
-    from tenfold.models.quantise import quantised
-    from tenfold.training.run_graph import held_out_and_training
+    from tenfold.graphs.quantise import quantised
+    from tenfold.graphs.run_graph import held_out_and_training
 
     held_out, training = held_out_and_training(run, console)
     labels = held_out.labels

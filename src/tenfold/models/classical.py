@@ -160,7 +160,7 @@ def _restore(features: "Features", path: Path) -> None:
 
 def _keep(kind: str, estimator: Any, rows: NDArray[np.float32], labels: NDArray[np.int64], threads: int) -> Fitted:
     """Return the fitted estimator as the bytes that answer for it, with its count of parameters in them."""
-    from tenfold.models import graphs
+    from tenfold.models import estimator_graphs as graphs
 
     count = str(estimators.count(kind, estimator, rows))
     if kind == "xgboost":

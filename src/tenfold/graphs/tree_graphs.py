@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tenfold.models.graphs import OPSETS
+from tenfold.models.estimator_graphs import OPSETS
 
 if TYPE_CHECKING:
     from onnx import ModelProto

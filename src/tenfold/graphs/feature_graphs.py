@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from tenfold.models.estimator_graphs import chained, described
 from tenfold.models.features import CLIP, DIRECTIONS, GRIDS, Features, _cell_weights
-from tenfold.models.graphs import chained, described
 
 if TYPE_CHECKING:
     from onnx import ModelProto

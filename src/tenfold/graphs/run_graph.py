@@ -6,8 +6,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tenfold.data.digits import Digits
-from tenfold.models.graphs import chained
-from tenfold.models.whole_graphs import calibrated, classical
+from tenfold.graphs.whole_graphs import calibrated, classical
+from tenfold.models.estimator_graphs import chained
 from tenfold.runs.begin import same_data
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ def run_graph(classifier: "DigitClassifier") -> "ModelProto":
     if classifier.model_ is not None:
         graph = classical(classifier.model_)
     else:
-        from tenfold.training.network_graph import network
+        from tenfold.graphs.network_graph import network
 
         assert classifier.module_ is not None
         graph = network(classifier.module_, classifier.recipe_.prediction.shifts)

@@ -12,9 +12,9 @@ from onnx import ModelProto
 from torch import Tensor, nn
 
 from tenfold.data.digits import Digits
+from tenfold.graphs.network_graph import network
 from tenfold.models import build
 from tenfold.models.blocks import shift_offsets
-from tenfold.training.network_graph import network
 from tenfold.training.predict import predict
 
 

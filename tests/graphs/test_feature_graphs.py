@@ -8,7 +8,7 @@ import pytest
 from numpy.typing import NDArray
 
 from tenfold.data.digits import Digits
-from tenfold.models.feature_graphs import features
+from tenfold.graphs.feature_graphs import features
 from tenfold.models.features import Features
 
 CHOICES: list[tuple[dict[str, Any], float]] = [

@@ -4,8 +4,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from tenfold.models import feature_graphs, tree_graphs
-from tenfold.models.graphs import chained, described
+from tenfold.graphs import feature_graphs, tree_graphs
+from tenfold.models.estimator_graphs import chained, described
 
 if TYPE_CHECKING:
     from onnx import ModelProto

@@ -17,10 +17,10 @@ from tenfold.cli import app
 from tenfold.data import load
 from tenfold.errors import ExportError
 from tenfold.export import export
+from tenfold.graphs.c_header import buffers, c_header
 from tenfold.metrics.calibration import sharpen
 from tenfold.models import build
 from tenfold.models.blocks import shift_offsets
-from tenfold.models.c_header import buffers, c_header
 from tenfold.models.cnn import Block
 from tenfold.models.integer_network import taken_apart
 from tenfold.runs.run import Run

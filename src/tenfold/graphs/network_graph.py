@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from tenfold.models.blocks import shift_offsets, shifted
-from tenfold.models.graphs import OPSETS
+from tenfold.models.estimator_graphs import OPSETS
 
 if TYPE_CHECKING:
     from onnx import ModelProto

@@ -8,8 +8,8 @@ import pytest
 import xgboost
 
 from tenfold.data.digits import Digits
+from tenfold.graphs.tree_graphs import boosted
 from tenfold.models.classical import Classical
-from tenfold.models.tree_graphs import boosted
 
 
 @pytest.fixture(scope="module")

@@ -6,9 +6,9 @@ import pytest
 from numpy.typing import NDArray
 from onnx import ModelProto
 
+from tenfold.graphs.whole_graphs import calibrated
 from tenfold.metrics.calibration import sharpen
-from tenfold.models.graphs import chained, described
-from tenfold.models.whole_graphs import calibrated
+from tenfold.models.estimator_graphs import chained, described
 
 STEP = """
 <ir_version: 8, opset_import: ["": 17]>

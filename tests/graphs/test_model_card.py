@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 import pytest
 
+from tenfold.graphs.model_card import card, confidences, default_threshold, held_out_errors
 from tenfold.runtime.card import parse
-from tenfold.scoring.model_card import card, confidences, default_threshold, held_out_errors
 
 RUN: Any = SimpleNamespace(
     recipe=SimpleNamespace(name="fast"),
