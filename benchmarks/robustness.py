@@ -121,7 +121,7 @@ def write_sheet(path: Path, images: NDArray[np.uint8], seed: int) -> None:
     """Write a picture, a row for the images and one for each corruption in its order, at twice the size."""
     from PIL import Image
 
-    from tenfold.scoring.page import sheet
+    from tenfold.pages.page import sheet
 
     some = images[:SHEET_COLUMNS]
     rows = np.concatenate([some, *(corrupted(name, some, seed) for name in CORRUPTIONS)])

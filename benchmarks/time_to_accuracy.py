@@ -35,9 +35,9 @@ from torch import Tensor, nn
 
 from tenfold import data
 from tenfold.evaluate import evaluate
+from tenfold.pages import result_tables
 from tenfold.runs import results
 from tenfold.runs.run import Run
-from tenfold.scoring import result_tables
 from tenfold.training import device as devices
 from tenfold.training.recipe import load
 

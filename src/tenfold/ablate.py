@@ -23,8 +23,8 @@ from tenfold.data import load, splits
 from tenfold.data.digits import Digits
 from tenfold.errors import DataError, RecipeError, RunError, TrainingError
 from tenfold.files import write_atomically
+from tenfold.pages.ablation_tables import rows, study_table
 from tenfold.runs import results
-from tenfold.scoring.ablation_tables import rows, study_table
 from tenfold.training import ablation as ablations
 from tenfold.training.ablation import Ablation, Variant
 from tenfold.training.recipe import Recipe

@@ -10,10 +10,10 @@ from tenfold.data import load
 from tenfold.data.digits import Digits
 from tenfold.errors import RunError
 from tenfold.evaluate import evaluate
+from tenfold.pages import comparison as comparisons
+from tenfold.pages import page as pages
+from tenfold.pages.comparison import Comparison
 from tenfold.runs.seen import find_seen
-from tenfold.scoring import comparison as comparisons
-from tenfold.scoring import page as pages
-from tenfold.scoring.comparison import Comparison
 
 if TYPE_CHECKING:
     from rich.console import Console

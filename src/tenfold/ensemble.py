@@ -20,8 +20,8 @@ from tenfold.ensembles.members import train_all, train_member
 from tenfold.errors import RunError, TrainingError
 from tenfold.metrics.intervals import wilson
 from tenfold.metrics.scores import log_losses
+from tenfold.pages import ensemble as ensemble_page
 from tenfold.parallel import Place
-from tenfold.scoring import ensemble_page
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -239,7 +239,7 @@ def _rows(
 
 
 def _report(run: "Run") -> None:
-    from tenfold.scoring.report import write_report
+    from tenfold.pages.report import write_report
 
     write_report(run)
 

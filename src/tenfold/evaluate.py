@@ -16,9 +16,9 @@ from tenfold.data import load
 from tenfold.data.digits import Digits
 from tenfold.errors import DataError, RunError
 from tenfold.metrics import scores as metrics
+from tenfold.pages.page import count, number, percent
 from tenfold.runs import ledger
 from tenfold.runs.seen import Seen, figures, find_seen, not_writable, write_npz
-from tenfold.scoring.page import count, number, percent
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -45,8 +45,8 @@ def evaluate(
     """
     from rich.console import Console
 
+    from tenfold.pages.report import write_report
     from tenfold.runs.run import Run
-    from tenfold.scoring.report import write_report
 
     opened = Run.open(run)
     digits = load(data, "evaluate")

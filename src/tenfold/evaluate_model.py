@@ -16,8 +16,8 @@ from tenfold.data import load
 from tenfold.errors import DataError
 from tenfold.metrics import scores as metrics
 from tenfold.metrics.intervals import wilson
+from tenfold.pages.page import count, number, percent
 from tenfold.runs import ledger
-from tenfold.scoring.page import count, number, percent
 
 if TYPE_CHECKING:
     from rich.console import Console

@@ -13,7 +13,7 @@ from tenfold.data import load, statistics
 from tenfold.data.digits import Digits
 from tenfold.data.overlap import Overlap, find_duplicates, find_overlap
 from tenfold.errors import DataError
-from tenfold.scoring import page, plots
+from tenfold.pages import page, plots
 
 if TYPE_CHECKING:
     from rich.console import Console

@@ -17,13 +17,13 @@ from tenfold.data import load
 from tenfold.data.digits import Digits
 from tenfold.errors import RecipeError, RunError, SourceError, TenfoldError, TrainingError, nearest
 from tenfold.evaluate import evaluate
+from tenfold.pages import comparison as comparisons
+from tenfold.pages import page as pages
+from tenfold.pages import reproduced, result_tables
+from tenfold.pages.comparison import Comparison
 from tenfold.parallel import Place, Task, check_place, run_tasks
 from tenfold.runs import ledger, results
 from tenfold.runs.results import Result
-from tenfold.scoring import comparison as comparisons
-from tenfold.scoring import page as pages
-from tenfold.scoring import reproduced, result_tables
-from tenfold.scoring.comparison import Comparison
 from tenfold.training import recipe as recipes
 from tenfold.training.recipe import Recipe
 from tenfold.tuning.workers import anywhere

@@ -370,7 +370,7 @@ def _validate(run: Run, digits: Digits, device: str) -> tuple[float | None, floa
 
 
 def _report(run: Run) -> None:
-    from tenfold.scoring.report import write_report
+    from tenfold.pages.report import write_report
 
     write_report(run)
 

@@ -236,7 +236,7 @@ class _Tuning:
 
     def finish(self, status: str) -> dict[str, Any]:
         """Write best.toml and the page, say how it went, and return the JSON-able result."""
-        from tenfold.scoring.tuning import write_page
+        from tenfold.pages.tuning import write_page
 
         tried, best = self.study.tried(), self.best
         base = next((each for each in tried if each.base and each.state == "complete"), None)

@@ -8,9 +8,10 @@ from typing import Any
 
 import pytest
 
+from tenfold.pages import result_tables
 from tenfold.runs import results
 from tenfold.runs.results import DataUsed, Result, Trial
-from tenfold.scoring import result_tables, tables
+from tenfold.scoring import tables
 from tenfold.training.recipe import Published, available
 
 START, END = "<!-- results:speed:start -->", "<!-- results:speed:end -->"

@@ -28,7 +28,7 @@ DRIVER = textwrap.dedent("""
     from tenfold import files
     from tenfold.runs import checkpoint
     from tenfold.runs import run as run_module
-    import tenfold.scoring.report, tenfold.runs.estimator, tenfold.training.progress
+    import tenfold.pages.report, tenfold.runs.estimator, tenfold.training.progress
 
     OPTIONS = dict(checkpoint_seconds=0.0, quiet=True, threads=1)
     OVERRIDES = ["model.widths=[[8],[16]]", "model.dropout=0.2", "training.batch_size=16", "training.epochs=12",

@@ -8,11 +8,11 @@ from typing import Any
 from pydantic import Field
 
 from tenfold.metrics.intervals import wilson
+from tenfold.pages.result_tables import table
 from tenfold.runs import records
 from tenfold.runs.results import DataUsed, Record
 from tenfold.scoring import disputed
 from tenfold.scoring.leak import Part
-from tenfold.scoring.result_tables import table
 
 FILE = "ensembles.jsonl"  # in the folder of results
 POOL = "forty"  # the pool that docs/ensemble.md tells of

@@ -6,9 +6,9 @@ from pathlib import Path
 
 from pydantic import Field
 
+from tenfold.pages.result_tables import table
 from tenfold.runs import records
 from tenfold.runs.results import Record
-from tenfold.scoring.result_tables import table
 
 FILE = "latency.jsonl"  # in the folder of results
 

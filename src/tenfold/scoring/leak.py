@@ -7,9 +7,9 @@ from pathlib import Path
 from pydantic import Field
 
 from tenfold.metrics.intervals import wilson
+from tenfold.pages.result_tables import table
 from tenfold.runs import records
 from tenfold.runs.results import Record
-from tenfold.scoring.result_tables import table
 from tenfold.training import recipe as recipes
 
 FILE = "leak.jsonl"  # in the folder of results

@@ -8,10 +8,10 @@ from typing import Literal
 from pydantic import Field
 
 from tenfold.metrics.intervals import wilson
+from tenfold.pages.result_tables import table
 from tenfold.runs import records
 from tenfold.runs.results import DataUsed, Record
 from tenfold.scoring.leak import Part
-from tenfold.scoring.result_tables import table
 
 READINGS, REFUSALS = "readings.jsonl", "refusals.jsonl"  # in the folder of results
 

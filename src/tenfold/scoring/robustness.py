@@ -8,10 +8,10 @@ from pathlib import Path
 from pydantic import Field
 
 from tenfold.metrics.intervals import wilson
+from tenfold.pages.result_tables import table
 from tenfold.runs import records
 from tenfold.runs.results import DataUsed, Record
 from tenfold.scoring.leak import Part
-from tenfold.scoring.result_tables import table
 
 FILE = "robustness.jsonl"  # in the folder of results
 

@@ -16,13 +16,13 @@ from typing import Any
 from tenfold.errors import DataError, ModelError, TenfoldError
 from tenfold.files import write_atomically
 from tenfold.metrics.intervals import wilson
+from tenfold.pages.result_tables import table
 from tenfold.runs import records
 from tenfold.runtime.abstain import guarantee
 from tenfold.runtime.model_file import open_model
 from tenfold.runtime.shipped import CARD, PRETRAINED, SHIPPED
 from tenfold.scoring import latency, reading, robustness
 from tenfold.scoring.leak import Part
-from tenfold.scoring.result_tables import table
 
 COMMAND = "python -m tenfold.scoring.shipped"
 PROMISES = (0.001, 0.002, 0.005)  # shares of wrong answers; the first that the held-out images can promise

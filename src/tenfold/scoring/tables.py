@@ -20,19 +20,10 @@ from pathlib import Path
 
 from tenfold.errors import DataError, TenfoldError, nearest
 from tenfold.files import write_atomically
+from tenfold.pages import ablation_tables, result_tables
 from tenfold.runs import results
 from tenfold.runs.results import Result
-from tenfold.scoring import (
-    ablation_tables,
-    ensembles,
-    latency,
-    leak,
-    reading,
-    result_tables,
-    robustness,
-    shipped,
-    training_speed,
-)
+from tenfold.scoring import ensembles, latency, leak, reading, robustness, shipped, training_speed
 
 COMMAND = "python -m tenfold.scoring.tables"
 BLOCK = re.compile(r"(<!-- results:(?P<name>[\w-]+):start -->)(?P<old>.*?)(<!-- results:(?P=name):end -->)", re.DOTALL)

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
+from tenfold.pages.result_tables import processor, table
 from tenfold.runs.results import Result
-from tenfold.scoring.result_tables import processor, table
 from tenfold.training import ablation as ablations
 
 

@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 
 from tenfold.errors import RunError
 from tenfold.metrics.scores import calibration_bins, most_confident_mistakes, score
+from tenfold.pages import page, plots
 from tenfold.runs import ledger
 from tenfold.runtime.abstain import risk_coverage
-from tenfold.scoring import page, plots
 
 if TYPE_CHECKING:
     from tenfold.runs.run import Run

@@ -13,7 +13,7 @@ from tenfold.ensembles import selection
 from tenfold.errors import DataError
 from tenfold.metrics.intervals import wilson
 from tenfold.metrics.scores import nll
-from tenfold.scoring import ensemble_page
+from tenfold.pages import ensemble as ensemble_page
 
 LABELS = np.arange(100) % 10
 IMAGES = np.random.default_rng(0).integers(0, 256, (100, 28, 28)).astype(np.uint8)

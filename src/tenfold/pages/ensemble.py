@@ -13,7 +13,7 @@ from tenfold.ensembles.averaging import answered, combine
 from tenfold.ensembles.selection import Choice, Nested, best_rule
 from tenfold.errors import DataError
 from tenfold.metrics.scores import nll
-from tenfold.scoring import ensemble_plots, page, plots
+from tenfold.pages import ensemble_plots, page, plots
 
 DRAWS = 200  # random ensembles of each size
 SHOWN_LOST, SHOWN_SAVED = 48, 24

@@ -7,8 +7,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tenfold.ensembles.diversity import SizePoint
-from tenfold.scoring import plots
-from tenfold.scoring.plots import BOTTOM, LEFT, RIGHT, TOP, Axis, Text
+from tenfold.pages import plots
+from tenfold.pages.plots import BOTTOM, LEFT, RIGHT, TOP, Axis, Text
 
 if TYPE_CHECKING:
     from markupsafe import Markup

@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 
 from tenfold.errors import RunError
 from tenfold.metrics.scores import most_confident_mistakes, score
+from tenfold.pages import page, report
 from tenfold.runs.run import Run
-from tenfold.scoring import page, report
 from tenfold.training.recipe import Recipe
 
 INLINE = {"a", "b", "span", "text"}

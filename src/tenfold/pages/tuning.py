@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tenfold.scoring import page, plots, tuning_plots
+from tenfold.pages import page, plots, tuning_plots
 from tenfold.tuning.search import Space
 from tenfold.tuning.study import Tried, rank
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tenfold.scoring.tuning import write_page
+from tenfold.pages.tuning import write_page
 from tenfold.training.recipe import Range
 from tenfold.tuning.search import Space, Values
 from tenfold.tuning.study import Tried

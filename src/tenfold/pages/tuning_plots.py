@@ -4,8 +4,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from tenfold.scoring import plots
-from tenfold.scoring.plots import BOTTOM, HEIGHT, LEFT, RIGHT, TOP, Axis, Text
+from tenfold.pages import plots
+from tenfold.pages.plots import BOTTOM, HEIGHT, LEFT, RIGHT, TOP, Axis, Text
 from tenfold.training.recipe import Range
 from tenfold.tuning.search import Space, Value
 from tenfold.tuning.study import Tried, rank

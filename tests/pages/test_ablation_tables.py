@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 from scipy import stats
 
+from tenfold.pages.ablation_tables import render, rows, study_table
 from tenfold.runs.results import DataUsed, Result, Trial
-from tenfold.scoring.ablation_tables import render, rows, study_table
 from tenfold.training import ablation as ablations
 
 

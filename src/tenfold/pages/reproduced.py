@@ -3,10 +3,10 @@
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from tenfold.scoring import comparison as comparisons
-from tenfold.scoring import page as pages
-from tenfold.scoring import result_tables
-from tenfold.scoring.comparison import Comparison
+from tenfold.pages import comparison as comparisons
+from tenfold.pages import page as pages
+from tenfold.pages import result_tables
+from tenfold.pages.comparison import Comparison
 
 if TYPE_CHECKING:
     from rich.console import Console

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from tenfold.ensembles.diversity import SizePoint
-from tenfold.scoring import ensemble_plots
+from tenfold.pages import ensemble_plots
 
 
 def test_band_places_the_chosen() -> None:

@@ -6,8 +6,8 @@ from functools import partial
 from typing import Any, NamedTuple
 
 from tenfold.metrics.intervals import wilson
+from tenfold.pages.page import MISSING
 from tenfold.runs.results import Result
-from tenfold.scoring.page import MISSING
 from tenfold.training import recipe as recipes
 
 TUTORIAL = "tutorial"  # the system that others' speed is measured against

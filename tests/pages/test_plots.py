@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from tenfold.metrics.scores import calibration_bins
-from tenfold.scoring import plots
-from tenfold.scoring.plots import Axis
+from tenfold.pages import plots
+from tenfold.pages.plots import Axis
 
 
 def circles(svg: str, kind: str) -> list[tuple[float, float]]:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from tenfold.scoring.page import count as thousands
+from tenfold.pages.page import count as thousands
 
 if TYPE_CHECKING:
     from markupsafe import Markup

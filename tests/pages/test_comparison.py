@@ -9,8 +9,8 @@ import pytest
 from numpy.typing import NDArray
 
 from tenfold.errors import DataError
-from tenfold.scoring import comparison as comparisons
-from tenfold.scoring.comparison import Comparison, System
+from tenfold.pages import comparison as comparisons
+from tenfold.pages.comparison import Comparison, System
 
 LABELS = np.array([0, 1, 2, 3, 4, 9])
 VOID = {"meta", "link", "br", "img", "input"}

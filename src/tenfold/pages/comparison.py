@@ -15,7 +15,7 @@ from tenfold.files import write_atomically
 from tenfold.metrics import paired
 from tenfold.metrics.intervals import wilson
 from tenfold.metrics.scores import CLASSES, nll
-from tenfold.scoring import page, plots, result_tables
+from tenfold.pages import page, plots, result_tables
 
 if TYPE_CHECKING:
     from tenfold.runs.run import Run
