@@ -17,7 +17,7 @@ from tenfold.cli import app
 from tenfold.errors import DataError, ModelError, TenfoldError
 from tenfold.imaging.frame import to_frame
 from tenfold.read import read_frames
-from tenfold.runtime import sources
+from tenfold.runtime import streams as sources
 from tenfold.runtime.labels import Labels
 from tenfold.runtime.recogniser import Recogniser
 

@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tenfold.data import load, sources
+from tenfold.data import load
+from tenfold.data import names as sources
 from tenfold.errors import DataError, ExportError
 from tenfold.files import write_atomically
 from tenfold.graphs import model_card, parity

@@ -41,7 +41,8 @@ def quickstart(out: Path | None = None, *, quiet: bool = False) -> dict[str, Any
 
 def choose_data(console: "Console") -> str:
     """Return `mnist`, or `uci` after saying why where MNIST is not to be had."""
-    from tenfold.data import load, sources
+    from tenfold.data import load
+    from tenfold.data import names as sources
 
     if sources.available("mnist"):
         return "mnist"

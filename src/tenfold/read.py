@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from tenfold.errors import TenfoldError
 from tenfold.runtime.labels import Labels
 from tenfold.runtime.recogniser import Recogniser
-from tenfold.runtime.sources import Source, open_source
+from tenfold.runtime.streams import Source, open_source
 
 if TYPE_CHECKING:
     from rich.console import Console

@@ -6,7 +6,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tenfold.data import load, locate, sources
+from tenfold.data import load, locate
+from tenfold.data import names as sources
 from tenfold.data.digits import Digits
 from tenfold.errors import DataError
 

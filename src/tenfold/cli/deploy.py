@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from tenfold.cli.options import DATA, Debug, Json, Quiet, RunFolder
-from tenfold.reporting import reporting
+from tenfold.cli.reporting import reporting
 
 
 def export(

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from tenfold.cli.options import DATA, Data, Debug, Device, Json, On, Quiet
-from tenfold.reporting import reporting
+from tenfold.cli.reporting import reporting
 
 
 def print_recipes(asked: bool) -> None:

@@ -28,7 +28,8 @@ def load(spec: str, purpose: Purpose, *, deadline: float | None = None) -> "Digi
     Raises DataError where the data cannot be read, or lack the labels that train and evaluate need; SourceError (a
     DataError) where a named data set is not to be had.
     """
-    from tenfold.data import formats, sources
+    from tenfold.data import formats
+    from tenfold.data import names as sources
 
     named = sources.parse(spec)
     if named is not None:
@@ -38,7 +39,7 @@ def load(spec: str, purpose: Purpose, *, deadline: float | None = None) -> "Digi
 
 def locate(spec: str, purpose: Purpose) -> Path | None:
     """Return the file or folder on this machine that `load` would read, or None (`uci`, or not yet downloaded)."""
-    from tenfold.data import sources
+    from tenfold.data import names as sources
 
     named = sources.parse(spec)
     if named is None:
@@ -48,7 +49,7 @@ def locate(spec: str, purpose: Purpose) -> Path | None:
 
 
 def _existing(spec: str) -> Path:
-    from tenfold.data import sources
+    from tenfold.data import names as sources
     from tenfold.errors import DataError, nearest
 
     path = Path(spec).expanduser()

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tenfold.data import sources
+from tenfold.data import names as sources
 from tenfold.metrics.intervals import wilson
 
 if TYPE_CHECKING:

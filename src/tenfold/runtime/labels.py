@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from tenfold.errors import TenfoldError
 from tenfold.files import write_atomically
 from tenfold.runtime.recogniser import UNKNOWN, Answers
-from tenfold.runtime.sources import Chunk
+from tenfold.runtime.streams import Chunk
 
 ROW = np.dtype([("digit", "i1"), ("confidence", "<f4"), ("abstained", "?"), ("probabilities", "<f4", 10)])
 ARRAYS: dict[str, tuple[str, type[Any]]] = {

@@ -12,7 +12,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 from tenfold import parallel
-from tenfold.data import sources
+from tenfold.data import names as sources
 from tenfold.data.digits import Digits
 from tenfold.errors import RunError, TrainingError
 from tenfold.parallel import Place, Task

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 from tenfold import settings
-from tenfold.data import sources
+from tenfold.data import names as sources
 from tenfold.data.digits import Digits
 from tenfold.data.download import RemoteFile
 from tenfold.errors import DataError, MissingExtraError, SourceError
