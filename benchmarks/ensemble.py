@@ -31,6 +31,7 @@ from tenfold.files import write_atomically
 from tenfold.metrics import paired
 from tenfold.metrics.scores import nll
 from tenfold.runs import ledger, records
+from tenfold.runs.estimator import from_run
 from tenfold.runs.provenance import commit
 from tenfold.runs.results import DataUsed
 from tenfold.runs.run import Run
@@ -76,7 +77,7 @@ def look(run: Run, test: Digits, spec: str, probabilities: Probabilities) -> Par
 
 def training_part(run: Run, images: NDArray[np.uint8], labels: NDArray[np.int64], chosen: NDArray[np.int64]) -> Part:
     """Return how many of the chosen training images a member reads wrong, each read once, without shifts."""
-    classifier = run.classifier("cpu")
+    classifier = from_run(run, "cpu")
     prediction = run.recipe.prediction.model_copy(update={"shifts": 0})
     classifier.recipe_ = run.recipe.model_copy(update={"prediction": prediction})
     return Part(n=len(chosen), errors=int((classifier.predict(images[chosen]) != labels[chosen]).sum()))
@@ -93,7 +94,7 @@ def score_member(
 ) -> tuple[MemberScore, Probabilities]:
     """Return a member's scores, on what it held out, on the `trained` images and on the test, and its test answers."""
     assert digits.labels is not None
-    answers = run.classifier("cpu").predict_proba(test.images)
+    answers = from_run(run, "cpu").predict_proba(test.images)
     own = ~np.isnan(held.probabilities[number, :, 0])
     known, labels = held.probabilities[number, own], held.labels[own]
     score = MemberScore(
@@ -188,7 +189,7 @@ def taught(
         return {}
     assert test.labels is not None
     student = Run.open(folder / STUDENT)
-    answers = student.classifier("cpu").predict_proba(test.images)
+    answers = from_run(student, "cpu").predict_proba(test.images)
     look(student, test, spec, answers)
     alone = next(index for index, run in enumerate(runs) if run.recipe.name == student.recipe.name)
     return {

@@ -27,6 +27,7 @@ from tenfold.data import load
 from tenfold.data.digits import Digits
 from tenfold.errors import DataError, TenfoldError
 from tenfold.runs import ledger, records
+from tenfold.runs.estimator import from_run
 from tenfold.runs.provenance import commit
 from tenfold.runs.results import DataUsed
 from tenfold.scoring.leak import Part
@@ -60,7 +61,7 @@ def open_model(words: str) -> Model:
 
         run = Run.open(path)
         recipe, versions = run.recipe, run.manifest["versions"]
-        answer = run.classifier().predict_proba
+        answer = from_run(run).predict_proba
         return Model(name, path, answer, recipe.name, recipe.config_hash(), run.weights_sha256(), versions)
     from tenfold.runtime.recogniser import Recogniser
 

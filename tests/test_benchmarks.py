@@ -20,6 +20,7 @@ from tenfold.errors import DataError
 from tenfold.export import export
 from tenfold.imaging.decode import decode
 from tenfold.runs import ledger, records
+from tenfold.runs.estimator import from_run
 from tenfold.runs.run import Run
 from tenfold.scoring.ensembles import FILE, EnsembleTest
 from tenfold.scoring.leak import Leak
@@ -210,7 +211,7 @@ def test_ensemble(recipe: Path, tmp_path: Path, capsys: pytest.CaptureFixture[st
     script.main([*words, "--mean-alone", "--name", "mean"])
     full, alone = records.read(tmp_path / FILE, EnsembleTest)
     runs = [Run.open(path) for path in sorted((pool / "members").iterdir())]
-    answers = np.stack([run.classifier("cpu").predict_proba(test.images) for run in runs])
+    answers = np.stack([from_run(run, "cpu").predict_proba(test.images) for run in runs])
     assert [each.test.errors for each in full.members] == (answers.argmax(2) != test.labels).sum(1).tolist()
     assert full.ensembles["`all`"].errors == (answers.mean(0).argmax(1) != test.labels).sum()
     assert len(full.student) == 2

@@ -17,6 +17,7 @@ from typer.testing import CliRunner
 from tenfold.cli import app
 from tenfold.data import load
 from tenfold.ensemble import ensemble
+from tenfold.runs.estimator import from_run
 from tenfold.runs.run import Run
 from tenfold.runtime.recogniser import Recogniser
 
@@ -53,12 +54,12 @@ def test_the_result_is_a_run(pool: Path, tmp_path: Path) -> None:
     score = run("evaluate", str(pool), "--data", "uci:test", "--quiet", "--json")
     test = load("uci:test", "evaluate")
     chosen = Run.open(pool).manifest["ensemble"]["members"]
-    each = np.stack([Run.open(pool / "members" / name).classifier("cpu").predict_proba(test.images) for name in chosen])
+    each = np.stack([from_run(Run.open(pool / "members" / name), "cpu").predict_proba(test.images) for name in chosen])
     assert score["accuracy"] == (each.mean(0).argmax(1) == test.labels).mean()
     assert score["overlap"]["exact"] == 0
     run("export", str(pool), "--out", str(tmp_path / "e.onnx"), "--data", "uci:test", "--quiet", "--json")
     probabilities = Recogniser.load(tmp_path / "e.onnx").probabilities(test.images)
-    np.testing.assert_allclose(probabilities, Run.open(pool).classifier("cpu").predict_proba(test.images), atol=1e-4)
+    np.testing.assert_allclose(probabilities, from_run(Run.open(pool), "cpu").predict_proba(test.images), atol=1e-4)
     assert "chosen by" in (pool / "report.html").read_text()
     assert (pool / "ensemble.html").stat().st_size > 10_000
 
@@ -90,9 +91,9 @@ def test_trained_runs_are_taken_in(pool: Path, tmp_path: Path) -> None:
     assert result["n"] == len(np.union1d(shared, own)) > len(shared)
     assert len(Run.open(out).held_out()) == 0
     test = load("uci:test", "evaluate")
-    each = [Run.open(out / "members" / name).classifier("cpu").predict_proba(test.images) for name in result["chosen"]]
+    each = [from_run(Run.open(out / "members" / name), "cpu").predict_proba(test.images) for name in result["chosen"]]
     np.testing.assert_allclose(
-        Run.open(out).classifier("cpu").predict_proba(test.images).argmax(1), np.mean(each, 0).argmax(1)
+        from_run(Run.open(out), "cpu").predict_proba(test.images).argmax(1), np.mean(each, 0).argmax(1)
     )
     shutil.rmtree(tmp_path / "other")
     again = run(*POOL, "--models", "2", "--out", str(out), "--select", "all")

@@ -17,6 +17,7 @@ from tenfold.data import load
 from tenfold.data.digits import Digits
 from tenfold.errors import DataError, ExportError, RunError
 from tenfold.export import export
+from tenfold.runs.estimator import from_run
 from tenfold.runs.run import Run
 from tenfold.runtime.recogniser import Recogniser
 from tenfold.train import train
@@ -71,7 +72,7 @@ def test_the_file_answers_as_the_run(name: str, runs: Any, test: Digits, tmp_pat
     """Opened by the runtime, in batches of another size than any that was proven, it gives the run's probabilities."""
     run, out = runs(name), tmp_path / "model.onnx"
     result = export(run, out, quiet=True)
-    expected = Run.open(run).classifier("cpu").predict_proba(test.images)
+    expected = from_run(Run.open(run), "cpu").predict_proba(test.images)
     recogniser = Recogniser.load(out)
     given = np.concatenate([recogniser.probabilities(test.images[at : at + 90]) for at in range(0, 360, 90)])
     np.testing.assert_allclose(given, expected, atol=1e-4)
@@ -92,7 +93,7 @@ def test_what_is_no_digit(test: Digits, tmp_path: Path) -> None:
     train("instant", "uci", tmp_path / "run", overrides=overrides, quiet=True)
     export(tmp_path / "run", tmp_path / "model.onnx", quiet=True)
     recogniser, run = Recogniser.load(tmp_path / "model.onnx"), Run.open(tmp_path / "run")
-    classifier = run.classifier("cpu")
+    classifier = from_run(run, "cpu")
     given = recogniser.predict(test.images)
     np.testing.assert_allclose(given.digitness, classifier.answer(test.images)[1], atol=1e-4)
     assert given.digitness.min() < 0.999

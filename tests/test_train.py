@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from tenfold.training.stack import Stack
 from typer.testing import CliRunner
 
 from tenfold.cli import app
@@ -17,10 +18,10 @@ from tenfold.data import merge
 from tenfold.data.digits import Digits, image_hashes
 from tenfold.errors import DataError, RunError, TenfoldError, TrainingError
 from tenfold.evaluate import evaluate
+from tenfold.runs.estimator import from_run
 from tenfold.runs.run import Run
 from tenfold.train import train, train_stack
 from tenfold.training.loop import Trainer
-from tenfold.training.stack import Stack
 
 QUICK = (
     "model.widths=[[8],[16]]",
@@ -61,7 +62,7 @@ def test_run_folder_is_whole(spec: str, digits: Digits, tmp_path: Path) -> None:
     assert result["validation_accuracy"] == (answers["probabilities"].argmax(1) == answers["labels"]).mean()
     assert result["epochs"] == 4
     assert run.metrics()[-1]["step"] == 20
-    again = run.classifier().predict_proba(digits.images[held_out])
+    again = from_run(run).predict_proba(digits.images[held_out])
     np.testing.assert_allclose(again, answers["probabilities"], atol=1e-6)
 
 
@@ -86,7 +87,7 @@ def test_out_of_time_is_usable_and_resumes(spec: str, tmp_path: Path) -> None:
     short = train("fast", spec, tmp_path / "short", overrides=QUICK, max_seconds=1e-6, quiet=True)
     assert short["status"] == "out_of_time"
     assert short["epochs"] < 4
-    assert Run.open(tmp_path / "short").classifier().predict_proba(np.zeros((1, 28, 28), np.uint8)).shape == (1, 10)
+    assert from_run(Run.open(tmp_path / "short")).predict_proba(np.zeros((1, 28, 28), np.uint8)).shape == (1, 10)
     assert (tmp_path / "short" / "report.html").exists()
     resumed = train(resume=tmp_path / "short", quiet=True)
     train("fast", spec, tmp_path / "whole", overrides=QUICK, quiet=True)

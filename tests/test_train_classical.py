@@ -12,6 +12,7 @@ from tenfold.data import load
 from tenfold.data.digits import Digits, image_hashes
 from tenfold.errors import TenfoldError, TrainingError
 from tenfold.models import build
+from tenfold.runs.estimator import from_run
 from tenfold.runs.run import Run
 from tenfold.runs.seen import find_seen
 from tenfold.submit import submit
@@ -116,7 +117,7 @@ def test_classical_answers_are_those_of_the_saved_run(fitted: Run) -> None:
     uci = load("uci", "train")
     images = uci.images[np.isin(image_hashes(uci.images), fitted.training_hashes(), invert=True)]
     assert len(images) >= 60
-    again = Run.open(fitted.path).classifier("cpu").predict_proba(answers["mistake_images"])
+    again = from_run(Run.open(fitted.path), "cpu").predict_proba(answers["mistake_images"])
     np.testing.assert_allclose(again, answers["probabilities"][answers["mistake_indices"]], atol=1e-5)
 
 
@@ -167,7 +168,7 @@ def test_without_held_out_images(tmp_path: Path) -> None:
     overrides = ["data.validation=0"]
     result = train("logistic", "uci", tmp_path / "run", overrides=overrides, subset=100, quiet=True)
     assert result["validation_accuracy"] is None
-    assert Run.open(tmp_path / "run").classifier("cpu").predict_proba(np.zeros((2, 28, 28), np.uint8)).shape == (2, 10)
+    assert from_run(Run.open(tmp_path / "run"), "cpu").predict_proba(np.zeros((2, 28, 28), np.uint8)).shape == (2, 10)
 
 
 @pytest.mark.parametrize(

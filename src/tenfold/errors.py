@@ -9,7 +9,8 @@
     ├── ExportError        an exported model that does not answer as its run does, or a run that cannot be exported so
     ├── TrainingError      training that cannot go on (a loss that is not finite, no memory)
     ├── ClusterError       a place to compute that is unknown, or a cluster that cannot be used
-    └── MissingExtraError  an optional dependency that is not installed
+    ├── MissingExtraError  an optional dependency that is not installed
+    └── UsageError         arguments that do not go together; the command line exits with 2
 
 A message is one line: what went wrong, the offending value in quotes, what to do about it. The command line
 prints it as `Error: ...` and exits with 1; a traceback appears with `--debug` alone.
@@ -53,6 +54,10 @@ class TrainingError(TenfoldError):
 
 class ClusterError(TenfoldError):
     """A place to compute that is unknown, or a cluster that is not there or cannot be used."""
+
+
+class UsageError(TenfoldError):
+    """Arguments that do not go together, or one that is missing."""
 
 
 class MissingExtraError(TenfoldError):

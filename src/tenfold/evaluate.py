@@ -94,7 +94,9 @@ def predict(run: "Run", images: NDArray[np.uint8], shifts: int, device: str) -> 
 
     shifts: average over shifts of up to so many pixels; 0 for a classical model.
     """
-    classifier = run.classifier(device=device)
+    from tenfold.runs.estimator import from_run
+
+    classifier = from_run(run, device)
     if shifts != run.recipe.prediction.shifts:
         prediction = run.recipe.prediction.model_copy(update={"shifts": shifts})
         classifier.recipe_ = run.recipe.model_copy(update={"prediction": prediction})

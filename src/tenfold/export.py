@@ -64,7 +64,9 @@ def export(
         return _export_header(opened, out, data, int8, console)
     if int8:
         _check_int8(opened)
-    classifier = opened.classifier("cpu")
+    from tenfold.runs.estimator import from_run
+
+    classifier = from_run(opened, "cpu")
     spec, images = _compared(opened, data)
     content, graph = _build(opened, classifier, console)
     with console.status(f"Comparing {len(images):,} images at batch sizes {', '.join(map(str, parity.BATCHES))}"):
@@ -210,7 +212,9 @@ def _export_header(run: "Run", out: Path, data: str | None, int8: bool, console:
         raise ExportError(f"'{out}' is in whole numbers of eight bits anyway. Leave --int8 away.")
     if run.recipe.classical:
         raise ExportError(f"'{run.recipe.model.kind}' is no network, and a header needs one. {ADVICE}")
-    classifier = run.classifier("cpu")
+    from tenfold.runs.estimator import from_run
+
+    classifier = from_run(run, "cpu")
     assert classifier.module_ is not None
     network = taken_apart(
         classifier.module_, shift_offsets(run.recipe.prediction.shifts), float(classifier.temperature_)

@@ -1,25 +1,53 @@
 """The whole road in one command: the best data at hand, the default recipe, a score, a report, and where to go next."""
 
+from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated
 
+import typer
+
+from tenfold import options
 from tenfold.errors import SourceError
 
 if TYPE_CHECKING:
     from rich.console import Console
+
+    from tenfold.evaluate import Evaluation
+    from tenfold.train import Trained
 
 RECIPE = "fast"
 FOLDER = Path("runs", "quickstart")
 DOWNLOAD_SECONDS = 20.0  # for MNIST's 11 MB; who has a slower line starts with the UCI digits
 
 
-def quickstart(out: Path | None = None, *, quiet: bool = False) -> dict[str, Any]:
-    """Return data (the name that was taken), status, run, report, train and evaluate (those verbs' results).
+@dataclass(frozen=True)
+class Quickstarted:
+    """What the road led to: the data that was taken, and what `train` and `evaluate` returned.
+
+    After Ctrl-C status is "interrupted", report and evaluate are None, and the run can be resumed.
+    """
+
+    data: str
+    status: str
+    run: str
+    train: "Trained"
+    report: str | None
+    evaluate: "Evaluation | None"
+
+
+def quickstart(
+    out: Annotated[
+        str | Path | None,
+        typer.Option("--out", metavar="FOLDER", help="Folder for the run [default: runs/quickstart]."),
+    ] = None,
+    *,
+    quiet: Annotated[bool, options.QUIET] = False,
+) -> Quickstarted:
+    """Return what training and scoring the default recipe on the best data at hand came to.
 
     Takes MNIST where it is on this machine or downloads in 20 s, and otherwise the UCI digits that scikit-learn
-    carries. out: the run's folder; `runs/quickstart` where not given, numbered where that is taken. After Ctrl-C
-    status is `interrupted`, report and evaluate are None, and the run can be resumed. quiet: print nothing.
+    carries. out: `runs/quickstart` where not given, numbered where that is taken.
     """
     from rich.console import Console
 
@@ -28,23 +56,20 @@ def quickstart(out: Path | None = None, *, quiet: bool = False) -> dict[str, Any
 
     console = Console(stderr=True, quiet=quiet, highlight=False, soft_wrap=True)
     name = choose_data(console)
-    folder = out or free_folder(FOLDER)
+    folder = free_folder(FOLDER) if out is None else Path(out)
     trained = train(RECIPE, f"{name}:train", folder, quiet=quiet)
-    result = {"data": name, "status": trained["status"], "run": trained["run"], "train": trained}
-    if trained["status"] == "interrupted":
-        console.print(f"Go on with: tenfold train --resume {folder}", markup=False)
-        return result | {"report": None, "evaluate": None}
+    if trained.status == "interrupted":
+        return Quickstarted(name, trained.status, trained.run, trained, None, None)
     scored = evaluate(folder, f"{name}:test", quiet=quiet)
     console.print(next_steps(name, folder), markup=False)
-    return result | {"report": scored["report"], "evaluate": scored}
+    return Quickstarted(name, trained.status, trained.run, trained, scored.report, scored)
 
 
 def choose_data(console: "Console") -> str:
     """Return `mnist`, or `uci` after saying why where MNIST is not to be had."""
     from tenfold.data import load
-    from tenfold.data import names as sources
 
-    if sources.available("mnist"):
+    if names.available("mnist"):
         return "mnist"
     try:
         with console.status("Downloading MNIST"):

@@ -12,6 +12,7 @@ from tenfold.ensembles.pool import Pool, Settings, answers, assemble
 from tenfold.errors import RecipeError, RunError
 from tenfold.metrics.calibration import sharpen
 from tenfold.metrics.scores import score
+from tenfold.runs.estimator import from_run
 from tenfold.runs.run import Run
 from tenfold.train import train
 
@@ -96,9 +97,9 @@ def test_the_ensemble_is_a_run(shared: tuple[Pool, list[Run]], average: str) -> 
     )
     assert Run.open(pool.path).manifest["parameters"] == 2 * runs[0].manifest["parameters"]
     images = load("uci:test", "evaluate").images
-    both = np.stack([each.classifier("cpu").predict_proba(images) for each in chosen])
+    both = np.stack([from_run(each, "cpu").predict_proba(images) for each in chosen])
     expected = sharpen(combine(both, np.array([0.5, 0.5]), average), run.manifest["temperature"])
-    np.testing.assert_allclose(run.classifier("cpu").predict_proba(images), expected, atol=1e-5)
+    np.testing.assert_allclose(from_run(run, "cpu").predict_proba(images), expected, atol=1e-5)
     kept = run.validation()
     assert kept is not None
     assert np.array_equal(run.held_out(), held.indices)

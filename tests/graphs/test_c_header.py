@@ -23,6 +23,7 @@ from tenfold.models import build
 from tenfold.models.blocks import shift_offsets
 from tenfold.models.cnn import Block
 from tenfold.models.integer_network import taken_apart
+from tenfold.runs.estimator import from_run
 from tenfold.runs.run import Run
 from tenfold.runtime.recogniser import Recogniser
 from tenfold.runtime.shipped import PRETRAINED
@@ -143,7 +144,7 @@ def test_the_header_answers_as_the_run(small: Path, compiler: str, tmp_path: Pat
     result = CliRunner().invoke(app, words)
     assert (result.exit_code, result.stdout, result.stderr) == (0, "", "")
     test = load("uci:test", "evaluate")
-    expected = Run.open(small).classifier("cpu").predict_proba(test.images)
+    expected = from_run(Run.open(small), "cpu").predict_proba(test.images)
     digits, probabilities = answers(compiler, out, test.images)
     np.testing.assert_allclose(probabilities, expected, atol=1e-4)
     assert np.array_equal(digits, expected.argmax(1))
@@ -161,7 +162,7 @@ def test_the_header_reads_mnist_as_the_run(compiler: str, tmp_path: Path) -> Non
     train("tiny", "mnist:train", tmp_path / "run", overrides=overrides, subset=4000, quiet=True)
     export(tmp_path / "run", tmp_path / "tiny.h", quiet=True)
     images = load("mnist:test", "submit").images
-    expected = Run.open(tmp_path / "run").classifier("cpu").predict_proba(images)
+    expected = from_run(Run.open(tmp_path / "run"), "cpu").predict_proba(images)
     digits, probabilities = answers(compiler, tmp_path / "tiny.h", images)
     np.testing.assert_allclose(probabilities, expected, atol=1e-4)
     assert np.array_equal(digits, expected.argmax(1))

@@ -11,7 +11,7 @@ from tenfold.data import load
 from tenfold.data.digits import Digits
 from tenfold.errors import RecipeError, RunError, TrainingError
 from tenfold.evaluate import evaluate
-from tenfold.runs.estimator import DigitClassifier
+from tenfold.runs.estimator import DigitClassifier, from_run
 from tenfold.runs.run import Run
 from tenfold.submit import submit
 from tenfold.train import train
@@ -66,7 +66,7 @@ def test_other_devices_are_refused(digits: Digits, folder: Path) -> None:
     with pytest.raises(TrainingError, match="'knn' runs on the processor alone, not on 'cuda'"):
         DigitClassifier("knn", device="cuda").fit(digits.images, digits.labels)
     with pytest.raises(TrainingError, match="not on 'mps'"):
-        Run.open(folder).classifier("mps")
+        from_run(Run.open(folder), "mps")
 
 
 def test_run_answers_as_the_classifier_in_memory(folder: Path) -> None:
@@ -74,7 +74,7 @@ def test_run_answers_as_the_classifier_in_memory(folder: Path) -> None:
     digits, test = load("uci:train", "train"), load("uci:test", "evaluate")
     run = Run.open(folder)
     fresh = DigitClassifier("knn", seed=run.manifest["seed"]).fit(digits.images, digits.labels)
-    loaded = run.classifier()
+    loaded = from_run(run)
     assert loaded.temperature_ == pytest.approx(fresh.temperature_)
     np.testing.assert_allclose(loaded.predict_proba(test.images), fresh.predict_proba(test.images), atol=1e-5)
 

@@ -9,6 +9,7 @@ import torch.nn.functional as F
 
 from tenfold.data import load
 from tenfold.errors import RunError, TrainingError
+from tenfold.runs.estimator import from_run
 from tenfold.runs.run import Run
 from tenfold.train import train
 from tenfold.training.device import Arithmetic
@@ -56,8 +57,8 @@ def test_a_student_needs_no_labels(teacher: Path, tmp_path: Path) -> None:
     test = load("uci:test", "evaluate")
     assert test.labels is not None
     student, known = Run.open(tmp_path / "run"), Run.open(teacher)
-    right = (student.classifier("cpu").predict(test.images) == test.labels).mean()
-    assert right > (known.classifier("cpu").predict(test.images) == test.labels).mean() - 0.03
+    right = (from_run(student, "cpu").predict(test.images) == test.labels).mean()
+    assert right > (from_run(known, "cpu").predict(test.images) == test.labels).mean() - 0.03
     assert right > 0.85
     assert student.manifest["distil"]["sha256"] == known.weights_sha256()
 

@@ -13,6 +13,7 @@ from tenfold.data.digits import Digits
 from tenfold.errors import RecipeError
 from tenfold.models import build
 from tenfold.models.integer_network import whole_numbers
+from tenfold.runs.estimator import from_run
 from tenfold.runs.run import Run
 from tenfold.train import train
 from tenfold.training import recipe as recipes
@@ -123,7 +124,7 @@ def test_a_run_answers_with_rounded_weights(digits: Digits, tmp_path: Path) -> N
     validation = run.validation()
     assert validation is not None
     held_out = digits.images[validation["indices"]]
-    classifier = run.classifier("cpu")
+    classifier = from_run(run, "cpu")
     np.testing.assert_allclose(classifier.predict_proba(held_out), validation["probabilities"], atol=1e-6)
     accuracy = (validation["probabilities"].argmax(1) == digits.labels[validation["indices"]]).mean()
     assert run.manifest["validation_accuracy"] == accuracy > 0.5

@@ -1,22 +1,88 @@
-"""The command line: one command per verb, each of which parses, calls and prints.
+"""The command line: one command a verb, made of the verb's own signature when it is asked for.
 
-Nothing heavy is imported here: `tenfold --help` answers before a network library could be loaded.
+Nothing heavy is imported here, and of the verbs only the one that is called: `tenfold --help` answers at once.
 """
 
-from typing import Annotated
+import importlib
+from typing import Annotated, Any, NamedTuple
 
 import typer
+from typer.core import TyperGroup
 
-from tenfold.cli import deploy, judge, learn
-from tenfold.cli.options import Debug
+from tenfold.cli.command import DEBUG, command_of
+
+
+class Verb(NamedTuple):
+    """What the list of commands says of a verb, and an example of its use."""
+
+    summary: str
+    example: str
+
+
+VERBS = {
+    "quickstart": Verb("Take the whole road once: data, training, score, report.", "tenfold quickstart"),
+    "explore": Verb(
+        "Show what is in the data: counts, sheets, duplicates, leaks.", "tenfold explore --data digit-recognizer.zip"
+    ),
+    "train": Verb("Train a recipe on labelled data and write a run.", "tenfold train fast --data mnist"),
+    "tune": Verb(
+        "Search for better values of a recipe, judged on held-out images.",
+        "tenfold tune instant --data mnist --max-seconds 600",
+    ),
+    "ensemble": Verb(
+        "Train many networks and choose those that complement each other.",
+        "tenfold ensemble fast --models 10 --data mnist --out runs/ten",
+    ),
+    "ablate": Verb("Answer a question by recipes that differ in one thing.", "tenfold ablate kernel --data mnist"),
+    "evaluate": Verb("Score a run or a model on labelled data.", "tenfold evaluate runs/first --data mnist:test"),
+    "compare": Verb(
+        "Test systems pairwise on the same images; or reproduce the published ones.",
+        "tenfold compare runs/first runs/second",
+    ),
+    "submit": Verb(
+        "Write the answers to unlabelled data as Kaggle takes them.",
+        "tenfold submit runs/first --data kaggle:test --out submission.csv",
+    ),
+    "export": Verb(
+        "Write a run as one ONNX file, or C header, proven to answer alike.",
+        "tenfold export runs/first --out model.onnx",
+    ),
+    "read": Verb("Read pictures of digits, any number of them.", "tenfold read --frame pictures --out labels.csv"),
+}
+CONTEXT = {"help_option_names": ["-h", "--help"]}
+
+
+class Verbs(TyperGroup):
+    """The commands, each imported when it is called for."""
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        """Return the verbs in the order that people meet them."""
+        return list(VERBS)
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        """Return a verb's command, None for an unknown one."""
+        if cmd_name not in VERBS:
+            return None
+        verb = VERBS[cmd_name]
+        alone = typer.Typer(rich_markup_mode=None, add_completion=False, pretty_exceptions_enable=False)
+        command = command_of(importlib.import_module(f"tenfold.{cmd_name}"), cmd_name)
+        alone.command(cmd_name, help=verb.summary, epilog=f"Example: {verb.example}", context_settings=CONTEXT)(command)
+        return typer.main.get_command(alone)
+
+    def format_commands(self, ctx: Any, formatter: Any) -> None:
+        """Write a line for each verb without importing any."""
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, verb.summary) for name, verb in VERBS.items()])
+
 
 app = typer.Typer(
     name="tenfold",
+    cls=Verbs,
     rich_markup_mode=None,  # Rich's boxes cost another 0.08 s
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
-    context_settings={"help_option_names": ["-h", "--help"]},
+    context_settings=CONTEXT,
     epilog="Every command takes --json. Exit codes: 0 done, 1 an error, 2 wrong usage, 130 interrupted.",
 )
 
@@ -33,29 +99,13 @@ def print_version(asked: bool) -> None:
 @app.callback()
 def tenfold(
     context: typer.Context,
-    debug: Debug = False,
+    debug: DEBUG = False,
     version: Annotated[
         bool, typer.Option("--version", callback=print_version, is_eager=True, help="Print the version.")
     ] = False,
 ) -> None:
     """Handwritten digits: see the data, train in minutes, trust the score, submit."""
     context.obj = debug
-
-
-for verb in (
-    learn.quickstart,
-    learn.explore,
-    learn.train,
-    learn.tune,
-    learn.ensemble,
-    learn.ablate,
-    judge.evaluate,
-    judge.compare,
-    judge.submit,
-    deploy.export,
-    deploy.read,
-):
-    app.command()(verb)
 
 
 def main() -> None:

@@ -1,5 +1,7 @@
 """How a verb's result, or what went wrong, reaches the user: stdout for JSON alone, stderr for people, an exit code."""
 
+import dataclasses
+import json
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -7,32 +9,37 @@ from typing import Any, NoReturn
 
 import typer
 
-from tenfold.errors import MissingExtraError, TenfoldError
+from tenfold.errors import MissingExtraError, TenfoldError, UsageError
 
 INTERRUPTED = 130  # what a shell reports for a command that Ctrl-C ended
-TRAINING = ("torch", "safetensors", "sklearn", "matplotlib", "xgboost", "optuna", "onnx", "skl2onnx", "scipy")
+TRAINING = ("torch", "safetensors", "sklearn", "xgboost", "optuna", "onnx", "skl2onnx", "scipy")
 EXTRAS = dict.fromkeys(TRAINING, "train")  # the extra that brings a library
 
 
 @contextmanager
-def reporting(context: typer.Context, as_json: bool, debug: bool) -> Iterator[Callable[[dict[str, Any]], None]]:
+def reporting(as_json: bool, debug: bool) -> Iterator[Callable[[Any], None]]:
     """Give a function for the verb's result; turn whatever goes wrong into one line and an exit code.
 
-    What people read goes to stderr; stdout is for the JSON alone.
+    A result is a frozen dataclass. Where it has a `problem` that is not None, that line is printed and the code is 1;
+    where its `status` is "interrupted", the code is 130. What people read goes to stderr, the JSON alone to stdout.
     """
 
-    def finish(result: dict[str, Any]) -> None:
+    def show(content: Any) -> None:
         if as_json:
-            import json
+            print(json.dumps(content, allow_nan=False, default=str), flush=True)
 
-            print(json.dumps(result, allow_nan=False), flush=True)
-        if result.get("status") == "interrupted":
+    def finish(result: Any) -> None:
+        show(dataclasses.asdict(result) if dataclasses.is_dataclass(result) else result)  # type: ignore[arg-type]
+        if getattr(result, "status", None) == "interrupted":
             raise typer.Exit(INTERRUPTED)
+        if (problem := getattr(result, "problem", None)) is not None:
+            print(f"Error: {problem}", file=sys.stderr, flush=True)
+            raise typer.Exit(1)
 
     def fail(message: str, code: int = 1) -> NoReturn:
         message = " ".join(message.split())  # one line, whatever was quoted in it
         print(message if code == INTERRUPTED else f"Error: {message}", file=sys.stderr, flush=True)
-        finish({"error": message})
+        show({"error": message})
         raise typer.Exit(code)
 
     try:
@@ -41,8 +48,10 @@ def reporting(context: typer.Context, as_json: bool, debug: bool) -> Iterator[Ca
         fail("Interrupted.", INTERRUPTED)
     except (typer.Exit, BrokenPipeError):
         raise
+    except UsageError as error:
+        fail(str(error), 2)
     except Exception as error:
-        if debug or context.obj:
+        if debug:
             raise
         fail(explain(error))
 

@@ -48,6 +48,17 @@ def stratified_folds(labels: NDArray[np.integer], k: int, seed: int) -> list[tup
     return [(np.setdiff1d(everything, fold), fold) for fold in folds]
 
 
+def hold_out(
+    labels: NDArray[np.integer], share: float, seed: int, *, folds: int | None = None, fold: int | None = None
+) -> tuple[Indices, Indices]:
+    """Return the indices to train on and those to hold out: a share of them, 0 for none, or one fold of `folds`."""
+    if folds is not None and fold is not None:
+        return stratified_folds(labels, folds, seed)[fold]
+    if share == 0:
+        return np.arange(len(labels), dtype=np.int64), np.zeros(0, np.int64)
+    return stratified_split(labels, share, seed)
+
+
 def subset(labels: NDArray[np.integer], n: int, seed: int) -> Indices:
     """Return the sorted indices, (n,) int64, of n images with the classes in proportion, to within one image."""
     if not 0 < n <= len(labels):

@@ -51,7 +51,7 @@ def c_header(network: IntegerNetwork, card: dict[str, Any]) -> str:
     pooling, pooled = POOLS[network.pool]
     even, odd = _planes(network)
     named = [*((f"layer{number}", layer) for number, layer in enumerate(layers)), ("head", head)]
-    template = Template((resources.files("tenfold.models") / TEMPLATE).read_text("utf-8"))
+    template = Template((resources.files("tenfold.graphs") / TEMPLATE).read_text("utf-8"))
     return template.substitute(
         title=f"Handwritten digits: {_quoted(card['name'])}, a network in whole numbers of eight bits.",
         facts="\n".join(f"   {line}" for line in _facts(card)),

@@ -58,8 +58,7 @@ class Dropout(nn.Module):
     """Dropout that draws from `generator`, or else torch's own.
 
     nn.Dropout knows only the one generator that all threads share, so parts of a batch that are computed side by side
-    would drop what comes first. The mask is made of 16 random bits a value: four values of a 64-bit draw. Several
-    generators belong to networks whose channels lie side by side in `x`, one to each (see `side_by_side`).
+    would drop what comes first. The mask is made of 16 random bits a value: four values of a 64-bit draw.
     """
 
     def __init__(self, p: float) -> None:
@@ -67,7 +66,7 @@ class Dropout(nn.Module):
         if not 0 <= p < 1:
             raise ValueError(f"dropout is '{p}', not in 0 to 1, 1 excluded")
         self.p = p
-        self.generator: torch.Generator | Sequence[torch.Generator] | None = None
+        self.generator: torch.Generator | None = None
 
     def forward(self, x: Tensor) -> Tensor:
         """Return `x` with a share `p` of its values set to 0 and the others divided by 1 - p; in evaluation `x`."""
@@ -75,19 +74,11 @@ class Dropout(nn.Module):
             return x
         # As `x` lies in memory, so that a channels_last `x` stays one.
         channels_last = x.ndim == 4 and x.is_contiguous(memory_format=torch.channels_last)
-        if not isinstance(self.generator, Sequence):
-            return x * self._mask(x, channels_last, self.generator)
-        parts = x.chunk(len(self.generator), 1)
-        pairs = zip(parts, self.generator, strict=True)
-        return x * torch.cat([self._mask(part, channels_last, generator) for part, generator in pairs], 1)
-
-    def _mask(self, x: Tensor, channels_last: bool, generator: torch.Generator | None) -> Tensor:
-        """Return what `x` is multiplied with: 0 or 1 / (1 - p), of its shape."""
         bits = torch.empty(-(-x.numel() // 4), dtype=torch.int64, device=x.device)
-        bits.random_(-(2**63), None, generator=generator)
+        bits.random_(-(2**63), None, generator=self.generator)
         drawn = bits.view(torch.int16)[: x.numel()].as_strided(x.size(), _dense_strides(x.size(), channels_last))
         kept = drawn >= round(self.p * 2**16) - 2**15
-        return kept.to(x.dtype).mul_(1 / (1 - self.p))
+        return x * kept.to(x.dtype).mul_(1 / (1 - self.p))
 
     def extra_repr(self) -> str:
         """Return what `print` shows."""

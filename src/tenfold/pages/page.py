@@ -121,7 +121,7 @@ def _environment() -> "Environment":
     from jinja2 import Environment, PackageLoader, StrictUndefined
 
     environment = Environment(
-        loader=PackageLoader("tenfold.scoring"),
+        loader=PackageLoader("tenfold.pages"),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,

@@ -1,6 +1,6 @@
 """How a run begins: what cannot work is refused, the data are gathered and split, and the folder is made."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import nullcontext
 from datetime import UTC, datetime
 from pathlib import Path
@@ -13,7 +13,7 @@ from tenfold.data.digits import Digits, image_hashes
 from tenfold.errors import RecipeError, RunError, TrainingError
 from tenfold.runs.provenance import commit, versions
 from tenfold.runs.run import Run
-from tenfold.runs.transfer import Source
+from tenfold.runs.transfer import Start
 from tenfold.training.recipe import Recipe
 
 if TYPE_CHECKING:
@@ -31,9 +31,8 @@ def check(recipe: Recipe, device: str, max_seconds: float | None) -> None:
     from tenfold.training import device as devices
 
     try:
-        module = build(recipe.model.kind, recipe.model.arguments()).eval()
-        with torch.no_grad():
-            module(torch.zeros(1, 1, 28, 28))
+        with torch.device("meta"), torch.no_grad():  # shapes alone: no weights, no arithmetic
+            build(recipe.model.kind, recipe.model.arguments()).eval()(torch.zeros(1, 1, 28, 28))
     except RuntimeError as error:  # a size that cannot be, which no other error says as well as PyTorch's own
         raise RecipeError(
             f"Model '{recipe.model.kind}' cannot read an image of 28x28 as '{recipe.model.arguments()}': {error}. "
@@ -51,8 +50,8 @@ def _check_classical(recipe: Recipe, device: str, max_seconds: float | None) -> 
         raise TrainingError(f"'{kind}' is fitted on the processor, not on '{device}'. Give --device auto or cpu.")
     if max_seconds is not None:
         raise TrainingError(
-            f"'{kind}' is fitted in one go, which '{max_seconds:g}' seconds cannot cut short. Leave --max-seconds "
-            "away, or take fewer images: --subset N."
+            f"'{kind}' is fitted in one go, which '{max_seconds:g}' seconds cannot cut short. Omit --max-seconds, "
+            "or take fewer images: --subset N."
         )
 
 
@@ -64,24 +63,21 @@ def begin(
     seed: int,
     subset: int | None,
     deduplicate: bool,
-    source: Source | None,
+    start: Start | None,
     console: "Console",
-    gather: "Gather | None" = None,
 ) -> tuple[Run, Digits]:
     """Return a new run's folder, in which nothing is trained yet, and its data.
 
-    gather: what to use in place of `gathered`. Other arguments as of `tenfold.train.train`. What several sets share,
-    and which held-out images are known to the training part, is told on the console and kept in the manifest.
+    Arguments as of `tenfold.train.train`. What several sets share, and which held-out images are known to the training
+    part, is told on the console and kept in the manifest.
     """
-    from tenfold.runs.estimator import hold_out
-
-    merged = (gather or gathered)(tuple(specs), console, len(specs) > 1, deduplicate)
+    merged = _gathered(specs, console, len(specs) > 1, deduplicate)
     for line in merge.describe(merged.copies) if merged.copies else ():
         console.print(line, markup=False, soft_wrap=True)
-    merged = merged.subset(subset, _split_seed(recipe, seed))
+    merged = merged.subset(subset, recipe.data.seed_of(seed))
     digits = merged.digits
     assert digits.labels is not None
-    kept, held_out = hold_out(digits.labels, recipe, seed)
+    kept, held_out = recipe.data.hold_out(digits.labels, seed)
     hashes = image_hashes(digits.images)
     manifest: dict[str, Any] = {
         "recipe": recipe.name,
@@ -110,42 +106,34 @@ def begin(
             "teacher": recipe.distil.teacher,
             "sha256": Run.open(recipe.distil.teacher).weights_sha256(),
         }
-    if source is not None:
-        inherited = source.hashes()
+    if start is not None:
+        inherited = start.run.training_hashes()
         known = int(np.isin(hashes[held_out], inherited).sum())
-        manifest["from"] = source.record() | {"held_out_seen": known}
+        manifest["from"] = start.record() | {"held_out_seen": known}
         _warn_of_known(console, known, len(held_out), "were trained on by the run that this one starts from")
         hashes = np.concatenate([hashes, inherited])  # behind the images, whose numbers `held_out` holds
-    return Run.create(out or _free_folder(recipe.name), recipe, manifest, hashes, held_out), digits
+    return Run.create(out or free_folder(recipe.name), recipe, manifest, hashes, held_out), digits
 
 
-def same_data(run: Run, specs: Sequence[str], console: "Console", gather: "Gather | None" = None) -> Digits:
+def same_data(run: Run, specs: Sequence[str], console: "Console") -> Digits:
     """Return the data that the run was started on; RunError when it is no longer the same."""
     known = run.manifest["data"]
     specs = specs or ([known["spec"]] if isinstance(known["spec"], str) else known["spec"])
-    merged = (gather or gathered)(tuple(specs), console, False, known.get("deduplicated", False))
-    digits = merged.subset(known["subset"], _split_seed(run.recipe, run.manifest["seed"])).digits
+    merged = _gathered(specs, console, False, known.get("deduplicated", False))
+    digits = merged.subset(known["subset"], run.recipe.data.seed_of(run.manifest["seed"])).digits
     if digits.content_hash() != known["sha256"]:
         raise RunError(f"The data '{' + '.join(specs)}' is not what the run was started on. Give the same --data.")
     return digits
 
 
-def _split_seed(recipe: Recipe, seed: int) -> int:
-    """Return the seed of a subset: members of an ensemble are trained on the same one, each with its own seed."""
-    return seed if recipe.data.split_seed is None else recipe.data.split_seed
-
-
-Gather = Callable[[tuple[str, ...], "Console", bool, bool], merge.Merged]
-
-
-def gathered(specs: tuple[str, ...], console: "Console", look: bool, deduplicate: bool) -> merge.Merged:
-    """Return the data by these names, compared with each other where asked for; a cache around it may be passed on."""
+def _gathered(specs: Sequence[str], console: "Console", look: bool, deduplicate: bool) -> merge.Merged:
+    """Return the data by these names, compared with each other where asked for."""
     sets = merge.load_sets(specs)
     with console.status("Comparing the images with each other") if look or deduplicate else nullcontext():
         return merge.merge(sets, look=look, deduplicate=deduplicate)
 
 
-def _free_folder(name: str) -> Path:
+def free_folder(name: str) -> Path:
     """Return the first of runs/NAME-1, runs/NAME-2, ... that is not there."""
     number = 1
     while (path := Path("runs") / f"{name}-{number}").exists():

@@ -7,20 +7,20 @@ from numpy.typing import ArrayLike, NDArray
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.utils.validation import check_is_fitted
 
-from tenfold.data import splits
+from tenfold.data.digits import as_images
 from tenfold.errors import DataError, TrainingError
 from tenfold.metrics.calibration import fit_temperature, sharpen
 from tenfold.models import build
 from tenfold.models.classical import Classical
+from tenfold.runs.run import Run
 from tenfold.training import device as devices
 from tenfold.training import recipe as recipes
+from tenfold.training.distil import Teacher
 from tenfold.training.loop import Trainer
 from tenfold.training.predict import answer
 
 if TYPE_CHECKING:
     import torch
-
-    from tenfold.runs.run import Run
 
 
 class DigitClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
@@ -34,6 +34,12 @@ class DigitClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     `recipe_`, `history_` (the evaluations during training), and `temperature_`, fitted on the held-out images, which
     makes the probabilities mean what they say.
     """
+
+    module_: "torch.nn.Module | None"
+    model_: Classical | None
+    recipe_: recipes.Recipe
+    history_: list[dict[str, Any]]
+    temperature_: float
 
     def __init__(
         self, recipe: str = "fast", overrides: tuple[str, ...] = (), seed: int | None = None, device: str = "auto"
@@ -49,83 +55,52 @@ class DigitClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         if labels.shape != (len(images),) or not np.isin(labels, np.arange(10)).all():
             raise DataError(f"Labels have shape '{labels.shape}' or are not digits. Give ({len(images)},), 0 to 9.")
         labels = labels.astype(np.int64)
-        self.recipe_ = recipes.load(self.recipe, self.overrides)
-        seed = self.recipe_.seed if self.seed is None else self.seed
+        recipe = recipes.load(self.recipe, self.overrides)
+        seed = recipe.seed if self.seed is None else self.seed
         threads = devices.use_threads()
-        train, held_out = hold_out(labels, self.recipe_, seed)
+        train, held_out = recipe.data.hold_out(labels, seed)
         validation = (images[held_out], labels[held_out]) if len(held_out) else None
-        if self.recipe_.classical:
-            _only_processor(self.recipe_, self.device)
-            self._take_classical(_classical(self.recipe_, seed, threads).fit(images[train], labels[train]))
-            self.history_: list[dict[str, Any]] = []
+        if recipe.classical:
+            only_processor(recipe, self.device)
+            self._take(recipe, model=classical(recipe, seed, threads).fit(images[train], labels[train]))
+            probabilities = self.predict_proba(images[held_out]) if validation else None
         else:
-            self._fit_network(images[train], labels[train], validation, seed, threads)
-        if validation is not None:
-            self.calibrate(*validation)
+            device = devices.choose(self.device)
+            trainer = Trainer(
+                recipe, images[train], labels[train], validation, seed=seed, device=device, threads=threads,
+                teacher=teacher(recipe, device),
+            )  # fmt: skip
+            trainer.run()
+            module, answered = trainer.finish()
+            self._take(recipe, module=module)
+            self.history_ = trainer.history
+            probabilities = answered.probabilities if answered else None
+        if probabilities is not None:
+            self.temperature_ = fit_temperature(labels[held_out], probabilities)
         return self
 
-    def _fit_network(
+    def _take(
         self,
-        images: NDArray[np.uint8],
-        labels: NDArray[np.int64],
-        validation: tuple[NDArray[np.uint8], NDArray[np.int64]] | None,
-        seed: int,
-        threads: int,
+        recipe: recipes.Recipe,
+        *,
+        module: "torch.nn.Module | None" = None,
+        model: Classical | None = None,
+        temperature: float = 1.0,
     ) -> None:
-        device = devices.choose(self.device)
-        trainer = Trainer(self.recipe_, images, labels, validation, seed=seed, device=device, threads=threads)
-        trainer.run()
-        self._take(trainer.module, trainer.weights())
-        self.history_ = trainer.history
-
-    def calibrate(self, images: NDArray[np.uint8], labels: NDArray[np.int64]) -> NDArray[np.float32]:
-        """Fit `temperature_` on held-out data and return the probabilities that it gives there, (N, 10)."""
-        self.temperature_ = 1.0
-        probabilities = self.predict_proba(images)
-        self.temperature_ = fit_temperature(labels, probabilities)
-        return sharpen(probabilities, self.temperature_)
-
-    @classmethod
-    def from_run(cls, run: "Run", device: str = "auto") -> "DigitClassifier":
-        """Return the classifier that a run holds; RunError where its weights are missing or do not fit its recipe."""
-        self = cls(recipe=str(run.path / "recipe.toml"), seed=run.manifest["seed"], device=device)
-        self.recipe_ = run.recipe
-        self.history_ = run.metrics()
-        threads = devices.use_threads()
-        model, temperature = run.recipe.model, run.manifest.get("temperature", 1.0)
-        if run.recipe.classical:
-            _only_processor(run.recipe, device)
-            features = run.recipe.features.model_dump()
-            self._take_classical(
-                Classical.load(run.path, model.kind, model.arguments(), features, threads), temperature
-            )
-        else:
-            module = build(model.kind, model.arguments()).to(devices.choose(device))
-            self._take(module, run.weights(), temperature)
-        return self
-
-    def _take(self, module: "torch.nn.Module", weights: "dict[str, torch.Tensor]", temperature: float = 1.0) -> None:
-        """Keep `module` with `weights`, ready to answer."""
-        module.load_state_dict(weights)
-        self.module_: torch.nn.Module | None = devices.lay_out(module, "channels_last").eval()
-        self.model_: Classical | None = None
+        """Keep what answers: a network in evaluation mode, or a fitted classical model."""
+        self.recipe_, self.module_, self.model_, self.temperature_ = recipe, module, model, temperature
         self.classes_ = np.arange(10)
-        self.temperature_ = temperature
-
-    def _take_classical(self, model: Classical, temperature: float = 1.0) -> None:
-        """Keep a fitted classical model, ready to answer."""
-        self.module_, self.model_ = None, model
-        self.classes_ = np.arange(10)
-        self.temperature_ = temperature
+        self.history_ = []
 
     def predict_proba(self, X: ArrayLike) -> NDArray[np.float32]:
         """Return probabilities, (N, 10) float32, always computed in fp32, with the recipe's test-time augmentation."""
         return self.answer(X)[0]
 
-    def answer(self, X: ArrayLike) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    def answer(self, X: ArrayLike, shifts: int | None = None) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """Return `predict_proba(X)`, and the probability that each image is a digit at all, (N,) float32.
 
-        The second is 1 throughout for a model that has never been shown anything but digits.
+        The second is 1 throughout for a model that has never been shown anything but digits. shifts: average over
+        shifts of up to so many pixels; None leaves it to the recipe.
         """
         import torch
 
@@ -135,8 +110,8 @@ class DigitClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             return sharpen(self.model_.probabilities(images), self.temperature_), np.ones(len(images), np.float32)
         assert self.module_ is not None
         tensor = torch.from_numpy(images).to(next(self.module_.parameters()).device)
-        probabilities, digit = answer(self.module_, tensor, self.recipe_.prediction.shifts)
-        return sharpen(probabilities, self.temperature_), digit
+        answered = answer(self.module_, tensor, self.recipe_.prediction.shifts if shifts is None else shifts)
+        return sharpen(answered.probabilities, self.temperature_), answered.digit_probability
 
     def predict(self, X: ArrayLike) -> NDArray[np.int64]:
         """Return the most probable digits, (N,) int64."""
@@ -144,39 +119,47 @@ class DigitClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         return digits
 
 
-def _classical(recipe: recipes.Recipe, seed: int, threads: int) -> Classical:
+def from_run(run: Run, device: str = "auto") -> DigitClassifier:
+    """Return the classifier that a run holds; RunError where its weights are missing or do not fit its recipe."""
+    classifier = DigitClassifier(recipe=str(run.path / "recipe.toml"), seed=run.manifest["seed"], device=device)
+    recipe, model, temperature = run.recipe, run.recipe.model, run.manifest.get("temperature", 1.0)
+    threads = devices.use_threads()
+    if recipe.classical:
+        only_processor(recipe, device)
+        features = recipe.features.model_dump()
+        fitted = Classical.load(run.path, model.kind, model.arguments(), features, threads)
+        classifier._take(recipe, model=fitted, temperature=temperature)
+    else:
+        module = build(model.kind, model.arguments()).to(devices.choose(device))
+        module.load_state_dict(run.weights())
+        classifier._take(recipe, module=devices.lay_out(module, "channels_last").eval(), temperature=temperature)
+    classifier.history_ = run.metrics()
+    return classifier
+
+
+def teacher(recipe: recipes.Recipe, device: "torch.device") -> Teacher | None:
+    """Return what the recipe's [distil] table names as a teacher, None without one.
+
+    Raises RunError where there is no such run, TrainingError where it is no network.
+    """
+    if recipe.distil is None:
+        return None
+    classifier = from_run(Run.open(recipe.distil.teacher), str(device))
+    if classifier.module_ is None:
+        raise TrainingError(
+            f"The teacher '{recipe.distil.teacher}' is no network, and distorted images ask one. Give a network's run."
+        )
+    return Teacher(classifier.module_, recipe.distil, device, classifier.temperature_)
+
+
+def classical(recipe: recipes.Recipe, seed: int, threads: int) -> Classical:
     """Return the recipe's classical model, not fitted."""
     return Classical(recipe.model.kind, recipe.model.arguments(), recipe.features.model_dump(), seed, threads)
 
 
-def _only_processor(recipe: recipes.Recipe, device: str) -> None:
+def only_processor(recipe: recipes.Recipe, device: str) -> None:
     """Raise TrainingError where a classical model is asked onto another device."""
     if device not in ("auto", "cpu"):
         raise TrainingError(
             f"'{recipe.model.kind}' runs on the processor alone, not on '{device}'. Give the device auto or cpu."
         )
-
-
-def hold_out(
-    labels: NDArray[np.int64], recipe: recipes.Recipe, seed: int
-) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Return the indices to train on and those to hold out, as the recipe's share, or its fold, asks."""
-    data = recipe.data
-    seed = seed if data.split_seed is None else data.split_seed
-    if data.folds is not None and data.fold is not None:
-        return splits.stratified_folds(labels, data.folds, seed)[data.fold]
-    if data.validation == 0:
-        return np.arange(len(labels)), np.zeros(0, np.int64)
-    return splits.stratified_split(labels, data.validation, seed)
-
-
-def as_images(X: ArrayLike) -> NDArray[np.uint8]:
-    """Return X as (N, 28, 28) uint8; DataError for another shape, or values that are not whole numbers of 0 to 255."""
-    array: NDArray[Any] = np.asarray(X)
-    if array.shape[1:] not in ((28, 28), (784,)):
-        raise DataError(f"Images have shape '{array.shape}'. Give (N, 28, 28) or (N, 784).")
-    if array.dtype != np.uint8:
-        if not ((array >= 0) & (array <= 255)).all() or (array != np.floor(array)).any():  # NaN fails the first
-            raise DataError(f"Images of '{array.dtype}' hold what is not a whole number of 0 to 255. Scale them.")
-        array = array.astype(np.uint8)
-    return np.ascontiguousarray(array.reshape(len(array), 28, 28))

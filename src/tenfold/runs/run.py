@@ -41,8 +41,6 @@ from tenfold.training.recipe import Recipe
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from tenfold.runs.estimator import DigitClassifier
-
 WEIGHTS, STATE, MANIFEST, RECIPE = "weights.safetensors", "state.safetensors", "run.json", "recipe.toml"
 
 
@@ -110,6 +108,11 @@ class Run:
         yield run
         run.manifest = dict(manifest)
         run.update_manifest({})
+
+    @property
+    def finished(self) -> bool:
+        """True where training has come to its end."""
+        return bool(self.manifest.get("status") == "finished")
 
     @cached_property
     def recipe(self) -> Recipe:
@@ -203,12 +206,6 @@ class Run:
     def state(self) -> "tuple[dict[str, Tensor], dict[str, Any]] | None":
         """Return what `write_state` was given last, or None where training was cut off before the first."""
         return load_tensors(self.path / STATE) if (self.path / STATE).exists() else None
-
-    def classifier(self, device: str = "auto") -> "DigitClassifier":
-        """Return the trained system as a scikit-learn estimator."""
-        from tenfold.runs.estimator import DigitClassifier
-
-        return DigitClassifier.from_run(self, device)
 
     def _write(self, name: str, content: bytes) -> None:
         try:

@@ -11,9 +11,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-from numpy.typing import NDArray
-
 from tenfold.errors import RunError, nearest
 from tenfold.runs.provenance import training_specs
 from tenfold.runs.run import Run
@@ -26,8 +23,8 @@ LAYERS = ("all", "head")
 
 
 @dataclass(frozen=True)
-class Source:
-    """A finished run to start from, and which layers are trained on."""
+class Start:
+    """A finished run whose weights training starts from, and which layers are trained on."""
 
     run: Run
     layers: str
@@ -42,18 +39,14 @@ class Source:
             "data": training_specs(self.run.manifest),
         }
 
-    def hashes(self) -> NDArray[np.uint64]:
-        """Return a hash of every image that the run was trained on, its own sources' included."""
-        return self.run.training_hashes()
-
-    def start(self, module: "nn.Module") -> None:
+    def fill(self, module: "nn.Module") -> None:
         """Fill `module` with the run's weights, and freeze all but the last layer where only the head is trained."""
         module.load_state_dict(self.run.weights())
         freeze(module, self.layers)
 
 
-def open_source(path: Path, recipe: Recipe, layers: str) -> Source:
-    """Return the run at `path` as a source for `recipe`; RunError says why it cannot be one."""
+def open_start(path: Path, recipe: Recipe, layers: str) -> Start:
+    """Return the run at `path` as a start for `recipe`; RunError says why it cannot be one."""
     if layers not in LAYERS:
         raise RunError(f"Layers '{layers}' are unknown.{nearest(layers, LAYERS)} Give all or head.")
     run = Run.open(path)
@@ -71,7 +64,7 @@ def open_source(path: Path, recipe: Recipe, layers: str) -> Source:
             f"The run '{path}' is another network than recipe '{recipe.name}': {'; '.join(different)}. "
             f"Train its own recipe: tenfold train {path / 'recipe.toml'} --from {path}"
         )
-    return Source(run, layers)
+    return Start(run, layers)
 
 
 def starter(manifest: dict[str, Any], begun: bool) -> "Callable[[nn.Module], None] | None":
@@ -88,7 +81,7 @@ def starter(manifest: dict[str, Any], begun: bool) -> "Callable[[nn.Module], Non
     run = Run.open(record["run"])
     if run.weights_sha256() != record["weights_sha256"]:
         raise RunError(f"The weights of '{record['run']}' have changed since they were started from. Begin a new run.")
-    return Source(run, record["layers"]).start
+    return Start(run, record["layers"]).fill
 
 
 def freeze(module: "nn.Module", layers: str) -> None:

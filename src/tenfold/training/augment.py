@@ -7,7 +7,6 @@ itself is one matrix product: a distortion is a short row of coefficients, and e
 
 import functools
 import math
-from collections.abc import Sequence
 
 import torch
 import torch.nn.functional as F
@@ -15,60 +14,54 @@ from torch import Tensor
 
 from tenfold.training.recipe import AugmentSettings
 
-Generators = Sequence[torch.Generator | None]  # each draws for an equal part of the images, in their order
 
-
-def augment(images: Tensor, settings: AugmentSettings, generator: torch.Generator | Generators | None = None) -> Tensor:
+def augment(images: Tensor, settings: AugmentSettings, generator: torch.Generator | None = None) -> Tensor:
     """Return a distorted copy of `images`, (B, 1, H, W) float in [0, 1], drawn from `generator` or else torch's own.
 
-    Of several generators each draws for an equal part of the images what it would draw for that part alone.
     Elastic displacements follow Simard, Steinkraus and Platt (2003), with a coarse grid of normal displacements
     enlarged bicubically in place of a Gaussian-filtered field: smooth, and a hundredth of the work.
     """
-    generators = generator if isinstance(generator, Sequence) else [generator]
-    grid = _sampling_grid(images, settings, generators)
+    grid = _sampling_grid(images, settings, generator)
     if grid is not None:
         images = F.grid_sample(images, grid, mode="bilinear", padding_mode="zeros", align_corners=False)
     if settings.contrast:
-        strength = 1 + settings.contrast * _uniform(images, generators)
+        strength = 1 + settings.contrast * _uniform(images, generator)
         images = (images * strength.view(-1, 1, 1, 1)).clamp_(0, 1)
     if settings.erasing:
-        images = images * _kept(images, settings.erasing, generators)
+        images = images * _kept(images, settings.erasing, generator)
     return images
 
 
-def _draw(images: Tensor, generators: Generators, *others: int) -> Tensor:
+def _draw(images: Tensor, generator: torch.Generator | None, *others: int) -> Tensor:
     """Return uniform numbers in [0, 1) for each image, (*others, B)."""
-    shape = (*others, len(images) // len(generators))
-    return torch.cat([torch.rand(shape, device=images.device, generator=each) for each in generators], -1)
+    return torch.rand((*others, len(images)), device=images.device, generator=generator)
 
 
-def _uniform(images: Tensor, generators: Generators) -> Tensor:
+def _uniform(images: Tensor, generator: torch.Generator | None) -> Tensor:
     """Return a number uniform in [-1, 1] for each image, (B,)."""
-    return _draw(images, generators) * 2 - 1
+    return _draw(images, generator) * 2 - 1
 
 
-def _sampling_grid(images: Tensor, settings: AugmentSettings, generators: Generators) -> Tensor | None:
+def _sampling_grid(images: Tensor, settings: AugmentSettings, generator: torch.Generator | None) -> Tensor | None:
     """Return where each output pixel is read from, (B, H, W, 2) in [-1, 1], or None where nothing moves."""
     if not (settings.rotation or settings.scale or settings.shear or settings.shift or settings.elastic):
         return None
     count, _, height, width = images.shape
     points = settings.elastic_grid if settings.elastic else 0
     coefficients = torch.empty(count, 2, 3 + points * points, device=images.device)
-    coefficients[:, :, :3] = _affine(images, settings, generators)
+    coefficients[:, :, :3] = _affine(images, settings, generator)
     if points:
-        for part, generator in zip(coefficients.chunk(len(generators)), generators, strict=True):
-            part[:, :, 3:].normal_(std=settings.elastic * 2 / width, generator=generator)
+        coefficients[:, :, 3:].normal_(std=settings.elastic * 2 / width, generator=generator)
     basis = _basis(height, width, points, images.device)
     return (coefficients @ basis).view(count, 2, height, width).permute(0, 2, 3, 1)
 
 
-def _affine(images: Tensor, settings: AugmentSettings, generators: Generators) -> Tensor:
+def _affine(images: Tensor, settings: AugmentSettings, generator: torch.Generator | None) -> Tensor:
     """Return random affine maps from output to input coordinates, (B, 2, 3): [x, y] = map @ [x, y, 1]."""
     count, _, height, width = images.shape
 
     def uniform() -> Tensor:
-        return _uniform(images, generators)
+        return _uniform(images, generator)
 
     angle = uniform() * math.radians(settings.rotation)
     scale_x = 1 + settings.scale * uniform()
@@ -95,12 +88,12 @@ def _basis(height: int, width: int, points: int, device: torch.device) -> Tensor
     return torch.stack(rows).to(device)
 
 
-def _kept(images: Tensor, probability: float, generators: Generators) -> Tensor:
+def _kept(images: Tensor, probability: float, generator: torch.Generator | None) -> Tensor:
     """Return a mask, (B, 1, H, H), that is 0 in a random rectangle of 4 to 10 pixels a side of the chosen images."""
     height = images.shape[2]
-    sides = 4 + 6 * _draw(images, generators, 2).unsqueeze(2)  # (2, B, 1)
-    corners = _draw(images, generators, 2).unsqueeze(2) * (height - sides)
-    chosen = _draw(images, generators).unsqueeze(1) < probability
+    sides = 4 + 6 * _draw(images, generator, 2).unsqueeze(2)  # (2, B, 1)
+    corners = _draw(images, generator, 2).unsqueeze(2) * (height - sides)
+    chosen = _draw(images, generator).unsqueeze(1) < probability
     position = torch.arange(height, device=images.device)
     inside = (position >= corners) & (position < corners + sides) & chosen  # (2, B, H)
     return 1 - (inside[0].unsqueeze(2) & inside[1].unsqueeze(1)).unsqueeze(1).to(images.dtype)

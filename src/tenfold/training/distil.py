@@ -1,4 +1,4 @@
-"""A teacher: a trained run whose answers another network learns from, beside the labels.
+"""A teacher: a trained network whose answers another network learns from, beside the labels.
 
 The teacher sees the very images that the student is shown, distorted as they are, so that it says something new of
 them in every epoch. Averaging over shifts is left out: it would cost five times as much and the distortions move the
@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from tenfold.errors import TrainingError
+from tenfold.models.ensemble import Ensemble
 from tenfold.training.device import Arithmetic, autocast
 from tenfold.training.recipe import DistilSettings
 
@@ -17,23 +17,18 @@ DIGITS = 10
 
 
 class Teacher:
-    """What asks the teacher and measures the student against it. May be used by several threads at once."""
+    """A trained network that is asked, and what the student is measured by. May be used by several threads at once.
 
-    def __init__(self, settings: DistilSettings, device: torch.device) -> None:
-        """Open the run; RunError where there is none, TrainingError where it is no network."""
-        from tenfold.models.ensemble import Ensemble
-        from tenfold.runs.run import Run
+    module: the network, on `device`, in evaluation mode. temperature: that makes its own answers calibrated.
+    """
 
-        classifier = Run.open(settings.teacher).classifier(str(device))
-        if classifier.module_ is None:
-            raise TrainingError(
-                f"The teacher '{settings.teacher}' is no network, and distorted images ask one. Give a network's run."
-            )
-        self.settings, self.device = settings, device
-        self.module: nn.Module = classifier.module_
-        if isinstance(self.module, Ensemble):
-            self.module.without_shifts()
-        self.temperature = settings.temperature * classifier.temperature_
+    def __init__(
+        self, module: nn.Module, settings: DistilSettings, device: torch.device, temperature: float = 1.0
+    ) -> None:
+        if isinstance(module, Ensemble):
+            module.without_shifts()
+        self.module, self.settings, self.device = module, settings, device
+        self.temperature = settings.temperature * temperature
 
     @torch.no_grad()
     def answers(self, inputs: Tensor, arithmetic: Arithmetic) -> Tensor:

@@ -8,7 +8,7 @@ thread count.
 
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -27,14 +27,14 @@ from tenfold.training.degrade import degrade
 from tenfold.training.device import Arithmetic, autocast, lay_out, probe
 from tenfold.training.distil import Teacher
 from tenfold.training.optimise import Average, Optimiser, multiple
-from tenfold.training.predict import predict, to_input
+from tenfold.training.predict import Answered, answer, to_input
 from tenfold.training.recipe import Recipe
 from tenfold.training.rounding import rounded
+from tenfold.training.sampler import Sampler
 from tenfold.training.shards import Shards
 from tenfold.training.synthetic import with_synthetic
 
 CURVE_POINTS = 20  # lines of the history, at least, so that a short training has a curve too
-RANDOM_PART = 0.3  # of a pass over hard images: drawn from the others, so that none is forgotten
 ACCELERATOR_CHECK_STEPS = 50  # looking at the loss waits for the accelerator, so there it is looked at rarely
 
 
@@ -58,8 +58,9 @@ class Trainer:
     images: (N, 28, 28) uint8; labels: (N,) int64; validation: the same two for held-out data, or None.
     start: called once with the fresh network, to fill in weights and freeze some (`requires_grad`; a module with a true
     attribute `frozen` stays in evaluation mode).
-    like: a trainer on the same device, whose images, labels and teacher are shared as far as they are the same.
-    `run` trains until the end or until it is told to stop; `state` and `restore` carry it over a crash.
+    teacher: whose answers the network learns from too, where the recipe has a [distil] table.
+    `run` trains until the end or until it is told to stop; `state` and `restore` carry it over a crash; `finish` gives
+    the network with the weights to answer with.
     """
 
     def __init__(
@@ -74,27 +75,21 @@ class Trainer:
         arithmetic: Arithmetic | None = None,
         threads: int = 1,
         start: Callable[[nn.Module], None] | None = None,
-        like: "Trainer | None" = None,
+        teacher: Teacher | None = None,
     ) -> None:
-        self.recipe, self.seed, self.device, self.threads = recipe, seed, device, threads
+        self.recipe, self.seed, self.device, self.threads, self.teacher = recipe, seed, device, threads, teacher
         began = time.perf_counter()
         if recipe.synthetic is not None:
             images, labels = with_synthetic(images, labels, recipe.synthetic, seed)
         self.images, self.labels = self._on_device(images), self._on_device(labels)
         self.validation = None if validation is None else (self._on_device(validation[0]), validation[1])
-        if like is not None:
-            self._share(like)
-        self.batch_size = min(recipe.training.batch_size, len(images))
-        self.steps_per_epoch = len(images) // self.batch_size
+        self.sampler = Sampler(len(images), recipe.training, seed, device)
+        self.batch_size, self.steps_per_epoch = self.sampler.batch_size, self.sampler.steps_per_epoch
         asked = round(recipe.training.epochs * self.steps_per_epoch)
         self.total_steps = max(1, asked, recipe.training.min_steps)
         longer = max(1.0, self.total_steps / max(1, asked))  # a small set's epochs are short: validate as many times
         self.evaluation_steps = max(1, round(recipe.training.evaluate_every * self.steps_per_epoch * longer))
         self.curve_steps = max(1, self.total_steps // CURVE_POINTS)
-        known = like.teacher if like is not None and like.recipe.distil == recipe.distil else None
-        self.teacher: Teacher | None = known or (None if recipe.distil is None else Teacher(recipe.distil, device))
-        self.losses = torch.full((len(images),), torch.inf, device=device)  # each image's last seen loss
-        self.order = torch.zeros(0, dtype=torch.int64, device=device)  # the images of the present pass
         torch.manual_seed(seed)
         self.module: nn.Module = build(recipe.model.kind, recipe.model.arguments()).to(device)
         if start is not None:
@@ -111,40 +106,33 @@ class Trainer:
         self.history: list[dict[str, Any]] = []
         self.position = Position()
         self.loss_sum = torch.zeros((), device=device)
+        self.answered: Answered | None = None  # the held-out images, by the finished network
         self._before = time.perf_counter() - began
 
     # -- the loop ------------------------------------------------------------------------------------------------
 
     def run(self, each_step: Callable[["Trainer"], bool] = lambda trainer: False) -> bool:
         """Train on; return True when done, False when `each_step`, called after every step, asked to stop."""
+        position = self.position
         self.shards.train()
         torch.set_num_threads(self.shards.inner_threads)
-        started = time.perf_counter() - self.position.seconds - self.take_preparation()
+        started = time.perf_counter() - position.seconds - self._before
+        self._before = 0.0  # what making this trainer took is counted once
         while not self.finished:
             self._train_step()
-            if self.check_is_due and not math.isfinite(self.loss_sum.item()):
-                raise self.diverged()
-            self.look(lambda: time.perf_counter() - started)
+            self._check_loss()
+            position.seconds = time.perf_counter() - started
+            if position.step % self.evaluation_steps == 0 or position.step == self.total_steps:
+                self._evaluate()
+                if not self.finished:  # scoring the finished network is no part of its training
+                    position.seconds = time.perf_counter() - started
+            elif position.step % self.curve_steps == 0:
+                self._note(None, None)
             if each_step(self):
                 break
         self.shards.close()
         torch.set_num_threads(self.threads)
         return self.finished
-
-    def take_preparation(self) -> float:
-        """Return the seconds that making this trainer took, the first time; then 0, as they are counted."""
-        seconds, self._before = self._before, 0.0
-        return seconds
-
-    def look(self, clock: Callable[[], float]) -> None:
-        """Evaluate, or note a point of the curve, where the step just done calls for it; `clock` gives the seconds."""
-        position = self.position
-        position.seconds = clock()
-        if position.step % self.evaluation_steps == 0 or position.step == self.total_steps:
-            self._evaluate()
-            position.seconds = clock()
-        elif position.step % self.curve_steps == 0:
-            self._note(None, None)
 
     @property
     def finished(self) -> bool:
@@ -168,10 +156,11 @@ class Trainer:
 
         def forward_and_back(number: int) -> Tensor:
             """Return the losses of one part of the batch; its gradients stay with its own module."""
-            inputs = self.distorted(batches[number], [self.generator(number)])
+            generator = self.generators[number].manual_seed(_step_seed(self.seed, step, number))
+            inputs = self._distorted(batches[number], generator)
             with autocast(self.device, self.arithmetic.precision):
                 logits = self.shards.modules[number](inputs)
-            losses = self.losses_of(logits, inputs, answers[number])
+            losses = self._losses_of(logits, inputs, answers[number])
             (losses.sum() / self.batch_size).backward()  # type: ignore[no-untyped-call]
             return losses.detach()
 
@@ -181,103 +170,40 @@ class Trainer:
         if self.average:
             self.average.update(step)
         self.loss_sum += losses.mean()
-        self.count_step(indices, losses)
+        self.sampler.losses[indices] = losses
+        self.position.loss_steps += 1
+        self.position.step += 1
 
-    def generator(self, part: int) -> torch.Generator:
-        """Return what a part of the present step's batch draws its distortions and its dropout from."""
-        return self.generators[part].manual_seed(_step_seed(self.seed, self.position.step, part))
-
-    def distorted(self, inputs: Tensor, generators: Sequence[torch.Generator]) -> Tensor:
-        """Return the present step's inputs, (B, 1, 28, 28), as the recipe distorts them.
-
-        Each of the generators draws for an equal part of them, in their order.
-        """
+    def _distorted(self, inputs: Tensor, generator: torch.Generator) -> Tensor:
+        """Return the present step's inputs, (B, 1, 28, 28), as the recipe distorts them."""
         if self.progress < 1 - self.recipe.augment.calm_end:
-            inputs = augment(inputs, self.recipe.augment, generators)
-        worse = self.recipe.degrade
-        if worse is not None:
-            pairs = zip(inputs.chunk(len(generators)), generators, strict=True)
-            inputs = torch.cat([degrade(part, worse, generator) for part, generator in pairs])
-        return inputs
+            inputs = augment(inputs, self.recipe.augment, generator)
+        return inputs if self.recipe.degrade is None else degrade(inputs, self.recipe.degrade, generator)
 
-    def losses_of(self, logits: Tensor, inputs: Tensor, labels: Tensor) -> Tensor:
+    def _losses_of(self, logits: Tensor, inputs: Tensor, labels: Tensor) -> Tensor:
         """Return each image's loss, (B,), by its label and where there is a teacher by that one's answer."""
         smoothing = self.recipe.training.label_smoothing
         losses = F.cross_entropy(logits.float(), labels, label_smoothing=smoothing, reduction="none")
         return losses if self.teacher is None else self.teacher.losses(logits, inputs, losses, self.arithmetic)
 
-    def count_step(self, indices: Tensor, losses: Tensor) -> None:
-        """Count a step that was done, and remember the losses, (B,), of its images."""
-        self.losses[indices] = losses
-        self.position.loss_steps += 1
-        self.position.step += 1
-
     def _batch(self, step: int) -> tuple[Tensor, Tensor, Tensor]:
         """Return the step's inputs, (B, 1, 28, 28) float in [0, 1], its labels, (B,), and its indices, (B,)."""
-        indices = self.indices(step)
+        indices = self.sampler.batch(step)
         return to_input(self.images[indices]), self.labels[indices], indices
-
-    def indices(self, step: int) -> Tensor:
-        """Return which images the step is on, (B,)."""
-        number, start = self._pass_of(step)
-        if step == start or not len(self.order):
-            self.order = self._on_device(self._pass_order(number))
-        at = (step - start) * self.batch_size
-        return self.order[at : at + self.batch_size]
-
-    def _pass_of(self, step: int) -> tuple[int, int]:
-        """Return the number of the pass over the images that `step` falls in, and the pass's first step."""
-        whole = self.recipe.training.hard_after
-        if step < whole * self.steps_per_epoch:
-            number = step // self.steps_per_epoch
-        else:
-            number = whole + (step - whole * self.steps_per_epoch) // self._hard_steps
-        return number, self.pass_start(number)
-
-    def pass_start(self, number: int) -> int:
-        """Return the first step of a pass."""
-        whole = min(number, self.recipe.training.hard_after)
-        return whole * self.steps_per_epoch + (number - whole) * self._hard_steps
-
-    @property
-    def _hard_steps(self) -> int:
-        """Steps in a pass over hard images; with a hard share of 1 those are all."""
-        return max(1, int(len(self.images) * self.recipe.training.hard_share) // self.batch_size)
-
-    def _pass_order(self, number: int) -> NDArray[np.int64]:
-        """Return the images of a pass in their order, a function of seed, pass, and the losses seen so far.
-
-        After the first `hard_after` passes, most images are learnt: a pass then takes those whose loss was highest
-        when last seen, and a random part of the others (after Jiang et al., 2019, with the losses that training
-        computes anyway in place of a forward pass over all images). The very highest losses are left out where the
-        recipe asks for it: they belong, most of them, to images with a wrong label.
-        """
-        random = np.random.default_rng((self.seed, number))
-        count = len(self.images)
-        settings = self.recipe.training
-        if settings.hard_share == 1 or number < settings.hard_after:
-            return random.permutation(count)
-        taken = min(self._hard_steps * self.batch_size, count - int(count * settings.doubtful_share))
-        by_loss = np.argsort(-self.losses.cpu().numpy(), kind="stable")[int(count * settings.doubtful_share) :]
-        hardest = taken - int(taken * RANDOM_PART)
-        others = random.choice(by_loss[hardest:], taken - hardest, replace=False)
-        return random.permutation(np.concatenate([by_loss[:hardest], others]))
 
     def learning_rate_multiple(self, progress: float) -> float:
         """Return the schedule's multiple at `progress`, times what the plateau rule has brought it down to."""
         return multiple(self.recipe.schedule, progress) * self.position.plateau
 
-    @property
-    def check_is_due(self) -> bool:
-        """True where it is time to see whether the loss is still finite, before anything of it is saved."""
-        return self.device.type == "cpu" or self.position.step % ACCELERATOR_CHECK_STEPS == 0
-
-    def diverged(self) -> TrainingError:
-        """Return what to raise when the loss is no longer finite."""
-        return TrainingError(
-            f"The loss is '{self.loss_sum.item()}' at step {self.position.step} (epoch {self.epoch:.2f}). "
-            "Lower optimiser.lr or set optimiser.clip_norm=1; the last checkpoint is intact."
-        )
+    def _check_loss(self) -> None:
+        """Raise TrainingError where the loss is no longer finite, before anything of it is saved."""
+        if self.device.type != "cpu" and self.position.step % ACCELERATOR_CHECK_STEPS:
+            return
+        if not math.isfinite(self.loss_sum.item()):
+            raise TrainingError(
+                f"The loss is '{self.loss_sum.item()}' at step {self.position.step} (epoch {self.epoch:.2f}). "
+                "Lower optimiser.lr or set optimiser.clip_norm=1; the last checkpoint is intact."
+            )
 
     # -- validation ----------------------------------------------------------------------------------------------
 
@@ -324,16 +250,43 @@ class Trainer:
         """Return accuracy and mean negative log-likelihood on the held-out images, without test-time augmentation."""
         if self.validation is None:
             return None, None
-        images, labels = self.validation
+        labels = self.validation[1]
+        settings = self.recipe.training
+        last = self.position.step == self.total_steps and settings.keep == "last" and not settings.weight_bits
+        probabilities = self.look(final=last)
+        accuracy = float((probabilities.argmax(1) == labels).mean())
+        return accuracy, float(log_losses(labels, probabilities).mean())
+
+    def look(self, *, final: bool = False) -> NDArray[np.float32]:
+        """Return the probabilities of the held-out images as of now, (N, 10); training goes on as if nobody had looked.
+
+        With averaged weights where the recipe has them; at training's precision, without test-time augmentation.
+        final: as the finished network answers, in fp32, all of which is kept: it need not be asked again.
+        """
+        assert self.validation is not None
         if self.average:
             self.average.swap()
         torch.set_num_threads(self.threads)
-        probabilities = predict(self.module, images, 0, self.arithmetic.precision)
+        if final:
+            self.answered = answer(self.module, self.validation[0], self.recipe.prediction.shifts)
+            probabilities = self.answered.unshifted
+        else:
+            probabilities = answer(self.module, self.validation[0], 0, self.arithmetic.precision).probabilities
         torch.set_num_threads(self.shards.inner_threads)
         if self.average:
             self.average.swap()
-        accuracy = float((probabilities.argmax(1) == labels).mean())
-        return accuracy, float(log_losses(labels, probabilities).mean())
+        return probabilities
+
+    def finish(self) -> tuple[nn.Module, Answered | None]:
+        """Return the network with the weights to answer with, and its answers to the held-out images, where there are.
+
+        Training cannot go on after it.
+        """
+        self.module.load_state_dict(self.weights())
+        module = lay_out(self.module, "channels_last").eval()
+        if self.answered is None and self.validation is not None:
+            self.answered = answer(module, self.validation[0], self.recipe.prediction.shifts)
+        return module, self.answered
 
     # -- weights and state ---------------------------------------------------------------------------------------
 
@@ -356,7 +309,7 @@ class Trainer:
         """Return all that resuming needs: tensors, and a JSON-able rest."""
         tensors = prefixed("module", self.module.state_dict()) | prefixed("optimiser", self.optimiser.state())
         tensors |= prefixed("best", self.best)
-        tensors |= {"loss_sum": self.loss_sum, "losses": self.losses, "order": self.order}
+        tensors |= {"loss_sum": self.loss_sum, "losses": self.sampler.losses, "order": self.sampler.order}
         if self.average:
             tensors |= prefixed("average", self.average.state())
         return tensors, {"position": asdict(self.position), "history": self.history}
@@ -368,8 +321,8 @@ class Trainer:
         self.optimiser.restore(under("optimiser", tensors))
         self.best = {name: tensor.to(self.device) for name, tensor in under("best", tensors).items()}
         self.loss_sum.copy_(tensors["loss_sum"])
-        self.losses.copy_(tensors["losses"])
-        self.order = tensors["order"].to(self.device)
+        self.sampler.losses.copy_(tensors["losses"])
+        self.sampler.order = tensors["order"].to(self.device)
         if self.average:
             self.average.restore(under("average", tensors))
         self.position = Position(**rest["position"])
@@ -382,14 +335,6 @@ class Trainer:
         batch, labels, _ = self._batch(0)
         part = len(batch) // self.recipe.training.shards or 1
         return probe(self.module, batch[:part], labels[:part])
-
-    def _share(self, like: "Trainer") -> None:
-        """Let go of what `like` has on the device too."""
-        if torch.equal(self.images, like.images) and torch.equal(self.labels, like.labels):
-            self.images, self.labels = like.images, like.labels
-        if self.validation is not None and like.validation is not None:
-            (images, labels), (other, _) = self.validation, like.validation
-            self.validation = (other if torch.equal(images, other) else images, labels)
 
     def _on_device(self, array: NDArray[Any]) -> Tensor:
         return torch.from_numpy(np.ascontiguousarray(array)).to(self.device)

@@ -116,8 +116,7 @@ class RMSprop(Rule):
 class Muon(Rule):
     """Momentum whose update of every matrix is brought near the closest orthogonal one (Jordan et al., 2024).
 
-    A convolution's filter is taken as the matrix (out, in * height * width). Weights with a dimension more are those of
-    several networks, each of which is updated as it would be alone.
+    A convolution's filter is taken as the matrix (out, in * height * width).
     parts, each: the matrices are dealt out to so many calls of a job that `each` makes; on two threads that takes a
     tenth off a training step.
     """
@@ -143,10 +142,10 @@ class Muon(Rule):
         assert weight.grad is not None
         buffer.lerp_(weight.grad, 1 - self.momentum)
         update = weight.grad.lerp(buffer, self.momentum)  # Nesterov
-        matrix = update.flatten(-3)
+        matrix = update.flatten(1)
         orthogonal = orthogonalise(matrix).view_as(update)
         # A step of equal root-mean-square size for every shape.
-        size = lr * math.sqrt(max(1.0, matrix.shape[-2] / matrix.shape[-1]))
+        size = lr * math.sqrt(max(1.0, matrix.shape[0] / matrix.shape[1]))
         weight.mul_(1 - lr * self.weight_decay).sub_(orthogonal, alpha=size)
 
 
@@ -154,7 +153,7 @@ def _deal(weights: list[Tensor], parts: int) -> list[list[int]]:
     """Return the weights' indices dealt out to `parts` lists of about equal work, the largest first."""
     dealt: list[list[int]] = [[] for _ in range(parts)]
     work = [0] * parts
-    costs = [weight.numel() * min(weight.shape[-4], math.prod(weight.shape[-3:])) for weight in weights]
+    costs = [weight.numel() * min(len(weight), weight[0].numel()) for weight in weights]
     for index in sorted(range(len(weights)), key=lambda index: -costs[index]):
         least = work.index(min(work))
         dealt[least].append(index)
@@ -163,67 +162,43 @@ def _deal(weights: list[Tensor], parts: int) -> list[list[int]]:
 
 
 def orthogonalise(matrix: Tensor) -> Tensor:
-    """Return the orthogonal matrix nearest to `matrix`, roughly, by Newton-Schulz steps; same shape and dtype.
-
-    matrix: (R, C), or (M, R, C), of which each is taken by itself.
-    """
+    """Return the orthogonal matrix nearest to `matrix` (R, C), roughly, by Newton-Schulz steps; same shape and dtype."""
     a, b, c = NEWTON_SCHULZ
-    multiply = torch.addmm if matrix.ndim == 2 else torch.baddbmm
     x = matrix.bfloat16()
     x = x / (x.norm(dim=(-2, -1), keepdim=True) + 1e-7)
-    tall = x.shape[-2] > x.shape[-1]
+    tall = x.shape[0] > x.shape[1]
     if tall:
         x = x.mT
     for _ in range(NEWTON_SCHULZ_STEPS):
         gram = x @ x.mT
-        polynomial = multiply(gram, gram, gram, beta=b, alpha=c)
-        x = multiply(x, polynomial, x, beta=a)  # a x + (b gram + c gram^2) x
+        polynomial = torch.addmm(gram, gram, gram, beta=b, alpha=c)
+        x = torch.addmm(x, polynomial, x, beta=a)  # a x + (b gram + c gram^2) x
     result: Tensor = (x.mT if tall else x).to(matrix.dtype)
     return result
 
 
 class Optimiser:
-    """The rules that a recipe asks for, under one learning-rate multiple, with clipping.
-
-    stacked: the weights have a first dimension more, of networks that do not touch each other: each is clipped, and
-    its matrices are orthogonalised, as it would be alone.
-    """
+    """The rules that a recipe asks for, under one learning-rate multiple, with clipping."""
 
     def __init__(
-        self,
-        module: nn.Module,
-        settings: OptimiserSettings,
-        parts: int = 1,
-        each: Each = lambda job: job(0),
-        *,
-        stacked: bool = False,
+        self, module: nn.Module, settings: OptimiserSettings, parts: int = 1, each: Each = lambda job: job(0)
     ) -> None:
-        self.clip_norm, self.stacked = settings.clip_norm, stacked
+        self.clip_norm = settings.clip_norm
         self.weights: list[Tensor] = [p for p in module.parameters() if p.requires_grad]
-        self.penalised = [weight for weight in self.weights if weight.ndim - stacked > 1]
+        self.penalised = [weight for weight in self.weights if weight.ndim > 1]
         self.l1, self.l2 = settings.l1, settings.l2
-        self.rules = [rule for rule in _rules(self.weights, settings, parts, each, stacked) if rule.weights]
+        self.rules = [rule for rule in _rules(self.weights, settings, parts, each) if rule.weights]
 
     def step(self, multiple: float) -> None:
         """Update the weights at `multiple` times the recipe's learning rate, and clear the gradients."""
         if self.l1 or self.l2:
             self._penalise()
-        if self.clip_norm and self.stacked:
-            self._clip_each()
-        elif self.clip_norm:
+        if self.clip_norm:
             nn.utils.clip_grad_norm_(self.weights, self.clip_norm)
         for rule in self.rules:
             rule.step(rule.lr * multiple)
         for weight in self.weights:
             weight.grad = None
-
-    def _clip_each(self) -> None:
-        """Scale the gradients of each network down to `clip_norm`, as `clip_grad_norm_` does those of one."""
-        gradients = [weight.grad for weight in self.weights if weight.grad is not None]
-        norms = torch.stack([gradient.flatten(1).norm(dim=1) for gradient in gradients]).norm(dim=0)  # (M,)
-        factors = (self.clip_norm / (norms + 1e-6)).clamp(max=1)
-        for gradient in gradients:
-            gradient.mul_(factors.view(-1, *[1] * (gradient.ndim - 1)))
 
     @torch.no_grad()
     def _penalise(self) -> None:
@@ -248,27 +223,12 @@ class Optimiser:
         for name, tensor in self.state().items():
             tensor.copy_(tensors[name])
 
-    @torch.no_grad()
-    def adopt(self, members: "Sequence[Optimiser]") -> None:
-        """Take over, stacked, the state of the members' optimisers, whose tensors become views of this one's."""
-        for number, rule in enumerate(self.rules):
-            states = [member.rules[number].state for member in members]
-            for name, tensors in rule.state.items():
-                for index, tensor in enumerate(tensors):
-                    own = [state[name][index] for state in states]
-                    if not tensor.ndim:  # counted alike by all
-                        tensor.copy_(own[0])
-                    for member, state in enumerate(states):
-                        if tensor.ndim:
-                            tensor[member].copy_(own[member])
-                        state[name][index] = tensor[member] if tensor.ndim else tensor
 
-
-def _rules(weights: list[Tensor], settings: OptimiserSettings, parts: int, each: Each, stacked: bool) -> list[Rule]:
+def _rules(weights: list[Tensor], settings: OptimiserSettings, parts: int, each: Each) -> list[Rule]:
     """Return the rules; weight decay is for matrices and filters, not for biases and norms."""
-    filters = [weight for weight in weights if weight.ndim - stacked == 4]
-    matrices = [weight for weight in weights if weight.ndim - stacked in (2, 3)]
-    vectors = [weight for weight in weights if weight.ndim - stacked <= 1]
+    filters = [weight for weight in weights if weight.ndim == 4]
+    matrices = [weight for weight in weights if weight.ndim in (2, 3)]
+    vectors = [weight for weight in weights if weight.ndim <= 1]
     lr, decay, momentum = settings.lr, settings.weight_decay, settings.momentum
     betas = (momentum, settings.beta2)
     if settings.kind == "muon":
@@ -320,14 +280,6 @@ class Average:
             held = live.clone()
             live.copy_(slow)
             slow.copy_(held)
-
-    @torch.no_grad()
-    def adopt(self, members: "Sequence[Average]") -> None:
-        """Take over, stacked, the members' averages, whose tensors become views of this one's."""
-        for number, member in enumerate(members):
-            for index, (live, slow) in enumerate(zip(self.live, self.slow, strict=True)):
-                slow[number].copy_(member.slow[index])
-                member.live[index], member.slow[index] = live[number], slow[number]
 
     def weights(self, state: dict[str, Tensor]) -> dict[str, Tensor]:
         """Return the module's `state` with the averaged tensors in place of the live ones."""

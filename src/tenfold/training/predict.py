@@ -1,5 +1,7 @@
 """Probabilities from a trained module, averaged over small shifts where the recipe asks for it."""
 
+from typing import NamedTuple
+
 import numpy as np
 import torch
 import torch.nn.functional as F
@@ -17,39 +19,43 @@ def to_input(images: Tensor) -> Tensor:
     return images.float().div_(255).unsqueeze(1)
 
 
+class Answered(NamedTuple):
+    """What a network says of N images."""
+
+    probabilities: NDArray[np.float32]  # (N, 10), averaged over the shifts
+    digit_probability: NDArray[np.float32]  # (N,), of being a digit at all; 1 for a network that was shown no other
+    unshifted: NDArray[np.float32]  # (N, 10), of the images as they are
+
+
 def predict(module: nn.Module, images: Tensor, radius: int = 0, precision: Precision = "fp32") -> NDArray[np.float32]:
-    """Return probabilities, (N, 10) float32, of `images`, (N, 28, 28) uint8 on the module's device.
+    """Return `answer(...).probabilities`, (N, 10) float32."""
+    return answer(module, images, radius, precision).probabilities
+
+
+@torch.no_grad()
+def answer(module: nn.Module, images: Tensor, radius: int = 0, precision: Precision = "fp32") -> Answered:
+    """Return what the module says of `images`, (N, 28, 28) uint8 on its device; its mode stays as it was.
 
     radius: average the probabilities over shifts of up to so many pixels. MNIST's digits are never mirrored, so
     shifts, and no flips, are what test-time augmentation can use.
     """
-    return answer(module, images, radius, precision)[0]
-
-
-@torch.no_grad()
-def answer(
-    module: nn.Module, images: Tensor, radius: int = 0, precision: Precision = "fp32"
-) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Return `predict`'s probabilities, and the probability that each image is a digit at all, (N,) float32.
-
-    The second is 1 throughout for a network of ten logits, which has never been shown anything else.
-    """
     modes = [(part, part.training) for part in module.modules()]  # one by one: a frozen part is not in training
     module.eval()
-    shifts = len(shift_offsets(radius))
-    parts, known = [], []
+    centre = shift_offsets(radius).index((0, 0))
+    columns: list[list[Tensor]] = [[], [], []]
     for start in range(0, len(images), BATCH):
         batch = to_input(images[start : start + BATCH])
-        total, digit = torch.zeros(len(batch), 10, device=batch.device), torch.zeros(len(batch), device=batch.device)
+        digits, known = [], []
         for moved in shifted(batch, radius):
             with autocast(batch.device, precision):
-                logits = module(moved)
-            total += F.softmax(logits[:, :10].float(), dim=1)
-            digit += F.softmax(logits.float(), dim=1)[:, :10].sum(1)
-        parts.append(total / shifts)
-        known.append(digit / shifts)
+                logits = module(moved).float()
+            digits.append(F.softmax(logits[:, :10], dim=1))
+            known.append(F.softmax(logits, dim=1)[:, :10].sum(1))
+        means = torch.stack(digits).mean(0), torch.stack(known).mean(0).clamp_(max=1), digits[centre]
+        for column, mean in zip(columns, means, strict=True):
+            column.append(mean)
     for part, training in modes:
         part.training = training
-    if not parts:
-        return np.zeros((0, 10), np.float32), np.zeros(0, np.float32)
-    return torch.cat(parts).cpu().numpy(), torch.cat(known).clamp_(max=1).cpu().numpy()
+    if not len(images):
+        return Answered(np.zeros((0, 10), np.float32), np.zeros(0, np.float32), np.zeros((0, 10), np.float32))
+    return Answered(*(torch.cat(column).cpu().numpy() for column in columns))

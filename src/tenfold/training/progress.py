@@ -6,20 +6,18 @@ from typing import TYPE_CHECKING
 from tenfold.training.loop import Trainer
 
 if TYPE_CHECKING:
+    from rich.console import Console
     from rich.progress import Progress, TaskID
 
 REFRESH_SECONDS = 0.2  # reading the loss waits for an accelerator, so not every step
 
 
 class TrainingProgress:
-    """Shows loss, validation accuracy, images a second and the time left, on stderr; nothing when quiet."""
+    """Shows loss, validation accuracy, images a second and the time left on a console; nothing on a quiet one."""
 
-    def __init__(self, title: str, quiet: bool) -> None:
-        from rich.console import Console
-
-        self.title = title
-        self.console = Console(stderr=True, quiet=quiet, highlight=False)
-        self.live = self.console.is_terminal and not quiet
+    def __init__(self, title: str, console: "Console") -> None:
+        self.title, self.console = title, console
+        self.live = console.is_terminal and not console.quiet
         self.shown = 0  # lines of the history that have been shown
         self._refreshed = 0.0
         self._bar: Progress | None = None

@@ -12,8 +12,11 @@ from importlib import resources
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
 
+import numpy as np
+from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from tenfold.data import splits
 from tenfold.errors import RecipeError, nearest
 from tenfold.models import CLASSICAL
 
@@ -33,6 +36,14 @@ class DataSettings(Section):
     split_seed: int | None = Field(None, ge=0, description="of the subset and the held-out part; else the run's")
     folds: int | None = Field(None, ge=2, description="equal parts, one of which is held out in place of a share")
     fold: int | None = Field(None, ge=0, description="which of them, from 0 on")
+
+    def seed_of(self, seed: int) -> int:
+        """Return the seed of the subset and the held-out part: members of an ensemble share it, whatever theirs is."""
+        return seed if self.split_seed is None else self.split_seed
+
+    def hold_out(self, labels: NDArray[np.integer], seed: int) -> tuple[splits.Indices, splits.Indices]:
+        """Return the indices to train on and those to hold out, of labels (N,), for a training with this seed."""
+        return splits.hold_out(labels, self.validation, self.seed_of(seed), folds=self.folds, fold=self.fold)
 
     @model_validator(mode="after")
     def _check_fold(self) -> "DataSettings":

@@ -75,8 +75,8 @@ class Shards:
                 if getattr(part, "frozen", False):
                     part.eval()
 
-    def draw_from(self, generators: Sequence[torch.Generator | Sequence[torch.Generator]]) -> None:
-        """Give each part's dropout that part's generator, or generators."""
+    def draw_from(self, generators: Sequence[torch.Generator]) -> None:
+        """Give each part's dropout that part's generator."""
         for module, generator in zip(self.modules, generators, strict=True):
             for part in module.modules():
                 if isinstance(part, Dropout):

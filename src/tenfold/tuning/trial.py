@@ -14,7 +14,7 @@ from sklearn.base import BaseEstimator, ClassifierMixin
 
 from tenfold.data.digits import Digits
 from tenfold.metrics.calibration import calibrated_nll
-from tenfold.runs.estimator import hold_out
+from tenfold.runs.estimator import classical
 from tenfold.training import device as devices
 from tenfold.training import recipe as recipes
 from tenfold.training.loop import Trainer
@@ -22,7 +22,7 @@ from tenfold.training.predict import predict
 from tenfold.training.recipe import Recipe
 
 if TYPE_CHECKING:
-    from tenfold.models.classical import Classical
+    pass
 
 CURVE_POINTS = 10  # looks at a trial on its way, at the same shares of training, so that all can be compared
 
@@ -44,14 +44,6 @@ class Figures:
     seconds: float
 
 
-def classical(recipe: Recipe, seed: int, threads: int) -> "Classical":
-    """Return the recipe's classical model, not fitted."""
-    from tenfold.models.classical import Classical
-
-    features = recipe.features.model_dump()
-    return Classical(recipe.model.kind, recipe.model.arguments(), features, seed=seed, threads=threads)
-
-
 def judge(recipe: Recipe, digits: Digits, seed: int, threads: int, device: str, report: Report) -> Figures:
     """Return how good the recipe is on the images that it holds out, once it is trained on the others.
 
@@ -62,13 +54,15 @@ def judge(recipe: Recipe, digits: Digits, seed: int, threads: int, device: str, 
     and the accuracy; where it returns True the trial ends with Stopped. A classical model has nothing to report.
     """
     assert digits.labels is not None
-    kept, held_out = hold_out(digits.labels, recipe, seed)
+    kept, held_out = recipe.data.hold_out(digits.labels, seed)
     train, rest = digits.take(kept), digits.take(held_out)
     if recipe.classical:
         probabilities, seconds = _fit(recipe, train, rest, seed, threads)
     else:
         trainer = _train(recipe, train, rest, seed, threads, device, report)
-        probabilities, seconds = _answers(trainer, rest.images), trainer.position.seconds
+        answered = trainer.finish()[1]
+        assert answered is not None
+        probabilities, seconds = answered.probabilities, trainer.position.seconds
     assert rest.labels is not None
     accuracy = float((probabilities.argmax(1) == rest.labels).mean())
     return Figures(calibrated_nll(rest.labels, probabilities), accuracy, len(rest), round(seconds, 3))
@@ -85,51 +79,41 @@ def _fit(recipe: Recipe, train: Digits, rest: Digits, seed: int, threads: int) -
 def _train(
     recipe: Recipe, train: Digits, rest: Digits, seed: int, threads: int, device: str, report: Report
 ) -> Trainer:
-    """Return what a network was trained with, to the end, the weights that it answers with in place."""
+    """Return what a network was trained with, to the end."""
     devices.use_threads(threads)
     assert train.labels is not None
     assert rest.labels is not None
+    if not _heeds_validation(recipe):  # then validations on the way would cost time and change nothing
+        rare = recipe.training.model_copy(update={"evaluate_every": 2 * recipe.training.epochs + 1})
+        recipe = recipe.model_copy(update={"training": rare})
     trainer = Trainer(
         recipe,
         train.images,
         train.labels,
-        (rest.images, rest.labels) if _heeds_validation(recipe) else None,
+        (rest.images, rest.labels),
         seed=seed,
         device=devices.choose(device),
         threads=threads,
     )
-    images, labels = torch.from_numpy(rest.images).to(trainer.device), rest.labels
+    labels = rest.labels
     every = max(1, trainer.total_steps // CURVE_POINTS)
 
     def each_step(trainer: Trainer) -> bool:
         step = trainer.position.step
         if step % every or trainer.finished:
             return False
-        probabilities = _answers_now(trainer, images)
+        probabilities = trainer.look()
         accuracy = float((probabilities.argmax(1) == labels).mean())
         return report(round(100 * step / trainer.total_steps), calibrated_nll(labels, probabilities), accuracy)
 
     if not trainer.run(each_step):
         raise Stopped
-    trainer.module.load_state_dict(trainer.weights())  # the average's or the best step's, where the recipe keeps those
     return trainer
 
 
 def _answers(trainer: Trainer, images: NDArray[np.uint8]) -> Probabilities:
     on_device = torch.from_numpy(images).to(trainer.device)
     return predict(trainer.module, on_device, trainer.recipe.prediction.shifts)
-
-
-def _answers_now(trainer: Trainer, images: torch.Tensor) -> Probabilities:
-    """Return probabilities in the middle of a training, which goes on as if nobody had looked; not averaged."""
-    if trainer.average:
-        trainer.average.swap()
-    torch.set_num_threads(trainer.threads)
-    probabilities = predict(trainer.module, images, 0, trainer.arithmetic.precision)
-    torch.set_num_threads(trainer.shards.inner_threads)
-    if trainer.average:
-        trainer.average.swap()
-    return probabilities
 
 
 def _heeds_validation(recipe: Recipe) -> bool:
@@ -156,10 +140,11 @@ class Candidate(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         if recipe.classical:
             self.predict_proba_ = classical(recipe, self.seed, self.threads).fit(X, y).probabilities
         else:
-            kept, held_out = hold_out(y, recipe, self.seed)
+            kept, held_out = recipe.data.hold_out(y, self.seed)
             digits = Digits.of(X, y)
             train, rest = digits.take(kept), digits.take(held_out)
             trainer = _train(recipe, train, rest, self.seed, self.threads, "auto", lambda share, nll, accuracy: False)
+            trainer.finish()
             self.predict_proba_ = partial(_answers, trainer)
         self.classes_ = np.arange(10)
         return self

@@ -1,0 +1,27 @@
+"""The options that several verbs share, each declared once: a verb's signature is its command line."""
+
+import typer
+
+DATA_HELP = (
+    "A name (mnist, mnist:test, kaggle:test, uci) or a path (Kaggle zip or CSV, IDX, NPZ, a folder for each digit)."
+)
+MODEL_HELP = "a file that 'tenfold export' wrote, shipped or tiny."
+
+DATA = typer.Option("--data", metavar="DATA", help=DATA_HELP)
+SETS = typer.Option("--data", metavar="DATA", help=f"{DATA_HELP} More than once: merged.")
+RUN = typer.Argument(metavar="RUN", help="A folder that 'tenfold train' or 'tenfold ensemble' wrote.")
+SYSTEM = typer.Argument(metavar="SYSTEM", help=f"A run's folder, an ensemble's, or {MODEL_HELP}")
+MAX_ERROR = typer.Option("--max-error", metavar="P", help="Answer so that at most this share is wrong, 95% certain.")
+THRESHOLD = typer.Option("--threshold", metavar="T", help="Answer from this confidence on [default: the system's own].")
+OVERRIDES = typer.Option("--set", metavar="KEY=VALUE", help="Override the recipe: training.epochs=2. May be repeated.")
+SUBSET = typer.Option("--subset", metavar="N", min=1, help="Train on so many images, chosen stratified.")
+DEDUPLICATE = typer.Option("--deduplicate", help="Leave out later copies of an image, equal or nearly equal.")
+SEED = typer.Option("--seed", metavar="N", min=0, help="Seed of everything random [default: the recipe's].")
+FORCE = typer.Option("--force", help="Replace a file that is there.")
+MAX_SECONDS = typer.Option("--max-seconds", metavar="S", min=0.001, help="End with a usable result after so long.")
+DEVICE = typer.Option("--device", metavar="DEVICE", help="auto, cpu, cuda or mps.")
+THREADS = typer.Option("--threads", metavar="N", min=1, help="Processor threads [default: all].")
+WORKERS = typer.Option("--workers", metavar="W", min=1, help="So many side by side, each with its share of the cores.")
+ON = typer.Option("--on", metavar="PLACE", help="Where: local, ray (a cluster here, meanwhile) or ray://HOST:PORT.")
+RECORD = typer.Option("--record", metavar="FILE", help="Append the results to this .jsonl file.")
+QUIET = typer.Option("--quiet", help="Print nothing but errors.")

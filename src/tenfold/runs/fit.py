@@ -1,0 +1,262 @@
+"""Train or resume in a folder: after it the run answers, or can be gone on with, whatever cut it off."""
+
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tenfold.data.digits import Digits
+from tenfold.metrics.calibration import fit_temperature, sharpen
+from tenfold.metrics.scores import log_losses, most_confident_mistakes
+from tenfold.runs import transfer
+from tenfold.runs.begin import begin, check, same_data
+from tenfold.runs.interrupt import stop_signals
+from tenfold.runs.run import MANIFEST, Run
+from tenfold.training import recipe as recipes
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from tenfold.training.loop import Trainer
+
+CHECKPOINT_SECONDS = 10.0
+GALLERY = 200  # mistakes whose pictures the run keeps
+
+
+def fit(
+    recipe: str | Path,
+    data: Sequence[str],
+    folder: Path,
+    *,
+    overrides: Sequence[str] = (),
+    seed: int | None = None,
+    subset: int | None = None,
+    deduplicate: bool = False,
+    device: str = "auto",
+    threads: int | None = None,
+    quiet: bool = True,
+) -> Run:
+    """Return the run in `folder`, trained now, gone on with, or as it stands where it was finished before.
+
+    Arguments as of `tenfold.train.train`. Whether it was finished says its status: Ctrl-C ends training between two
+    steps. Raises TenfoldError: RecipeError, DataError, RunError, TrainingError.
+    """
+    from rich.console import Console
+
+    console = Console(stderr=True, quiet=quiet, highlight=False)
+    if (folder / MANIFEST).is_file():
+        run = Run.open(folder)
+        check(run.recipe, device, None)
+        digits = None if run.finished else same_data(run, data, console)
+    else:
+        chosen = recipes.load(recipe, overrides)
+        check(chosen, device, None)
+        run, digits = begin(
+            chosen,
+            data,
+            folder,
+            seed=chosen.seed if seed is None else seed,
+            subset=subset,
+            deduplicate=deduplicate,
+            start=None,
+            console=console,
+        )
+    if digits is not None:
+        train_run(run, digits, console, device=device, threads=threads)
+    return run
+
+
+def train_run(
+    run: Run,
+    digits: Digits,
+    console: "Console",
+    *,
+    deadline: float | None = None,
+    device: str = "auto",
+    threads: int | None = None,
+    checkpoint_seconds: float = CHECKPOINT_SECONDS,
+) -> None:
+    """Train a run that was begun or cut short, on its own data; its status says how that ended.
+
+    deadline: of time.monotonic. A network leaves a checkpoint every so often; a classical model is fitted anew.
+    """
+    if run.recipe.classical:
+        _fit_classical(run, digits, threads, console)
+    else:
+        _fit_network(run, digits, deadline, device, threads, checkpoint_seconds, console)
+
+
+def _fit_network(
+    run: Run,
+    digits: Digits,
+    deadline: float | None,
+    device: str,
+    threads: int | None,
+    checkpoint_seconds: float,
+    console: "Console",
+) -> None:
+    """Train until the end, the deadline or a signal, leaving a checkpoint every so often and a usable run at last."""
+    from tenfold.training.progress import TrainingProgress
+
+    trainer = _trainer(run, digits, device, threads)
+    progress = TrainingProgress(run.recipe.name, console)
+    last_checkpoint = time.monotonic()
+
+    with stop_signals() as stopped:
+
+        def each_step(trainer: "Trainer") -> bool:
+            nonlocal last_checkpoint
+            progress.update(trainer)
+            if time.monotonic() - last_checkpoint >= checkpoint_seconds:
+                run.write_state(*trainer.state())
+                run.write_metrics(trainer.history)
+                last_checkpoint = time.monotonic()
+            return stopped.is_set() or (deadline is not None and time.monotonic() >= deadline)
+
+        try:
+            trainer.run(each_step)
+        finally:
+            progress.close()
+        run.write_state(*trainer.state())
+        status = "finished" if trainer.finished else "interrupted" if stopped.is_set() else "out_of_time"
+        _keep(run, trainer, digits, status)
+
+
+def _trainer(run: Run, digits: Digits, device: str, threads: int | None) -> "Trainer":
+    """Return what trains the run, where it was left. The manifest then says what it computes with."""
+    from tenfold.runs.estimator import teacher
+    from tenfold.training import device as devices
+    from tenfold.training.loop import Trainer
+
+    known = run.manifest.get("machine", {})
+    count = devices.use_threads(threads or known.get("threads"))
+    state, place = run.state(), devices.choose(device)
+    trainer = Trainer(
+        run.recipe,
+        *_parts(run, digits),
+        seed=run.manifest["seed"],
+        device=place,
+        arithmetic=devices.Arithmetic(known["precision"], known["layout"]) if known else None,
+        threads=count,
+        start=transfer.starter(run.manifest, begun=state is not None),
+        teacher=teacher(run.recipe, place),
+    )
+    if state is not None:
+        trainer.restore(*state)
+    machine = devices.describe(trainer.device, trainer.arithmetic)
+    parameters = sum(parameter.numel() for parameter in trainer.module.parameters())
+    run.update_manifest({"machine": machine, "parameters": parameters, "status": "running"})
+    return trainer
+
+
+def _parts(run: Run, digits: Digits) -> tuple[Any, Any, Any]:
+    """Return training images, training labels, and the held-out (images, labels) or None."""
+    assert digits.labels is not None
+    held_out = run.held_out()
+    kept = np.setdiff1d(np.arange(len(digits)), held_out)
+    validation = (digits.images[held_out], digits.labels[held_out]) if len(held_out) else None
+    return digits.images[kept], digits.labels[kept], validation
+
+
+def _keep(run: Run, trainer: "Trainer", digits: Digits, status: str) -> None:
+    """Leave a usable run: weights, metrics, the answers to the held-out images, status and the headline numbers."""
+    position, seconds = trainer.position, trainer.position.seconds
+    weights_step = position.best_step if trainer.best else position.step
+    module, answered = trainer.finish()
+    run.write_weights(module.state_dict())
+    run.write_metrics(trainer.history)
+    own = answered.digit_probability if answered and _knows_no_digit(run) else None
+    accuracy, temperature, _ = _validated(run, digits, answered.probabilities if answered else None, own)
+    run.update_manifest(
+        {
+            "seconds": round(seconds, 3),
+            "epochs": round(trainer.epoch, 4),
+            "images_per_second": round(position.step * trainer.batch_size / max(seconds, 1e-9), 1),
+            "validation_accuracy": accuracy,
+            "temperature": temperature,
+            "weights_step": weights_step,
+            "status": status,
+        }
+    )
+
+
+def _knows_no_digit(run: Run) -> bool:
+    """Return True for a network that has an answer for what is no digit."""
+    return run.recipe.model.arguments().get("classes") == 11
+
+
+def _fit_classical(run: Run, digits: Digits, threads: int | None, console: "Console") -> None:
+    """Fit a classical model, from the start: it cannot be cut, so a run that was is fitted anew."""
+    from tenfold.runs.estimator import classical
+    from tenfold.training import device as devices
+
+    recipe = run.recipe
+    count = devices.use_threads(threads or run.manifest.get("machine", {}).get("threads"))
+    machine = devices.describe(devices.choose("cpu"), devices.Arithmetic("fp32", "contiguous"))
+    machine = {key: value for key, value in machine.items() if key not in devices.Arithmetic._fields}  # a network's
+    run.update_manifest({"machine": machine, "status": "running"})
+    images, labels, validation = _parts(run, digits)
+    began = time.perf_counter()
+    doing = f"Fitting {recipe.name} to {len(images):,} images"
+    if not console.is_terminal:
+        console.print(doing, markup=False)
+    try:
+        with console.status(doing):
+            model = classical(recipe, run.manifest["seed"], count).fit(images, labels)
+            model.save(run.path)
+            probabilities = None if validation is None else model.probabilities(validation[0])
+            accuracy, temperature, nll = _validated(run, digits, probabilities)
+    except KeyboardInterrupt:
+        run.update_manifest({"status": "interrupted"})
+        console.print(f"Nothing is fitted yet. To begin again: tenfold train --resume {run.path}", markup=False)
+        raise
+    seconds = round(time.perf_counter() - began, 3)
+    speed = round(len(images) / max(seconds, 1e-9), 1)
+    run.write_metrics(
+        [{"epoch": None, "images": len(images), "seconds": seconds, "loss": None, "images_per_second": speed,
+          "validation_accuracy": accuracy, "validation_nll": nll}]
+    )  # fmt: skip
+    run.update_manifest(
+        {
+            "status": "finished",
+            "seconds": seconds,
+            "epochs": None,
+            "images_per_second": speed,
+            "parameters": model.parameters,
+            "validation_accuracy": accuracy,
+            "temperature": temperature,
+        }
+    )
+
+
+def _validated(
+    run: Run,
+    digits: Digits,
+    probabilities: NDArray[np.float32] | None,
+    digit_probability: NDArray[np.float32] | None = None,
+) -> tuple[float | None, float, float | None]:
+    """Return accuracy, temperature and calibrated NLL on the held-out images; the run keeps the calibrated answers.
+
+    Without held-out images accuracy and NLL are None.
+    """
+    if probabilities is None:
+        return None, 1.0, None
+    held_out = run.held_out()
+    assert digits.labels is not None
+    images, labels = digits.images[held_out], digits.labels[held_out]
+    temperature = fit_temperature(labels, probabilities)
+    calibrated = sharpen(probabilities, temperature)
+    mistakes = most_confident_mistakes(labels, calibrated, GALLERY)
+    run.write_validation(
+        indices=held_out,
+        labels=labels,
+        probabilities=calibrated,
+        mistake_indices=mistakes,
+        mistake_images=images[mistakes],
+        **({} if digit_probability is None else {"digit_probability": digit_probability}),
+    )
+    accuracy = float((calibrated.argmax(1) == labels).mean())
+    return accuracy, temperature, float(log_losses(labels, calibrated).mean())
