@@ -8,7 +8,16 @@ import pytest
 from scipy import stats
 
 from tenfold.errors import ModelError
-from tenfold.runtime.abstain import at_most, guarantee, risk_coverage, upper_bound
+from tenfold.runtime.abstain import (
+    at_most,
+    confidences,
+    default_threshold,
+    guarantee,
+    held_out_errors,
+    judge,
+    risk_coverage,
+    upper_bound,
+)
 from tenfold.runtime.card import Card, parse
 
 
@@ -18,6 +27,40 @@ def card_of(confidences: np.ndarray[Any, Any], wrong: np.ndarray[Any, Any], base
     errors = [[float(one), int((confidences >= one).sum())] for one in confidences[order][wrong[order]]]
     held_out = {"n": len(confidences), "errors": errors}
     return parse(json.dumps({**base, "held_out": held_out}), "m")
+
+
+def test_held_out_errors_by_hand() -> None:
+    """Each error stands with its confidence and how many images have at least that, the surest first."""
+    sure = np.array([0.9, 0.5, 0.75, 0.5, 1.0], np.float32)
+    correct = np.array([True, False, False, True, True])
+    assert held_out_errors(sure, correct) == [[0.75, 3], [0.5, 5]]
+    assert held_out_errors(sure, np.ones(5, bool)) == []
+
+
+def test_the_threshold_answers_99_percent() -> None:
+    """Of a hundred even confidences one is left unanswered; of a few, none; and rounding leaves out no more."""
+    sure = np.arange(1, 101, dtype=np.float32) / 100
+    assert (sure >= default_threshold(sure)).sum() == 99
+    assert default_threshold(np.array([0.4, 0.123456789], np.float32)) == 0.123455
+    assert default_threshold(np.zeros(3, np.float32)) == 0
+
+
+def test_confidence_counts_what_is_no_digit() -> None:
+    """An answer is as sure as its probability times that of a digit at all, and never above 1."""
+    probabilities = np.array([[0.8, 0.2], [1.0000001, 0]], np.float32)
+    np.testing.assert_allclose(confidences(probabilities, np.array([0.5, 1], np.float32)), [0.4, 1])
+    assert confidences(probabilities, None).max() == 1
+
+
+def test_one_rule_for_one_image_and_for_many() -> None:
+    """What is at the threshold is answered; a single image is judged as it is among many."""
+    probabilities = np.array([[0.75, 0.25], [0.5, 0.5], [0.875, 0.125]], np.float32)
+    digit_probability = np.array([1, 1, 0.5], np.float32)
+    sure, abstained = judge(probabilities, digit_probability, 0.5)
+    assert sure.tolist() == [0.75, 0.5, 0.4375]
+    assert abstained.tolist() == [False, False, True]
+    alone = [judge(*each, 0.5) for each in zip(probabilities, digit_probability, strict=True)]
+    assert [(float(one), bool(other)) for one, other in alone] == list(zip(sure, abstained, strict=True))
 
 
 @pytest.mark.parametrize(("errors", "n"), [(0, 1), (0, 3000), (1, 5), (4, 10_000), (37, 500), (60, 61), (800, 20_000)])

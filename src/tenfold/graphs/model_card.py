@@ -1,6 +1,5 @@
 """The card of an exported model: what made it, and how it fared on the images that were held out."""
 
-import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -9,12 +8,10 @@ from numpy.typing import NDArray
 
 from tenfold.data import names as sources
 from tenfold.metrics.intervals import wilson
+from tenfold.runtime.abstain import confidences, default_threshold, held_out_errors
 
 if TYPE_CHECKING:
     from tenfold.runs.run import Run
-
-ANSWERED = 0.99  # share of the held-out images that the default threshold answers
-SLACK = 1e-6  # by which the threshold stands below the last of them: their confidences were computed elsewhere
 
 
 def card(
@@ -67,26 +64,6 @@ def card(
         "held_out": held_out,
         "threshold": threshold,
     }
-
-
-def confidences(probabilities: NDArray[np.float32], digit: NDArray[np.float32] | None) -> NDArray[np.float32]:
-    """Return how sure each answer is, (N,) float32 in 0 to 1: the largest probability times that of a digit at all."""
-    sure = probabilities.max(1) if digit is None else probabilities.max(1) * digit
-    return np.asarray(sure.clip(0, 1), np.float32)
-
-
-def held_out_errors(sure: NDArray[np.float32], correct: NDArray[np.bool_]) -> list[list[Any]]:
-    """Return [confidence, how many images have at least that] for each image read wrong, by falling confidence."""
-    ascending = np.sort(sure)
-    wrong = -np.sort(-sure[~correct])
-    answered = len(sure) - np.searchsorted(ascending, wrong, side="left")
-    return [[float(confidence), int(count)] for confidence, count in zip(wrong, answered, strict=True)]
-
-
-def default_threshold(sure: NDArray[np.float32]) -> float:
-    """Return the confidence that a share ANSWERED of the images reaches, rounded down to six digits."""
-    last = float(-np.sort(-sure)[math.ceil(ANSWERED * len(sure)) - 1])
-    return max(0.0, math.floor((last - SLACK) * 1e6) / 1e6)
 
 
 def _name(spec: str) -> str:

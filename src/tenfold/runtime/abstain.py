@@ -14,6 +14,7 @@ there is the event of 5%.
 
 import math
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,6 +22,8 @@ from numpy.typing import NDArray
 from tenfold.errors import ModelError
 from tenfold.runtime.card import Card
 
+ANSWERED = 0.99  # share of the held-out images that the default threshold answers
+SLACK = 1e-6  # by which the threshold stands below the last of them: their confidences were computed elsewhere
 CERTAINTY = 0.95
 SPARE_ERRORS = 2  # that the start allows, so that one mislabelled image among the surest does not end the walk
 BISECTIONS = 60  # halvings of [0, 1]: beyond a double's precision at 1e-16
@@ -42,6 +45,45 @@ class Guarantee:
     errors: int
     coverage: float
     bound: float
+
+
+def judge(
+    probabilities: NDArray[np.float32], digit_probability: NDArray[np.float32] | None, threshold: float
+) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+    """Return how sure each answer is, (N,) float32, and whether it is not to be used, (N,) bool: the one rule of both.
+
+    Arguments as for `confidences`. threshold: the least confidence of an answer.
+    """
+    sure = confidences(probabilities, digit_probability)
+    return sure, sure < threshold
+
+
+def confidences(
+    probabilities: NDArray[np.float32], digit_probability: NDArray[np.float32] | None
+) -> NDArray[np.float32]:
+    """Return how sure each answer is, (N,) float32 in 0 to 1: the largest probability times that of a digit at all.
+
+    probabilities: (N, K) float32. digit_probability: (N,) float32; None where the model was not taught what is none.
+    A single image's, (K,) and a scalar, give a scalar.
+    """
+    sure: NDArray[np.float32] = probabilities.max(axis=-1, initial=0)
+    if digit_probability is not None:
+        sure = sure * digit_probability
+    return sure.clip(0, 1)
+
+
+def held_out_errors(sure: NDArray[np.float32], correct: NDArray[np.bool_]) -> list[list[Any]]:
+    """Return [confidence, how many images have at least that] for each image read wrong, by falling confidence."""
+    ascending = np.sort(sure)
+    wrong = -np.sort(-sure[~correct])
+    answered = len(sure) - np.searchsorted(ascending, wrong, side="left")
+    return [[float(confidence), int(count)] for confidence, count in zip(wrong, answered, strict=True)]
+
+
+def default_threshold(sure: NDArray[np.float32]) -> float:
+    """Return the confidence that a share ANSWERED of the images reaches, rounded down to six digits."""
+    last = float(-np.sort(-sure)[math.ceil(ANSWERED * len(sure)) - 1])
+    return max(0.0, math.floor((last - SLACK) * 1e6) / 1e6)
 
 
 def guarantee(card: Card, max_error: float) -> Guarantee:
