@@ -3,24 +3,20 @@
 import json
 import os
 import signal
-from collections.abc import Sequence
+from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
-import torch
-from tenfold.training.stack import Stack
 from typer.testing import CliRunner
 
 from tenfold.cli import app
-from tenfold.data import merge
 from tenfold.data.digits import Digits, image_hashes
-from tenfold.errors import DataError, RunError, TenfoldError, TrainingError
+from tenfold.errors import DataError, RunError, TenfoldError
 from tenfold.evaluate import evaluate
 from tenfold.runs.estimator import from_run
 from tenfold.runs.run import Run
-from tenfold.train import train, train_stack
+from tenfold.train import train
 from tenfold.training.loop import Trainer
 
 QUICK = (
@@ -42,10 +38,10 @@ def spec(digits: Digits, tmp_path: Path) -> str:
 
 def test_run_folder_is_whole(spec: str, digits: Digits, tmp_path: Path) -> None:
     """A run holds recipe, manifest, metrics, weights, state, hashes, held-out answers and report, and they agree."""
-    result = train("fast", spec, tmp_path / "run", overrides=QUICK, seed=3, quiet=True)
+    result = train("fast", spec, str(tmp_path / "run"), overrides=QUICK, seed=3, quiet=True)
     run = Run.open(tmp_path / "run")
-    assert result["status"] == run.manifest["status"] == "finished"
-    assert json.loads(json.dumps(result)) == result
+    assert result.status == run.manifest["status"] == "finished"
+    assert json.loads(json.dumps(asdict(result)))["validation_n"] == 40
     names = {path.name for path in run.path.iterdir()}
     assert names == {
         "recipe.toml", "run.json", "metrics.jsonl", "weights.safetensors",
@@ -59,8 +55,8 @@ def test_run_folder_is_whole(spec: str, digits: Digits, tmp_path: Path) -> None:
     answers = run.validation()
     assert answers is not None
     assert (answers["labels"] == digits.labels[held_out]).all()
-    assert result["validation_accuracy"] == (answers["probabilities"].argmax(1) == answers["labels"]).mean()
-    assert result["epochs"] == 4
+    assert result.validation_accuracy == (answers["probabilities"].argmax(1) == answers["labels"]).mean()
+    assert result.epochs == 4
     assert run.metrics()[-1]["step"] == 20
     again = from_run(run).predict_proba(digits.images[held_out])
     np.testing.assert_allclose(again, answers["probabilities"], atol=1e-6)
@@ -69,7 +65,7 @@ def test_run_folder_is_whole(spec: str, digits: Digits, tmp_path: Path) -> None:
 def test_default_folders_are_numbered(spec: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Without --out a run goes to runs/RECIPE-1, the next to runs/RECIPE-2."""
     monkeypatch.chdir(tmp_path)
-    runs = [train("instant", spec, overrides=QUICK, quiet=True)["run"] for _ in range(2)]
+    runs = [train("instant", spec, overrides=QUICK, quiet=True).run for _ in range(2)]
     assert runs == [str(Path("runs/instant-1")), str(Path("runs/instant-2"))]
 
 
@@ -85,13 +81,13 @@ def test_existing_folder_is_kept(spec: str, tmp_path: Path) -> None:
 def test_out_of_time_is_usable_and_resumes(spec: str, tmp_path: Path) -> None:
     """--max-seconds ends after a step with weights that answer; resuming gives the unbroken run's weights."""
     short = train("fast", spec, tmp_path / "short", overrides=QUICK, max_seconds=1e-6, quiet=True)
-    assert short["status"] == "out_of_time"
-    assert short["epochs"] < 4
+    assert short.status == "out_of_time"
+    assert short.epochs < 4
     assert from_run(Run.open(tmp_path / "short")).predict_proba(np.zeros((1, 28, 28), np.uint8)).shape == (1, 10)
     assert (tmp_path / "short" / "report.html").exists()
     resumed = train(resume=tmp_path / "short", quiet=True)
     train("fast", spec, tmp_path / "whole", overrides=QUICK, quiet=True)
-    assert resumed["status"] == "finished"
+    assert resumed.status == "finished"
     weights = [(tmp_path / name / "weights.safetensors").read_bytes() for name in ("short", "whole")]
     assert weights[0] == weights[1]
 
@@ -109,109 +105,13 @@ def test_ctrl_c_is_usable_and_resumes(spec: str, tmp_path: Path, monkeypatch: py
     with monkeypatch.context() as patch:
         patch.setattr(Trainer, "_train_step", interrupted)
         result = train("fast", spec, tmp_path / "cut", overrides=QUICK, quiet=True)
-    assert result["status"] == "interrupted"
-    assert result["epochs"] == 8 / 5
+    assert result.status == "interrupted"
+    assert result.epochs == 8 / 5
     assert signal.getsignal(signal.SIGINT) is before
     train(resume=tmp_path / "cut", quiet=True)
     train("fast", spec, tmp_path / "whole", overrides=QUICK, quiet=True)
     weights = [(tmp_path / name / "weights.safetensors").read_bytes() for name in ("cut", "whole")]
     assert weights[0] == weights[1]
-
-
-def _members(folder: Path, *overrides: str) -> list[dict[str, Any]]:
-    """Return what tells three networks apart."""
-    chosen = [*QUICK, *overrides]
-    return [{"recipe": "fast", "overrides": chosen, "seed": seed, "out": folder / str(seed)} for seed in (0, 1, 2)]
-
-
-def test_a_stack_is_as_many_runs(spec: str, tmp_path: Path) -> None:
-    """Each network of a stack leaves what `train` leaves, with nearly the weights that it gets alone."""
-    gentle = "optimiser.kind=sgd", "optimiser.lr=0.01", "training.ema=0.9"  # Muon's bf16 makes much of a last bit
-    results = train_stack(_members(tmp_path / "stack", *gentle), spec)
-    assert json.loads(json.dumps(results)) == results
-    for seed, result in enumerate(results):
-        alone = train("fast", spec, tmp_path / f"alone-{seed}", overrides=[*QUICK, *gentle], seed=seed, quiet=True)
-        assert result.keys() == alone.keys()
-        assert {key: result[key] for key in ("status", "seed", "epochs", "parameters", "validation_n")} == {
-            key: alone[key] for key in ("status", "seed", "epochs", "parameters", "validation_n")
-        }
-        stacked, single = Run.open(result["run"]), Run.open(alone["run"])
-        assert {path.name for path in stacked.path.iterdir()} == {path.name for path in single.path.iterdir()}
-        assert stacked.manifest.keys() == single.manifest.keys()
-        for name, tensor in stacked.weights().items():
-            torch.testing.assert_close(tensor, single.weights()[name], rtol=1e-4, atol=1e-4)
-        answers, expected = stacked.validation(), single.validation()
-        assert answers is not None and expected is not None
-        np.testing.assert_allclose(answers["probabilities"], expected["probabilities"], atol=1e-3)
-        assert [line["step"] for line in stacked.metrics()] == [line["step"] for line in single.metrics()]
-
-
-def test_a_stack_reads_the_data_once(spec: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Ten networks or one: the data are loaded once, and lie on the device once."""
-    loads, trainers = [], []
-    load_sets, initialise = merge.load_sets, Trainer.__init__
-
-    def counted(specs: Sequence[str]) -> list[tuple[str, Digits]]:
-        loads.append(specs)
-        return load_sets(specs)
-
-    def noted(self: Trainer, *arguments: Any, **options: Any) -> None:
-        initialise(self, *arguments, **options)
-        trainers.append(self)
-
-    monkeypatch.setattr(merge, "load_sets", counted)
-    monkeypatch.setattr(Trainer, "__init__", noted)
-    train_stack(_members(tmp_path, "data.split_seed=0", "training.epochs=1"), spec)
-    assert len(loads) == 1
-    assert len({trainer.images.data_ptr() for trainer in trainers}) == 1 < len(trainers)
-
-
-def test_a_stack_that_is_stopped_goes_on(spec: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A termination request ends a stack after its step, all members resumable; resumed it gives the same files."""
-    step = Stack._train_step
-
-    def interrupted(self: Stack) -> None:
-        if self.first.position.step == 7:
-            os.kill(os.getpid(), signal.SIGTERM)
-        step(self)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(Stack, "_train_step", interrupted)
-        cut = train_stack(_members(tmp_path / "cut"), spec)
-    assert [result["status"] for result in cut] == ["interrupted"] * 3
-    assert [result["epochs"] for result in cut] == [8 / 5] * 3
-    on = train_stack(_members(tmp_path / "cut"), spec)
-    whole = train_stack(_members(tmp_path / "whole"), spec)
-    assert [result["status"] for result in [*on, *whole]] == ["finished"] * 6
-    for one, other in zip(on, whole, strict=True):
-        assert Run.open(one["run"]).weights_sha256() == Run.open(other["run"]).weights_sha256()
-
-
-def test_a_stack_is_refused_before_it_begins(spec: str, tmp_path: Path) -> None:
-    """What cannot be trained in lockstep is said before a folder is made."""
-    with pytest.raises(TrainingError, match="'fast' cannot be stacked: schedule.kind is 'plateau'"):
-        train_stack(_members(tmp_path / "stack", "schedule.kind=plateau"), spec)
-    assert not (tmp_path / "stack").exists()
-
-
-def test_a_network_lost_from_a_stack(spec: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """One whose loss overflows is reported, its last checkpoint stays, and the others finish."""
-    step = Stack._train_step
-
-    def poisoned(self: Stack) -> None:
-        if self.first.position.step == 3 and len(self.members) == 3:
-            with torch.no_grad():
-                next(self.members[1].module.parameters()).fill_(float("nan"))
-        step(self)
-
-    monkeypatch.setattr(Stack, "_train_step", poisoned)
-    results = train_stack(_members(tmp_path), spec, checkpoint_seconds=0)
-    assert [result["status"] for result in results] == ["finished", "failed", "finished"]
-    assert "The loss is 'nan' at step 4" in results[1]["reason"]
-    state = Run.open(tmp_path / "1").state()
-    assert state is not None
-    assert state[1]["position"]["step"] == 3
-    assert Run.open(tmp_path / "1").manifest["status"] == "running"
 
 
 def test_resume_refuses_other_data(spec: str, digits: Digits, tmp_path: Path) -> None:
@@ -228,7 +128,7 @@ def test_resume_of_a_finished_run_changes_nothing(spec: str, tmp_path: Path) -> 
     before = (tmp_path / "run" / "weights.safetensors").stat().st_mtime_ns
     second = train(resume=tmp_path / "run", quiet=True)
     assert (tmp_path / "run" / "weights.safetensors").stat().st_mtime_ns == before
-    assert first | {"total_seconds": 0} == second | {"total_seconds": 0}
+    assert replace(first, total_seconds=0) == replace(second, total_seconds=0)
 
 
 @pytest.mark.parametrize(
@@ -253,11 +153,11 @@ def test_resume_needs_a_run(tmp_path: Path) -> None:
 def test_subset_is_stratified(spec: str, tmp_path: Path) -> None:
     """--subset trains on so many images, the classes in proportion, and a resumed run takes the same ones."""
     result = train("fast", spec, tmp_path / "run", overrides=QUICK, subset=100, max_seconds=1e-6, quiet=True)
-    assert result["validation_n"] == 20
+    assert result.validation_n == 20
     answers = Run.open(tmp_path / "run").validation()
     assert answers is not None
     assert (np.bincount(answers["labels"]) == 2).all()
-    assert train(resume=tmp_path / "run", quiet=True)["status"] == "finished"
+    assert train(resume=tmp_path / "run", quiet=True).status == "finished"
 
 
 @pytest.fixture
@@ -282,7 +182,7 @@ def test_merged_sets_name_their_copies(two: list[str], tmp_path: Path, capsys: p
     data = Run.open(tmp_path / "run").manifest["data"]
     assert data["spec"] == two
     assert (data["n_train"], data["n_validation"], data["deduplicated"]) == (240, 60, False)
-    assert data["copies"] == result["copies"]
+    assert data["copies"] == result.copies
     assert data["copies"]["pairs"] == [{"sets": two, "exact": 40, "near": 0}]
     assert data["copies"]["conflicts"] == 1
     told = " ".join(capsys.readouterr().err.split())
@@ -310,7 +210,7 @@ def test_merged_run_resumes(two: list[str], tmp_path: Path, deduplicate: bool) -
     options = {"overrides": QUICK, "deduplicate": deduplicate, "subset": 200, "quiet": True}
     train("fast", two, tmp_path / "cut", max_seconds=1e-6, **options)  # type: ignore[arg-type]
     train("fast", two, tmp_path / "whole", **options)  # type: ignore[arg-type]
-    assert train(resume=tmp_path / "cut", quiet=True)["status"] == "finished"
+    assert train(resume=tmp_path / "cut", quiet=True).status == "finished"
     weights = [(tmp_path / name / "weights.safetensors").read_bytes() for name in ("cut", "whole")]
     assert weights[0] == weights[1]
     with pytest.raises(RunError, match=r"digits\.npz' is not what the run was started on"):
@@ -323,10 +223,11 @@ def test_merged_run_is_evaluated_and_reported(two: list[str], tmp_path: Path) ->
     images = np.concatenate([np.load(two[0])["X"], np.load(two[1])["X"][40:]])
     near = np.clip(images.astype(int) + 2, 0, 255).astype(np.uint8)
     np.savez(tmp_path / "near.npz", X=near, y=np.zeros(260, int))
-    overlap = evaluate(tmp_path / "run", str(tmp_path / "near.npz"), quiet=True)["overlap"]
-    assert overlap["near_checked"]
-    assert overlap["exact"] == 0
-    assert overlap["near"] == 208
+    overlap = evaluate(tmp_path / "run", str(tmp_path / "near.npz"), quiet=True).overlap
+    assert overlap is not None
+    assert overlap.near_checked
+    assert overlap.exact == 0
+    assert overlap.near == 208
     page = (tmp_path / "run" / "report.html").read_text("utf-8")
     assert "digits.npz + others.npz" in page
     assert f"--data {two[0]} --data {two[1]} --deduplicate --seed 0" in page

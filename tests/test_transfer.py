@@ -83,7 +83,7 @@ def test_fine_tuning_helps(source: Path, write: Callable[..., str], tmp_path: Pa
     quick = (*QUICK, "data.validation=0")
     train("fast", few, tmp_path / "tuned", overrides=quick, from_run=source, quiet=True)
     train("fast", few, tmp_path / "scratch", overrides=quick, quiet=True)
-    tuned, scratch = (evaluate(tmp_path / name, test, quiet=True)["accuracy"] for name in ("tuned", "scratch"))
+    tuned, scratch = (evaluate(tmp_path / name, test, quiet=True).accuracy for name in ("tuned", "scratch"))
     assert tuned > scratch + 0.1
 
 
@@ -102,10 +102,11 @@ def test_source_is_recorded_and_counts_as_seen(
     images = make_digits(200, 0).images  # the source's
     near = np.clip(images.astype(int) + 2, 0, 255).astype(np.uint8)
     np.savez(tmp_path / "again.npz", X=np.concatenate([images, near]), y=np.tile(make_digits(200, 0).labels, 2))
-    overlap = evaluate(tmp_path / "tuned", str(tmp_path / "again.npz"), quiet=True)["overlap"]
-    assert overlap["near_checked"]
-    assert overlap["exact"] == 160  # all but those that the source held out
-    assert overlap["near"] >= 160
+    overlap = evaluate(tmp_path / "tuned", str(tmp_path / "again.npz"), quiet=True).overlap
+    assert overlap is not None
+    assert overlap.near_checked
+    assert overlap.exact == 160  # all but those that the source held out
+    assert overlap.near >= 160
     # A run that starts from this one has seen the images of both.
     train("fast", write("third.npz", 50, seed=2), tmp_path / "third", overrides=QUICK, from_run=tuned.path, quiet=True)
     assert set(tuned.training_hashes()) < set(Run.open(tmp_path / "third").training_hashes())
@@ -142,7 +143,7 @@ def test_cut_run_resumes(
     for name in ("early", "late"):
         if name == "late":  # its own state is enough
             source.rename(tmp_path / "moved")
-        assert train(resume=tmp_path / name, quiet=True)["status"] == "finished"
+        assert train(resume=tmp_path / name, quiet=True).status == "finished"
         assert (tmp_path / name / "weights.safetensors").read_bytes() == (
             tmp_path / "whole" / "weights.safetensors"
         ).read_bytes()
@@ -191,7 +192,7 @@ def test_defaults_written_out_are_no_difference(source: Path, tmp_path: Path) ->
     """A default argument of the network may be written out in one recipe and left away in the other."""
     overrides = (*QUICK, "model.residual=false", "training.epochs=1")
     data = str(tmp_path / "first.npz")
-    assert train("fast", data, tmp_path / "new", overrides=overrides, from_run=source, quiet=True)["epochs"] == 1
+    assert train("fast", data, tmp_path / "new", overrides=overrides, from_run=source, quiet=True).epochs == 1
 
 
 def test_unfinished_source_is_refused(write: Callable[..., str], tmp_path: Path) -> None:

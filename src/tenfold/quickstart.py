@@ -67,7 +67,7 @@ def quickstart(
 
 def choose_data(console: "Console") -> str:
     """Return `mnist`, or `uci` after saying why where MNIST is not to be had."""
-    from tenfold.data import load
+    from tenfold.data import load, names
 
     if names.available("mnist"):
         return "mnist"

@@ -10,8 +10,10 @@ import torch.nn.functional as F
 from tenfold.data import load
 from tenfold.errors import RunError, TrainingError
 from tenfold.runs.estimator import from_run
+from tenfold.runs.estimator import teacher as teacher_of
 from tenfold.runs.run import Run
 from tenfold.train import train
+from tenfold.training import recipe as recipes
 from tenfold.training.device import Arithmetic
 from tenfold.training.distil import Teacher
 from tenfold.training.recipe import DistilSettings
@@ -30,7 +32,10 @@ def teacher(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_the_loss(teacher: Path) -> None:
     """It is the cross-entropy to the teacher's softened answers, times the temperature squared, beside the labels'."""
-    told = Teacher(DistilSettings(teacher=str(teacher), share=0.75, temperature=2.0), torch.device("cpu"))
+    settings = DistilSettings(teacher=str(teacher), share=0.75, temperature=2.0)
+    known = from_run(Run.open(teacher), "cpu")
+    assert known.module_ is not None
+    told = Teacher(known.module_, settings, torch.device("cpu"), known.temperature_)
     images = load("uci:test", "evaluate").images[:20]
     inputs = torch.from_numpy(images).float().div(255).unsqueeze(1)
     logits = torch.randn(20, 11, generator=torch.Generator().manual_seed(0), requires_grad=True)
@@ -66,7 +71,7 @@ def test_a_student_needs_no_labels(teacher: Path, tmp_path: Path) -> None:
 def test_bad_teachers(tmp_path: Path) -> None:
     """What is no run, and what is no network, is named."""
     with pytest.raises(RunError, match="There is no run at"):
-        Teacher(DistilSettings(teacher=str(tmp_path / "nothing")), torch.device("cpu"))
+        teacher_of(recipes.load("instant", [f"distil.teacher={tmp_path / 'nothing'}"]), torch.device("cpu"))
     train("logistic", "uci:train", tmp_path / "classical", quiet=True)
     with pytest.raises(TrainingError, match="is no network"):
-        Teacher(DistilSettings(teacher=str(tmp_path / "classical")), torch.device("cpu"))
+        teacher_of(recipes.load("instant", [f"distil.teacher={tmp_path / 'classical'}"]), torch.device("cpu"))

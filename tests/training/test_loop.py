@@ -98,9 +98,9 @@ def test_each_epoch_sees_every_image_once(digits: Digits) -> None:
 def test_hard_images_are_chosen(digits: Digits) -> None:
     """With hard_share, an epoch after the first ones holds that share, and the images of highest loss are in it."""
     trainer = make_trainer(digits, "training.hard_share=0.5", "training.hard_after=1", held_out=8)
-    trainer.run(lambda trainer: trainer.position.step >= trainer.pass_start(1))
-    losses = trainer.losses.clone()
-    order = trainer._pass_order(1)
+    trainer.run(lambda trainer: trainer.position.step >= trainer.steps_per_epoch)
+    losses = trainer.sampler.losses.clone()
+    order = trainer.sampler._pass_order(1)
     assert len(order) == 96
     assert len(np.unique(order)) == 96
     hardest = losses.topk(30).indices.tolist()
@@ -111,9 +111,9 @@ def test_doubtful_images_are_left_out(digits: Digits) -> None:
     """With doubtful_share, the images of the very highest loss are in no later pass, and the next highest are."""
     hard = ["training.hard_share=0.5", "training.hard_after=1", "training.doubtful_share=0.05"]
     trainer = make_trainer(digits, *hard, held_out=0)
-    trainer.run(lambda trainer: trainer.position.step >= trainer.pass_start(1))
-    ranked = trainer.losses.argsort(descending=True).tolist()
-    order = set(trainer._pass_order(1).tolist())
+    trainer.run(lambda trainer: trainer.position.step >= trainer.steps_per_epoch)
+    ranked = trainer.sampler.losses.argsort(descending=True).tolist()
+    order = set(trainer.sampler._pass_order(1).tolist())
     assert not set(ranked[:10]) & order
     assert set(ranked[10:40]) <= order
 

@@ -62,8 +62,9 @@ class DigitClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         validation = (images[held_out], labels[held_out]) if len(held_out) else None
         if recipe.classical:
             only_processor(recipe, self.device)
-            self._take(recipe, model=classical(recipe, seed, threads).fit(images[train], labels[train]))
-            probabilities = self.predict_proba(images[held_out]) if validation else None
+            model = classical(recipe, seed, threads).fit(images[train], labels[train])
+            self._take(recipe, model=model)
+            probabilities = model.probabilities(images[held_out]) if validation else None
         else:
             device = devices.choose(self.device)
             trainer = Trainer(

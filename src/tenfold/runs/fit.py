@@ -77,7 +77,6 @@ def train_run(
     deadline: float | None = None,
     device: str = "auto",
     threads: int | None = None,
-    checkpoint_seconds: float = CHECKPOINT_SECONDS,
 ) -> None:
     """Train a run that was begun or cut short, on its own data; its status says how that ended.
 
@@ -86,17 +85,11 @@ def train_run(
     if run.recipe.classical:
         _fit_classical(run, digits, threads, console)
     else:
-        _fit_network(run, digits, deadline, device, threads, checkpoint_seconds, console)
+        _fit_network(run, digits, deadline, device, threads, console)
 
 
 def _fit_network(
-    run: Run,
-    digits: Digits,
-    deadline: float | None,
-    device: str,
-    threads: int | None,
-    checkpoint_seconds: float,
-    console: "Console",
+    run: Run, digits: Digits, deadline: float | None, device: str, threads: int | None, console: "Console"
 ) -> None:
     """Train until the end, the deadline or a signal, leaving a checkpoint every so often and a usable run at last."""
     from tenfold.training.progress import TrainingProgress
@@ -110,7 +103,7 @@ def _fit_network(
         def each_step(trainer: "Trainer") -> bool:
             nonlocal last_checkpoint
             progress.update(trainer)
-            if time.monotonic() - last_checkpoint >= checkpoint_seconds:
+            if time.monotonic() - last_checkpoint >= CHECKPOINT_SECONDS:
                 run.write_state(*trainer.state())
                 run.write_metrics(trainer.history)
                 last_checkpoint = time.monotonic()

@@ -26,11 +26,12 @@ DRIVER = textwrap.dedent("""
     import torch, sklearn.base, rich.progress, jinja2
     from tenfold.train import train
     from tenfold import files
-    from tenfold.runs import checkpoint
+    from tenfold.runs import checkpoint, fit
     from tenfold.runs import run as run_module
     import tenfold.pages.report, tenfold.runs.estimator, tenfold.training.progress
 
-    OPTIONS = dict(checkpoint_seconds=0.0, quiet=True, threads=1)
+    OPTIONS = dict(quiet=True, threads=1)
+    fit.CHECKPOINT_SECONDS = 0.0
     OVERRIDES = ["model.widths=[[8],[16]]", "model.dropout=0.2", "training.batch_size=16", "training.epochs=12",
                  "training.min_steps=0", "training.keep=best", "training.evaluate_every=0.5", "training.precision=fp32",
                  "training.hard_share=0.5", "schedule.kind=plateau", "schedule.patience=1", "data.validation=0.2"]
