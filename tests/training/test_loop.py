@@ -89,8 +89,8 @@ def test_each_epoch_sees_every_image_once(digits: Digits) -> None:
     orders = []
     for epoch in range(2):
         steps = range(epoch * trainer.steps_per_epoch, (epoch + 1) * trainer.steps_per_epoch)
-        batches = [trainer._batch(step)[0] for step in steps]
-        orders.append(torch.cat(batches).flatten(1).sum(1))
+        batches = [trainer.sampler.batch(step) for step in steps]
+        orders.append(torch.cat(batches))
     torch.testing.assert_close(orders[0].sort().values, orders[1].sort().values)
     assert not torch.equal(orders[0], orders[1])
 
@@ -126,7 +126,7 @@ def test_keep_best_keeps_the_best(digits: Digits) -> None:
     def note(trainer: Trainer) -> bool:
         line = trainer.history[-1] if trainer.history else {"step": -1}
         if line["step"] == trainer.position.step and line["validation_accuracy"] is not None:
-            latest = trainer.weights(latest=True)
+            latest = trainer._latest()
             snapshots[trainer.position.step] = {name: tensor.clone() for name, tensor in latest.items()}
         return False
 

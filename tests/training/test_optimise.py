@@ -131,7 +131,6 @@ def test_average_by_hand() -> None:
         assert average.state()["weight"].item() == pytest.approx(0.9)
         average.update(1000)  # decay 0.5
         assert average.state()["weight"].item() == pytest.approx(0.95)
-        average.swap()
-        assert module.weight.item() == pytest.approx(0.95)
-        average.swap()
+        with average.in_place():
+            assert module.weight.item() == pytest.approx(0.95)
         assert module.weight.item() == pytest.approx(1.0)

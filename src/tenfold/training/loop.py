@@ -6,9 +6,9 @@ inside, and training that is resumed gives the same weights as an unbroken one, 
 thread count.
 """
 
-import math
 import time
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -24,7 +24,7 @@ from tenfold.models import build
 from tenfold.runs.checkpoint import prefixed, under
 from tenfold.training.augment import augment
 from tenfold.training.degrade import degrade
-from tenfold.training.device import Arithmetic, autocast, lay_out, probe
+from tenfold.training.device import Arithmetic, Precision, autocast, lay_out, probe
 from tenfold.training.distil import Teacher
 from tenfold.training.optimise import Average, Optimiser, multiple
 from tenfold.training.predict import Answered, answer, to_input
@@ -85,9 +85,9 @@ class Trainer:
         self.validation = None if validation is None else (self._on_device(validation[0]), validation[1])
         self.sampler = Sampler(len(images), recipe.training, seed, device)
         self.batch_size, self.steps_per_epoch = self.sampler.batch_size, self.sampler.steps_per_epoch
-        asked = round(recipe.training.epochs * self.steps_per_epoch)
-        self.total_steps = max(1, asked, recipe.training.min_steps)
-        longer = max(1.0, self.total_steps / max(1, asked))  # a small set's epochs are short: validate as many times
+        asked = max(1, round(recipe.training.epochs * self.steps_per_epoch))
+        self.total_steps = max(asked, recipe.training.min_steps)
+        longer = self.total_steps / asked  # a small set's epochs are short: validate as many times
         self.evaluation_steps = max(1, round(recipe.training.evaluate_every * self.steps_per_epoch * longer))
         self.curve_steps = max(1, self.total_steps // CURVE_POINTS)
         torch.manual_seed(seed)
@@ -109,8 +109,6 @@ class Trainer:
         self.answered: Answered | None = None  # the held-out images, by the finished network
         self._before = time.perf_counter() - began
 
-    # -- the loop ------------------------------------------------------------------------------------------------
-
     def run(self, each_step: Callable[["Trainer"], bool] = lambda trainer: False) -> bool:
         """Train on; return True when done, False when `each_step`, called after every step, asked to stop."""
         position = self.position
@@ -120,7 +118,13 @@ class Trainer:
         self._before = 0.0  # what making this trainer took is counted once
         while not self.finished:
             self._train_step()
-            self._check_loss()
+            if (
+                self.device.type == "cpu" or position.step % ACCELERATOR_CHECK_STEPS == 0
+            ) and not self.loss_sum.isfinite():
+                raise TrainingError(  # before anything of it is saved
+                    f"The loss is '{self.loss_sum.item()}' at step {position.step} (epoch {self.epoch:.2f}). "
+                    "Lower optimiser.lr or set optimiser.clip_norm=1; the last checkpoint is intact."
+                )
             position.seconds = time.perf_counter() - started
             if position.step % self.evaluation_steps == 0 or position.step == self.total_steps:
                 self._evaluate()
@@ -150,17 +154,25 @@ class Trainer:
         return self.position.step / self.steps_per_epoch
 
     def _train_step(self) -> None:
-        step = self.position.step
-        batch, labels, indices = self._batch(step)
-        batches, answers = batch.tensor_split(len(self.shards)), labels.tensor_split(len(self.shards))
+        recipe, step, parts = self.recipe, self.position.step, len(self.shards)
+        indices = self.sampler.batch(step)
+        batches = to_input(self.images[indices]).tensor_split(parts)  # Shape: (B / parts, 1, 28, 28) each
+        answers = self.labels[indices].tensor_split(parts)
 
         def forward_and_back(number: int) -> Tensor:
             """Return the losses of one part of the batch; its gradients stay with its own module."""
             generator = self.generators[number].manual_seed(_step_seed(self.seed, step, number))
-            inputs = self._distorted(batches[number], generator)
+            inputs = batches[number]
+            if self.progress < 1 - recipe.augment.calm_end:
+                inputs = augment(inputs, recipe.augment, generator)
+            if recipe.degrade is not None:
+                inputs = degrade(inputs, recipe.degrade, generator)
             with autocast(self.device, self.arithmetic.precision):
                 logits = self.shards.modules[number](inputs)
-            losses = self._losses_of(logits, inputs, answers[number])
+            smoothing = recipe.training.label_smoothing
+            losses = F.cross_entropy(logits.float(), answers[number], label_smoothing=smoothing, reduction="none")
+            if self.teacher is not None:
+                losses = self.teacher.losses(logits, inputs, losses, self.arithmetic)
             (losses.sum() / self.batch_size).backward()  # type: ignore[no-untyped-call]
             return losses.detach()
 
@@ -174,50 +186,26 @@ class Trainer:
         self.position.loss_steps += 1
         self.position.step += 1
 
-    def _distorted(self, inputs: Tensor, generator: torch.Generator) -> Tensor:
-        """Return the present step's inputs, (B, 1, 28, 28), as the recipe distorts them."""
-        if self.progress < 1 - self.recipe.augment.calm_end:
-            inputs = augment(inputs, self.recipe.augment, generator)
-        return inputs if self.recipe.degrade is None else degrade(inputs, self.recipe.degrade, generator)
-
-    def _losses_of(self, logits: Tensor, inputs: Tensor, labels: Tensor) -> Tensor:
-        """Return each image's loss, (B,), by its label and where there is a teacher by that one's answer."""
-        smoothing = self.recipe.training.label_smoothing
-        losses = F.cross_entropy(logits.float(), labels, label_smoothing=smoothing, reduction="none")
-        return losses if self.teacher is None else self.teacher.losses(logits, inputs, losses, self.arithmetic)
-
-    def _batch(self, step: int) -> tuple[Tensor, Tensor, Tensor]:
-        """Return the step's inputs, (B, 1, 28, 28) float in [0, 1], its labels, (B,), and its indices, (B,)."""
-        indices = self.sampler.batch(step)
-        return to_input(self.images[indices]), self.labels[indices], indices
-
     def learning_rate_multiple(self, progress: float) -> float:
         """Return the schedule's multiple at `progress`, times what the plateau rule has brought it down to."""
         return multiple(self.recipe.schedule, progress) * self.position.plateau
 
-    def _check_loss(self) -> None:
-        """Raise TrainingError where the loss is no longer finite, before anything of it is saved."""
-        if self.device.type != "cpu" and self.position.step % ACCELERATOR_CHECK_STEPS:
-            return
-        if not math.isfinite(self.loss_sum.item()):
-            raise TrainingError(
-                f"The loss is '{self.loss_sum.item()}' at step {self.position.step} (epoch {self.epoch:.2f}). "
-                "Lower optimiser.lr or set optimiser.clip_norm=1; the last checkpoint is intact."
-            )
-
-    # -- validation ----------------------------------------------------------------------------------------------
-
     def _evaluate(self) -> None:
         """Add a line to the history; note the best weights, the plateau and early stopping."""
         position, training, schedule = self.position, self.recipe.training, self.recipe.schedule
-        accuracy, nll = self._validate()
-        self._note(accuracy, nll)
-        if accuracy is None:
+        if self.validation is None:
+            self._note(None, None)
             return
+        labels = self.validation[1]
+        # Weights that are the last ones, and not rounded, are those that answer: asked as they will be.
+        last = position.step == self.total_steps and training.keep == "last" and not training.weight_bits
+        probabilities = self.look(final=last)
+        accuracy = float((probabilities.argmax(1) == labels).mean())
+        self._note(accuracy, float(log_losses(labels, probabilities).mean()))
         if accuracy > position.best_accuracy:
             position.best_accuracy, position.best_step, position.without_gain = accuracy, position.step, 0
             if training.keep == "best":
-                self.best = {name: tensor.clone() for name, tensor in self._weights(latest=True).items()}
+                self.best = {name: tensor.clone() for name, tensor in self._latest().items()}
             return
         position.without_gain += 1
         if schedule.kind == "plateau" and position.without_gain % schedule.patience == 0:
@@ -246,17 +234,6 @@ class Trainer:
         self.loss_sum.zero_()
         position.loss_steps = 0
 
-    def _validate(self) -> tuple[float | None, float | None]:
-        """Return accuracy and mean negative log-likelihood on the held-out images, without test-time augmentation."""
-        if self.validation is None:
-            return None, None
-        labels = self.validation[1]
-        settings = self.recipe.training
-        last = self.position.step == self.total_steps and settings.keep == "last" and not settings.weight_bits
-        probabilities = self.look(final=last)
-        accuracy = float((probabilities.argmax(1) == labels).mean())
-        return accuracy, float(log_losses(labels, probabilities).mean())
-
     def look(self, *, final: bool = False) -> NDArray[np.float32]:
         """Return the probabilities of the held-out images as of now, (N, 10); training goes on as if nobody had looked.
 
@@ -264,52 +241,39 @@ class Trainer:
         final: as the finished network answers, in fp32, all of which is kept: it need not be asked again.
         """
         assert self.validation is not None
-        if self.average:
-            self.average.swap()
+        shifts = self.recipe.prediction.shifts if final else 0
+        precision: Precision = "fp32" if final else self.arithmetic.precision
         torch.set_num_threads(self.threads)
-        if final:
-            self.answered = answer(self.module, self.validation[0], self.recipe.prediction.shifts)
-            probabilities = self.answered.unshifted
-        else:
-            probabilities = answer(self.module, self.validation[0], 0, self.arithmetic.precision).probabilities
+        with self.average.in_place() if self.average else nullcontext():
+            answered = answer(self.module, self.validation[0], shifts, precision)
         torch.set_num_threads(self.shards.inner_threads)
-        if self.average:
-            self.average.swap()
-        return probabilities
+        self.answered = answered if final else None
+        return answered.unshifted
 
     def finish(self) -> tuple[nn.Module, Answered | None]:
-        """Return the network with the weights to answer with, and its answers to the held-out images, where there are.
-
-        Training cannot go on after it.
-        """
+        """End training: return the network that answers, and its answers to the held-out images, where there are."""
         self.module.load_state_dict(self.weights())
         module = lay_out(self.module, "channels_last").eval()
         if self.answered is None and self.validation is not None:
             self.answered = answer(module, self.validation[0], self.recipe.prediction.shifts)
         return module, self.answered
 
-    # -- weights and state ---------------------------------------------------------------------------------------
-
-    def weights(self, *, latest: bool = False) -> dict[str, Tensor]:
+    def weights(self) -> dict[str, Tensor]:
         """Return the weights to answer with: the best or the last ones, as the recipe says; averaged where it does.
 
         With `training.weight_bits` they are rounded; training itself, and its state, go on with the unrounded ones.
         """
-        tensors = self._weights(latest=latest)
+        tensors = self.best or self._latest()
         return rounded(self.module, tensors) if self.recipe.training.weight_bits else tensors
 
-    def _weights(self, *, latest: bool) -> dict[str, Tensor]:
-        """Return `weights` before any rounding."""
-        if self.best and not latest:
-            return self.best
+    def _latest(self) -> dict[str, Tensor]:
         tensors = self.module.state_dict()
         return self.average.weights(tensors) if self.average else tensors
 
     def state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
         """Return all that resuming needs: tensors, and a JSON-able rest."""
-        tensors = prefixed("module", self.module.state_dict()) | prefixed("optimiser", self.optimiser.state())
-        tensors |= prefixed("best", self.best)
-        tensors |= {"loss_sum": self.loss_sum, "losses": self.sampler.losses, "order": self.sampler.order}
+        tensors = prefixed("module", self.module.state_dict()) | prefixed("best", self.best)
+        tensors |= prefixed("optimiser", self.optimiser.state()) | {"loss_sum": self.loss_sum, "losses": self.sampler.losses, "order": self.sampler.order}
         if self.average:
             tensors |= prefixed("average", self.average.state())
         return tensors, {"position": asdict(self.position), "history": self.history}
@@ -329,12 +293,10 @@ class Trainer:
         self.history = rest["history"]
 
     def _choose_arithmetic(self) -> Arithmetic:
-        wanted = self.recipe.training.precision
-        if wanted != "auto":
+        if (wanted := self.recipe.training.precision) != "auto":
             return Arithmetic(wanted, "channels_last")
-        batch, labels, _ = self._batch(0)
-        part = len(batch) // self.recipe.training.shards or 1
-        return probe(self.module, batch[:part], labels[:part])
+        indices = self.sampler.batch(0)[: self.batch_size // self.recipe.training.shards or 1]
+        return probe(self.module, to_input(self.images[indices]), self.labels[indices])
 
     def _on_device(self, array: NDArray[Any]) -> Tensor:
         return torch.from_numpy(np.ascontiguousarray(array)).to(self.device)

@@ -6,7 +6,8 @@ recipe takes.
 """
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 
 import torch
 from torch import Tensor, nn
@@ -162,7 +163,7 @@ def _deal(weights: list[Tensor], parts: int) -> list[list[int]]:
 
 
 def orthogonalise(matrix: Tensor) -> Tensor:
-    """Return the orthogonal matrix nearest to `matrix` (R, C), roughly, by Newton-Schulz steps; same shape and dtype."""
+    """Return the orthogonal matrix nearest to `matrix` (R, C), roughly, by Newton-Schulz steps; same dtype."""
     a, b, c = NEWTON_SCHULZ
     x = matrix.bfloat16()
     x = x / (x.norm(dim=(-2, -1), keepdim=True) + 1e-7)
@@ -273,9 +274,15 @@ class Average:
         decay = min(self.decay, (1 + step) / (10 + step))
         torch._foreach_lerp_(self.slow, self.live, 1 - decay)
 
+    @contextmanager
+    def in_place(self) -> Iterator[None]:
+        """Have the averaged weights in the module for a while."""
+        self._exchange()
+        yield
+        self._exchange()
+
     @torch.no_grad()
-    def swap(self) -> None:
-        """Exchange the live and the averaged weights; the same call again puts them back."""
+    def _exchange(self) -> None:
         for live, slow in zip(self.live, self.slow, strict=True):
             held = live.clone()
             live.copy_(slow)
