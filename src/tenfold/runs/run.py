@@ -21,8 +21,6 @@ import json
 import os
 import shutil
 import tomllib
-import zipfile
-import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cached_property
@@ -33,7 +31,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tenfold.errors import RunError
-from tenfold.files import npz, write_atomically
+from tenfold.files import npz, read_npz, write_atomically
 from tenfold.runs.checkpoint import load_tensors, save_tensors
 from tenfold.training import recipe as recipes
 from tenfold.training.recipe import Recipe
@@ -42,6 +40,13 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 WEIGHTS, STATE, MANIFEST, RECIPE = "weights.safetensors", "state.safetensors", "run.json", "recipe.toml"
+DATA, VALIDATION = "data.npz", "validation.npz"
+
+
+def refuse_taken(path: Path, otherwise: str) -> None:
+    """Raise RunError where something stands at a path that a new folder is to have."""
+    if path.exists() and (not path.is_dir() or any(path.iterdir())):
+        raise RunError(f"'{path}' exists already. Give another --out, or {otherwise}.")
 
 
 class Run:
@@ -70,16 +75,12 @@ class Run:
         held_out: NDArray[np.int64],
     ) -> "Run":
         """Make a new run's folder, in one rename, and return it; RunError where something stands there already."""
-        if path.exists() and (not path.is_dir() or any(path.iterdir())):
-            raise RunError(
-                f"'{path}' exists already. Give another --out, or --resume '{path}' to continue a run there."
-            )
+        refuse_taken(path, f"--resume '{path}' to continue a run there")
         draft = path.with_name(f".{path.name}.{os.getpid()}.part")
         try:
             draft.mkdir(parents=True)
-            (draft / RECIPE).write_text(recipe.to_toml(), "utf-8")
-            (draft / MANIFEST).write_text(json.dumps(manifest, indent=2) + "\n", "utf-8")
-            (draft / "data.npz").write_bytes(npz(hashes=hashes, held_out=held_out))
+            with cls.rewrite(draft, recipe, manifest, hashes, held_out):
+                pass
             draft.replace(path)
         except OSError as error:
             raise RunError(f"The run '{path}' cannot be written: {error.strerror}. Give another --out.") from None
@@ -104,7 +105,7 @@ class Run:
         (path / MANIFEST).unlink(missing_ok=True)
         run = cls(path)
         run._write(RECIPE, recipe.to_toml().encode())
-        run._write("data.npz", npz(hashes=hashes, held_out=held_out))
+        run._write(DATA, npz(hashes=hashes, held_out=held_out))
         yield run
         run.manifest = dict(manifest)
         run.update_manifest({})
@@ -148,26 +149,31 @@ class Run:
 
     def training_hashes(self) -> NDArray[np.uint64]:
         """Return `image_hashes` of every image that the weights were fitted to, (N,) uint64."""
-        content = self._arrays("data.npz")
-        kept = np.ones(len(content["hashes"]), bool)
-        kept[content["held_out"]] = False
-        return content["hashes"][kept]
+        return np.delete(self.hashes(), self.held_out())
 
     def hashes(self) -> NDArray[np.uint64]:
         """Return `image_hashes` of every image of the training data, held out or not, (N,) uint64."""
-        return self._arrays("data.npz")["hashes"]
+        return self._data["hashes"]
 
     def held_out(self) -> NDArray[np.int64]:
         """Return the indices of the validation images in the training data, sorted."""
-        return self._arrays("data.npz")["held_out"]
+        return self._data["held_out"]
+
+    @cached_property
+    def _data(self) -> dict[str, NDArray[Any]]:
+        return self._arrays(DATA)
 
     def validation(self) -> dict[str, NDArray[Any]] | None:
-        """Return validation.npz: indices, labels, probabilities, mistake_indices, mistake_images; None without one."""
-        return self._arrays("validation.npz") if (self.path / "validation.npz").exists() else None
+        """Return the answers to the held-out images; None where there are none.
+
+        indices, labels (N,) and probabilities (N, 10); mistake_indices and mistake_images; and digit_probability (N,),
+        of being a digit at all, where the network knows what is none.
+        """
+        return self._arrays(VALIDATION) if (self.path / VALIDATION).exists() else None
 
     def write_validation(self, **arrays: NDArray[Any]) -> None:
         """Replace validation.npz."""
-        self._write("validation.npz", npz(**arrays))
+        self._write(VALIDATION, npz(**arrays))
 
     def write_weights(self, tensors: "dict[str, Tensor]") -> None:
         """Replace the weights: the same weights give the same bytes."""
@@ -215,8 +221,6 @@ class Run:
 
     def _arrays(self, name: str) -> dict[str, NDArray[Any]]:
         try:
-            # A file object of our own: where the zip is broken, np.load would leave its own open.
-            with (self.path / name).open("rb") as file, np.load(file, allow_pickle=False) as content:
-                return dict(content)
-        except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+            return read_npz(self.path / name)
+        except (OSError, ValueError) as error:
             raise RunError(f"'{self.path / name}' cannot be read: {error}. Train the run again.") from None
