@@ -25,10 +25,10 @@ def write_atomically(path: Path, content: bytes) -> None:
         temporary.unlink(missing_ok=True)
 
 
-def npz(**arrays: NDArray[Any]) -> bytes:
-    """Return the bytes of a compressed .npz file that holds the arrays, none of them pickled."""
+def npz(*, compress: bool = True, **arrays: NDArray[Any]) -> bytes:
+    """Return the bytes of a .npz file that holds the arrays, none of them pickled."""
     buffer = io.BytesIO()
-    np.savez_compressed(buffer, allow_pickle=False, **arrays)
+    (np.savez_compressed if compress else np.savez)(buffer, allow_pickle=False, **arrays)
     return buffer.getvalue()
 
 

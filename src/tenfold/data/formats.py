@@ -24,11 +24,11 @@ from tenfold.data.archive import (
     safe_members,
     unreadable,
 )
+from tenfold.data.cache import parsed
 from tenfold.data.csv_format import parse_csv, parse_sample_submission
 from tenfold.data.digits import Digits
 from tenfold.data.idx import IMAGE_DIMENSIONS, find_labels, is_idx, read_idx
 from tenfold.data.npz import is_npz, read_npz
-from tenfold.data.parsed import cached
 from tenfold.data.pictures import list_pictures, read_pictures
 from tenfold.errors import DataError
 
@@ -127,10 +127,10 @@ def _read_file(path: Path, purpose: str) -> Digits:
     if kind == "zip":
         return _read_zip(path, purpose)
     if kind == "csv":
-        return cached({"csv": path}, lambda: read_csv(path))
+        return parsed({"csv": path}, lambda: read_csv(path))
     labels = find_labels(path)
     files = {"images": path} if labels is None else {"images": path, "labels": labels}
-    return cached(files, lambda: read_idx(path))
+    return parsed(files, lambda: read_idx(path))
 
 
 def _read_zip(path: Path, purpose: str) -> Digits:
@@ -142,7 +142,7 @@ def _read_zip(path: Path, purpose: str) -> Digits:
         if name is None:
             contents = quoted(", ".join(members) or "nothing")
             raise DataError(f"'{path.name}' holds {contents}. Give Kaggle's zip or an NPZ.")
-        return cached({name: path}, lambda: parse_csv(read_member(archive, members[name], path.name), name))
+        return parsed({name: path}, lambda: parse_csv(read_member(archive, members[name], path.name), name))
 
 
 def _read_folder(path: Path, purpose: str) -> Digits:
@@ -163,7 +163,7 @@ def _read_folder(path: Path, purpose: str) -> Digits:
     elif files and not folders:
         raise DataError(f"'{path}' holds {quoted(', '.join(files))}. Give {KINDS}.")
     pictures = list_pictures(path)
-    return cached(pictures, lambda: read_pictures(pictures))
+    return parsed(pictures, lambda: read_pictures(pictures))
 
 
 def _kaggle_file(names: Mapping[str, object], purpose: str, where: str) -> str | None:

@@ -5,17 +5,15 @@ settings, the seed, the digits that some are made of, and the version of the cod
 """
 
 import hashlib
-import zipfile
 
 import numpy as np
 from numpy.typing import NDArray
 
-from tenfold.files import npz, write_atomically
-from tenfold.settings import cache_folder
+from tenfold.data import cache
 from tenfold.training.recipe import SyntheticSettings
 
 NO_DIGIT = 10  # the label of what is no digit
-VERSION = 1  # raise it when drawing or framing gives other images for the same settings
+VERSION = 2  # raise it when drawing or framing gives other images for the same settings
 
 Images = NDArray[np.uint8]
 Labels = NDArray[np.int64]
@@ -23,27 +21,14 @@ Labels = NDArray[np.int64]
 
 def with_synthetic(images: Images, labels: Labels, settings: SyntheticSettings, seed: int) -> tuple[Images, Labels]:
     """Return images (N + M, 28, 28) and labels (N + M,), 0 to 10, with M made ones behind the N given ones."""
-    made, made_labels = _cached(images, labels, settings, seed)
-    return np.concatenate([images, made]), np.concatenate([labels, made_labels])
-
-
-def _cached(images: Images, labels: Labels, settings: SyntheticSettings, seed: int) -> tuple[Images, Labels]:
-    """Return what `_make` makes, from the cache where it was made before."""
     digest = hashlib.sha256(f"{VERSION} {settings.model_dump_json()} {seed}".encode())
     digest.update(images.tobytes())
     digest.update(labels.tobytes())
-    path = cache_folder() / "synthetic" / f"{digest.hexdigest()[:32]}.npz"
-    try:
-        with path.open("rb") as file, np.load(file, allow_pickle=False) as content:
-            return content["images"], content["labels"]
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):  # not there, or broken: made again
-        made, made_labels = _make(images, labels, settings, seed)
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        write_atomically(path, npz(images=made, labels=made_labels))
-    except OSError:
-        pass  # a cache that cannot be written costs time the next time, nothing else
-    return made, made_labels
+    made = cache.load("synthetic", digest.hexdigest())
+    if made is None:
+        made = _make(images, labels, settings, seed)
+        cache.store("synthetic", digest.hexdigest(), *made)
+    return np.concatenate([images, made[0]]), np.concatenate([labels, made[1]])
 
 
 def _make(images: Images, labels: Labels, settings: SyntheticSettings, seed: int) -> tuple[Images, Labels]:

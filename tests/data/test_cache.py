@@ -1,15 +1,14 @@
-"""The cache of parsed digits: it never changes an answer, whatever happens to it."""
+"""The cache: it never changes an answer, whatever happens to it."""
 
 import os
-import time
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from tenfold import settings
-from tenfold.data import parsed
+from tenfold import files, settings
+from tenfold.data import cache
 from tenfold.data.digits import Digits
 
 
@@ -28,23 +27,22 @@ class Reader:
 
 @pytest.fixture
 def source(tmp_path: Path) -> Path:
-    """Return a file that was last changed an hour ago, as far as its time stamps that can be set say so."""
+    """Return a file of three bytes."""
     path = tmp_path / "source"
     path.write_bytes(b"abc")
-    os.utime(path, (time.time() - 3600,) * 2)
     return path
 
 
 def entries() -> list[Path]:
     """Return the cached sets."""
-    return sorted((settings.cache_folder() / "parsed").glob("*.npy"))
+    return sorted((settings.cache_folder() / "parsed").glob("*.npz"))
 
 
 @pytest.mark.parametrize("labelled", [True, False])
 def test_second_time_from_cache(source: Path, labelled: bool) -> None:
     """The second time the same digits come without the reader, writable, labels or none."""
     reader = Reader(source, labelled)
-    first, second = (parsed.cached({"csv": source}, reader) for _ in range(2))
+    first, second = (cache.parsed({"csv": source}, reader) for _ in range(2))
     assert reader.calls == 1
     np.testing.assert_array_equal(first.images, second.images)
     assert second.images.flags.writeable
@@ -58,10 +56,10 @@ def test_key_is_the_content(source: Path, tmp_path: Path) -> None:
     reader = Reader(source)
     copy = tmp_path / "copy"
     copy.write_bytes(b"abc")
-    for files in ({"csv": source}, {"csv": copy}):
-        parsed.cached(files, reader)
+    for path in (source, copy):
+        cache.parsed({"csv": path}, reader)
     assert reader.calls == 1
-    parsed.cached({"images": source}, reader)
+    cache.parsed({"images": source}, reader)
     assert reader.calls == 2
 
 
@@ -72,23 +70,9 @@ def test_changed_at_once(source: Path) -> None:
         before = source.stat()
         source.write_bytes(content)
         os.utime(source, ns=(before.st_atime_ns, before.st_mtime_ns))
-        parsed.cached({"csv": source}, reader)
+        cache.parsed({"csv": source}, reader)
     assert reader.calls == 3
     assert len(entries()) == 3
-
-
-def test_seen_files_are_not_hashed_again(source: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A file whose stamps are old enough is hashed once; one just written is hashed each time."""
-    hashed = []
-    original = parsed.hashlib.file_digest
-    monkeypatch.setattr(parsed.hashlib, "file_digest", lambda *given: hashed.append(1) or original(*given))
-    for expected in (1, 2):  # created within the last two seconds
-        parsed.cached({"csv": source}, Reader(source))
-        assert len(hashed) == expected
-    monkeypatch.setattr(parsed, "SETTLED_SECONDS", -1.0)
-    for expected in (3, 3):
-        parsed.cached({"csv": source}, Reader(source))
-        assert len(hashed) == expected
 
 
 @pytest.mark.parametrize(
@@ -100,31 +84,21 @@ def test_seen_files_are_not_hashed_again(source: Path, monkeypatch: pytest.Monke
         lambda data: data[:500] + bytes([data[500] ^ 1]) + data[501:],
         lambda data: bytes(len(data)),
         lambda data: b"\x93NUMPY\x01\x00" + b"\xff" * 100,
+        lambda data: files.npz(images=np.zeros((2, 28, 28), np.uint8)),
     ],
 )
 def test_damaged_entry(source: Path, damage: Callable[[bytes], bytes], caplog: pytest.LogCaptureFixture) -> None:
     """An entry with any damage is noticed, said, and made anew."""
     reader = Reader(source)
-    first = parsed.cached({"csv": source}, reader)
+    first = cache.parsed({"csv": source}, reader)
     (entry,) = entries()
     good = entry.read_bytes()
     entry.write_bytes(damage(good))
-    second = parsed.cached({"csv": source}, reader)
+    second = cache.parsed({"csv": source}, reader)
     assert reader.calls == 2
     assert "made anew" in caplog.text
     np.testing.assert_array_equal(first.images, second.images)
     assert entry.read_bytes() == good
-
-
-def test_damaged_index(source: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A damaged record of a file's hash leads to a new hash, not to other digits."""
-    monkeypatch.setattr(parsed, "SETTLED_SECONDS", -1.0)
-    reader = Reader(source)
-    for _ in range(2):
-        assert (parsed.cached({"csv": source}, reader).images == 3).all()
-        for record in (settings.cache_folder() / "parsed" / "seen").iterdir():
-            record.write_bytes(b"\xff nonsense")
-    assert reader.calls == 1
 
 
 def test_no_cache_to_be_had(source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -133,7 +107,7 @@ def test_no_cache_to_be_had(source: Path, tmp_path: Path, monkeypatch: pytest.Mo
     monkeypatch.setenv("TENFOLD_CACHE", str(tmp_path / "file" / "cache"))
     reader = Reader(source)
     for _ in range(2):
-        assert len(parsed.cached({"csv": source}, reader)) == 2
+        assert len(cache.parsed({"csv": source}, reader)) == 2
     assert reader.calls == 2
 
 
@@ -143,8 +117,8 @@ def test_full_disk(source: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(*given: object, **named: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(parsed.np, "save", fail)
-    assert len(parsed.cached({"csv": source}, Reader(source))) == 2
+    monkeypatch.setattr(files.os, "fsync", fail)
+    assert len(cache.parsed({"csv": source}, Reader(source))) == 2
     assert not [path for path in (settings.cache_folder() / "parsed").iterdir() if path.is_file()]
 
 
@@ -155,5 +129,5 @@ def test_changed_while_read(source: Path) -> None:
         source.write_bytes(b"longer than before")
         return Reader(source)()
 
-    parsed.cached({"csv": source}, read)
+    cache.parsed({"csv": source}, read)
     assert entries() == []
