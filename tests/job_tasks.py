@@ -1,4 +1,4 @@
-"""What the tests of `tenfold.parallel` have worker processes do. Not a test: workers import it by name."""
+"""What the tests of `tenfold.jobs` have worker processes do. Not a test: workers import it by name."""
 
 import os
 import signal
@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 
 from tenfold.errors import DataError
-from tenfold.processes import Ask
 
 
 def product(seed: int) -> dict[str, Any]:
@@ -25,7 +24,8 @@ def product(seed: int) -> dict[str, Any]:
 
 
 def where() -> dict[str, Any]:
-    """Return who does the work."""
+    """Return who does the work; what a task prints is not for stdout."""
+    print("printed by a task")
     return {"pid": os.getpid(), "threads": os.environ["OMP_NUM_THREADS"]}
 
 
@@ -71,9 +71,3 @@ def refuses(value: str) -> dict[str, Any]:
 def breaks() -> dict[str, Any]:
     """Raise an error that is nobody's but ours."""
     return {"value": {}["missing"]}
-
-
-def asks_twice(ask: Ask, start: int) -> dict[str, Any]:
-    """Return what the process that decides answers."""
-    first = ask({"number": start})
-    return {"answer": ask({"number": first})}

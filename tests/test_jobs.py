@@ -18,10 +18,9 @@ from typing import Any
 
 import pytest
 
-from tenfold import machines, parallel
+from tenfold import __version__, jobs
 from tenfold.errors import ClusterError, MissingExtraError
-from tenfold.machines import Machine
-from tenfold.parallel import Place, Task, Watcher, open_place, run_tasks
+from tenfold.jobs import Place, Task, run_tasks
 
 HERE = Path(__file__).parent
 # Looked for, not loaded: a cluster of one's own is on the loopback address only where Ray is loaded for it.
@@ -31,14 +30,14 @@ LOOPBACK = ("0100007F", "0000000000000000FFFF00000100007F", "0000000000000000000
 
 @pytest.fixture(autouse=True)
 def importable(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let worker processes, spawned or Ray's, import the functions of parallel_tasks.py."""
+    """Let worker processes, spawned or Ray's, import the functions of job_tasks.py."""
     monkeypatch.setenv("PYTHONPATH", str(HERE))
     monkeypatch.syspath_prepend(str(HERE))
 
 
 def task(name: str, key: str | None = None, **arguments: Any) -> Task:
-    """Return a task with a function of parallel_tasks.py."""
-    return Task(key or f"{name}-{arguments}", f"parallel_tasks:{name}", arguments)
+    """Return a task with a function of job_tasks.py."""
+    return Task(key or f"{name}-{arguments}", f"job_tasks:{name}", arguments)
 
 
 class Notes:
@@ -133,13 +132,13 @@ def check_hard(notes: Notes, folder: Path) -> None:
     assert (folder / "killed-7").exists()
     assert {key: value["threads"] for key, value in notes.results.items()} == dict.fromkeys(expected, 1)
     lone = subprocess.run(
-        [sys.executable, "-c", "import json, parallel_tasks as tasks\n"
+        [sys.executable, "-c", "import json, job_tasks as tasks\n"
          f"print(json.dumps([tasks.product(seed) for seed in {list(expected.values())}]))"],
         capture_output=True, text=True, check=True, env=os.environ | {"OMP_NUM_THREADS": "1"},
     ).stdout  # fmt: skip
     assert dict(zip(expected, json.loads(lone), strict=True)) == notes.results
     assert notes.reasons["refuses"] == "'x' is no data. Give some."
-    assert notes.reasons["breaks"].startswith("KeyError: 'missing' (parallel_tasks.py, line ")
+    assert notes.reasons["breaks"].startswith("KeyError: 'missing' (job_tasks.py, line ")
     assert "ended without an answer, 3 times" in notes.reasons["killed always"]
     assert (folder / "attempts").read_text().count("begun") == 3
     assert len(notes.reasons) == 3
@@ -175,6 +174,47 @@ def test_no_retry_where_none_is_asked_for(tmp_path: Path) -> None:
     assert "ended without an answer, once" in notes.reasons["a"]
 
 
+def test_tasks_are_asked_for_when_a_worker_is_free() -> None:
+    """No task is taken from the iterator before a worker can begin it: what ended may decide what comes next."""
+    notes, asked = Notes(), []
+
+    def tasks() -> Iterator[Task]:
+        for number in range(4):
+            asked.append((number, len(notes.results)))
+            yield task("where", key=str(number))
+
+    assert run_tasks(tasks(), workers=1, threads=1, done=notes.done, failed=notes.failed)
+    assert asked == [(number, number) for number in range(4)]
+
+
+def test_a_loss_is_charged_to_its_own_task(tmp_path: Path) -> None:
+    """A task beside one whose process is killed time and again is begun once, and goes on undisturbed."""
+    folder = tmp_path / "work"
+    folder.mkdir()
+    os.mkfifo(folder / "pipe")
+    notes, ended = Notes(), []
+
+    def failed(task: Task, reason: str) -> None:
+        notes.failed(task, reason)
+        with (folder / "pipe").open("wb"):  # lets the other one go on
+            ended.append(set(notes.results))
+
+    tasks = [
+        task("waits_to_be_killed", key="waits", folder=str(folder), seed=1),
+        task("killed_always", key="dies", folder=str(folder)),
+    ]
+    assert run_tasks(tasks, workers=2, threads=1, done=notes.done, failed=failed, retries=3)
+    assert (set(notes.reasons), set(notes.results), ended) == ({"dies"}, {"waits"}, [set()])
+
+
+def test_stdout_is_left_alone(capfd: pytest.CaptureFixture[str]) -> None:
+    """What a task prints does not get between a verb and its JSON."""
+    assert Notes().run([task("where")])
+    captured = capfd.readouterr()
+    assert captured.out == ""
+    assert "printed by a task" in captured.err
+
+
 def test_deadline_cuts_off_what_is_under_way(tmp_path: Path) -> None:
     """At the deadline the tasks under way end, neither done nor failed, and the others are not begun."""
     os.mkfifo(tmp_path / "pipe")
@@ -183,42 +223,6 @@ def test_deadline_cuts_off_what_is_under_way(tmp_path: Path) -> None:
     assert not notes.run(tasks, deadline=time.monotonic())
     assert (notes.results, notes.reasons) == ({}, {})
     assert not children()
-
-
-class Answering(Watcher):
-    """Answers a question with the number after the one in it."""
-
-    def __init__(self, tasks: list[Task]) -> None:
-        self.tasks = tasks
-        self.results: dict[str, Any] = {}
-
-    def next(self) -> Task | None:
-        """Return the next task."""
-        return self.tasks.pop(0) if self.tasks else None
-
-    def asked(self, task: Task, question: dict[str, Any]) -> Any:
-        """Return the answer."""
-        return question["number"] + 1
-
-    def done(self, task: Task, result: dict[str, Any]) -> None:
-        """Keep the result."""
-        self.results[task.key] = result["answer"]
-
-
-def check_questions(on: str) -> None:
-    """Check that tasks are answered, each its own question, in two runs on one place."""
-    with open_place(Place.parse(on), workers=2, threads=1) as place:
-        for start in (0, 100):
-            watcher = Answering(
-                [Task(str(i), "parallel_tasks:asks_twice", {"start": start + i}, asks=True) for i in range(4)]
-            )
-            assert place.run(watcher)
-            assert watcher.results == {str(i): start + i + 2 for i in range(4)}
-
-
-def test_questions_are_answered() -> None:
-    """A task may ask the process that decides, more than once, while others do."""
-    check_questions("local")
 
 
 @pytest.mark.parametrize(
@@ -237,9 +241,9 @@ def test_no_process_survives_the_one_that_decides(tmp_path: Path, on: str, numbe
     # Begun in the background, as CI may be, a process ignores Ctrl-C, and so do those that it begins.
     code = f"""if __name__ == "__main__":
     import signal
-    from tenfold.parallel import Task, run_tasks
+    from tenfold.jobs import Task, run_tasks
     signal.signal(signal.SIGINT, signal.default_int_handler)
-    run_tasks([Task("a", "parallel_tasks:waits_for_ever", {{"folder": {str(tmp_path)!r}}})], on="{on}",
+    run_tasks([Task("a", "job_tasks:waits_for_ever", {{"folder": {str(tmp_path)!r}}})], on="{on}",
               workers=1, threads=1, done=print, failed=print)"""
     (tmp_path / "run.py").write_text(code)
     with subprocess.Popen([sys.executable, tmp_path / "run.py"], stderr=subprocess.DEVNULL) as process:
@@ -279,8 +283,8 @@ def test_places() -> None:
     """The three places are told apart; a cluster's host may be a name or an address of either kind."""
     assert Place.parse(None) == Place.parse("local") == Place("local")
     assert Place.parse("ray") == Place("ray")
-    assert Place.parse("ray://head.example:10001").host_and_port == ("head.example", 10001)
-    assert Place.parse("ray://[::1]:10001").host_and_port == ("::1", 10001)
+    for address in ("ray://head.example:10001", "ray://[::1]:10001"):
+        assert Place.parse(address) == Place("cluster", address)
 
 
 def test_ray_not_installed_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -302,39 +306,26 @@ def test_nobody_listens_is_one_line() -> None:
             Notes().run([task("where")], on=address)
 
 
-@pytest.mark.parametrize(
-    ("change", "message"),
-    [
-        ({"Python": "3.9.1"}, "has Python '3.9.1', and this one '{Python}'. Install the same"),
-        ({"ray": "2.1"}, "has ray '2.1', and this one '{ray}'"),
-        ({"tenfold": "0.0.0"}, "has tenfold '0.0.0', and this one '{tenfold}'"),
-        ({"tenfold": None}, "has no tenfold, and this one '{tenfold}'"),
-    ],
-)
-def test_other_versions_are_refused(
-    monkeypatch: pytest.MonkeyPatch, change: dict[str, str | None], message: str
-) -> None:
-    """A machine with another Python, Ray or Tenfold is named with both versions; the patch of Python may differ."""
-    here = {"Python": "3.11.7", "ray": "2.60.0", "tenfold": "1.2.3"}
-    monkeypatch.setattr(machines, "versions", lambda: here)
-    with pytest.raises(ClusterError, match=f"^Machine 'far' of ray://a:1 {message.format(**here)}"):
-        Machine("far", {**here, **change}, {}).check("ray://a:1")
-    Machine("far", {**here, "Python": "3.11.9"}, {}).check("ray://a:1")
+def test_processors_alone_on_ray() -> None:
+    """Another device than a processor is refused, before Ray is looked for."""
+    with pytest.raises(ClusterError, match="On Ray tasks compute on processors, not on 'cuda'. Omit --device, or --on"):
+        jobs.check_place(Place.parse("ray"), "cuda")
+    jobs.check_place(Place.parse("local"), "cuda")
 
 
-@RAY
-def test_what_a_machine_sees(tmp_path: Path) -> None:
-    """A shared folder is one that holds the very file put there, and can be written; the rest are named with why."""
+def test_what_a_machine_lacks(tmp_path: Path) -> None:
+    """A machine has this version, and sees in a shared folder the very file put there, and can write beside it."""
     for name in ("shared", "other"):
         (tmp_path / name).mkdir()
-        (tmp_path / name / ".tenfold-a").write_text("b" if name == "other" else "a")
-    folders = [str(tmp_path / name) for name in ("shared", "other", "missing")]
-    answer = machines.looking()(folders, machines.mark("a"), "a")
-    assert answer["unseen"] == dict.fromkeys(folders[1:], "is not there, or is another folder,")
-    assert os.listdir(tmp_path / "shared") == [".tenfold-a"]
-    assert answer["versions"] == machines.versions()
-    with pytest.raises(ClusterError, match=r"other' is not there, or is another folder, on machine '.*' of ray://a:1"):
-        Machine(**answer).check("ray://a:1")
+        (tmp_path / name / "mark").write_text("b" if name == "other" else "a")
+    marks = {name: str(tmp_path / name / "mark") for name in ("shared", "other", "missing")}
+    assert jobs.missing_here(__version__, "a", [marks["shared"]]) is None
+    assert os.listdir(tmp_path / "shared") == ["mark"]
+    found = jobs.missing_here("0.0.0", "a", [])
+    assert found == f"has tenfold '{__version__}', and this one '0.0.0'. Install the same version on every machine."
+    for name, why in (("other", "it is another folder there"), ("missing", "No such file or directory")):
+        found = jobs.missing_here(__version__, "a", [marks["shared"], marks[name]])
+        assert found == f"cannot use '{tmp_path / name}': {why}. Give a folder that all machines share."
 
 
 # -- on Ray -------------------------------------------------------------------------------------------------------
@@ -369,9 +360,8 @@ def test_own_cluster_equals_processes(tmp_path: Path, capsys: pytest.CaptureFixt
 
 @RAY
 @pytest.mark.slow
-def test_own_cluster_answers_and_is_cut_off(tmp_path: Path) -> None:
-    """Tasks on Ray ask and are answered as those in processes are; the deadline cuts them off."""
-    check_questions("ray")
+def test_own_cluster_is_cut_off(tmp_path: Path) -> None:
+    """The deadline ends what is under way on Ray too."""
     os.mkfifo(tmp_path / "pipe")
     notes = Notes()
     assert not notes.run([task("waits_for_ever", folder=str(tmp_path))], on="ray", deadline=time.monotonic())
@@ -390,7 +380,7 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     command = [sys.executable, "-m", "ray.scripts.scripts", "start", "--head", "--port=0", "--num-cpus=2"]
     command += [f"--ray-client-server-port={port}", "--include-dashboard=false", f"--temp-dir={short}"]
     command += ["--node-ip-address=127.0.0.1", "--disable-usage-stats", "--block"]
-    environment = os.environ | parallel.QUIET_AND_LOCAL | {"RAY_AUTH_MODE": "disabled", "PYTHONPATH": str(HERE)}
+    environment = os.environ | jobs.QUIET_AND_LOCAL | {"RAY_AUTH_MODE": "disabled", "PYTHONPATH": str(HERE)}
     with (
         (folder / "log").open("wb") as log,
         subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=log, text=True) as process,
