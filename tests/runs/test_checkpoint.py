@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from tenfold.errors import RunError
-from tenfold.runs.checkpoint import load_tensors, prefixed, save_tensors, under
+from tenfold.runs.checkpoint import load_tensors, save_tensors
 
 
 def test_round_trip_and_same_bytes(tmp_path: Path) -> None:
@@ -40,9 +40,3 @@ def test_missing_file_is_named(tmp_path: Path) -> None:
     """A missing file is named, with the way out."""
     with pytest.raises(RunError, match="is missing"):
         load_tensors(tmp_path / "none")
-
-
-def test_prefix_round_trip() -> None:
-    """`under` undoes `prefixed`, and leaves other names alone."""
-    tensors = {"a": torch.ones(1), "b/c": torch.zeros(1)}
-    assert under("x", prefixed("x", tensors) | {"xy/a": torch.ones(2)}) == tensors

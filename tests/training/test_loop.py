@@ -9,7 +9,7 @@ import torch
 
 from tenfold.data.digits import Digits
 from tenfold.errors import TrainingError
-from tenfold.training.loop import Trainer
+from tenfold.training.loop import Trainer, prefixed, under
 from tenfold.training.recipe import Recipe, load
 
 TINY = [
@@ -224,3 +224,9 @@ def test_without_held_out_data(digits: Digits) -> None:
     trainer = make_trainer(digits, held_out=0)
     assert trainer.run()
     assert trainer.history[-1]["validation_accuracy"] is None
+
+
+def test_prefix_round_trip() -> None:
+    """`under` undoes `prefixed`, and leaves other names alone."""
+    tensors = {"a": torch.ones(1), "b/c": torch.zeros(1)}
+    assert under("x", prefixed("x", tensors) | {"xy/a": torch.ones(2)}) == tensors

@@ -21,7 +21,6 @@ from torch import Tensor, nn
 from tenfold.errors import TrainingError
 from tenfold.metrics.scores import log_losses
 from tenfold.models import build
-from tenfold.runs.checkpoint import prefixed, under
 from tenfold.training.augment import augment
 from tenfold.training.degrade import degrade
 from tenfold.training.device import Arithmetic, Precision, autocast, lay_out, probe
@@ -306,3 +305,13 @@ def _step_seed(seed: int, step: int, part: int = 0) -> int:
     """Return a well-mixed 63-bit seed for one part of one step."""
     high, low = np.random.SeedSequence((seed, step, part)).generate_state(2)
     return (int(high) << 31) ^ int(low)
+
+
+def prefixed(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Return the same tensors with `prefix/` before every name."""
+    return {f"{prefix}/{name}": tensor for name, tensor in tensors.items()}
+
+
+def under(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Return the tensors whose names start with `prefix/`, without it: the inverse of `prefixed`."""
+    return {name[len(prefix) + 1 :]: tensor for name, tensor in tensors.items() if name.startswith(f"{prefix}/")}
