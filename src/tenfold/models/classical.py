@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from tenfold.models.features import Features
 
 FEATURES = "features.safetensors"
+VOTES = {"knn": "n_neighbors", "forest": "n_estimators"}
 BATCH = 1000  # images whose features and kernel rows lie in memory at a time
 
 
@@ -53,6 +54,11 @@ class Classical:
         """How many numbers were fitted, the features' included."""
         return self._ready().parameters + sum(array.size for array in self.features.arrays().values())
 
+    @property
+    def votes(self) -> int | None:
+        """How many votes the probabilities are shares of; None where they are none."""
+        return getattr(self.arguments, VOTES[self.kind]) if self.kind in VOTES else None
+
     def fit(self, images: NDArray[np.uint8], labels: NDArray[np.int64]) -> "Classical":
         """Return self, fitted to images (N, 28, 28) uint8 and labels (N,), which have to hold every digit.
 
@@ -81,18 +87,12 @@ class Classical:
         fitted = self._ready()
         parts = [np.zeros((0, 10), np.float32)]
         for start in range(0, len(images), BATCH):
-            answer = fitted.answer(np.ascontiguousarray(self.features.transform(images[start : start + BATCH])))
-            parts.append(answer)
-        return self._smooth(np.concatenate(parts))
-
-    def _smooth(self, shares: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Return shares of votes with one more vote spread over the ten digits: none is impossible (Laplace's rule)."""
-        votes = {"knn": "n_neighbors", "forest": "n_estimators"}.get(self.kind)
-        if votes is None:
+            parts.append(fitted.answer(np.ascontiguousarray(self.features.transform(images[start : start + BATCH]))))
+        shares = np.concatenate(parts)
+        if self.votes is None:
             return shares
-        count = getattr(self.arguments, votes)
-        smooth: NDArray[np.float32] = ((shares * count + 0.1) / (count + 1)).astype(np.float32)
-        return smooth
+        # One more vote, spread over the ten digits: none is impossible (Laplace's rule).
+        return np.asarray((shares * self.votes + 0.1) / (self.votes + 1), np.float32)
 
     def save(self, folder: Path) -> None:
         """Write the model's file, and features.safetensors where the features learned something; RunError if not."""
@@ -186,3 +186,9 @@ def _features(arguments: dict[str, Any]) -> "Features":
         if name not in known:
             raise RecipeError(f"There is no feature '{name}'.{nearest(name, known)} Known: {', '.join(known)}.")
     return Features(**arguments)
+
+
+def only_processor(kind: str, device: str) -> None:
+    """Raise TrainingError where a classical model is asked onto another device."""
+    if device not in ("auto", "cpu"):
+        raise TrainingError(f"'{kind}' runs on the processor alone, not on '{device}'. Give --device auto or cpu.")

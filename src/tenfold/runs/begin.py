@@ -42,12 +42,11 @@ def check(recipe: Recipe, device: str, max_seconds: float | None) -> None:
 
 
 def _check_classical(recipe: Recipe, device: str, max_seconds: float | None) -> None:
-    from tenfold.models.classical import Classical
+    from tenfold.models.classical import Classical, only_processor
 
     kind = recipe.model.kind
     Classical(kind, recipe.model.arguments(), recipe.features.model_dump())
-    if device not in ("auto", "cpu"):
-        raise TrainingError(f"'{kind}' is fitted on the processor, not on '{device}'. Give --device auto or cpu.")
+    only_processor(kind, device)
     if max_seconds is not None:
         raise TrainingError(
             f"'{kind}' is fitted in one go, which '{max_seconds:g}' seconds cannot cut short. Omit --max-seconds, "

@@ -11,7 +11,7 @@ from tenfold.data.digits import as_images
 from tenfold.errors import DataError, TrainingError
 from tenfold.metrics.calibration import fit_temperature, sharpen
 from tenfold.models import build
-from tenfold.models.classical import Classical
+from tenfold.models.classical import Classical, only_processor
 from tenfold.runs.run import Run
 from tenfold.training import device as devices
 from tenfold.training import recipe as recipes
@@ -61,7 +61,7 @@ class DigitClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         train, held_out = recipe.data.hold_out(labels, seed)
         validation = (images[held_out], labels[held_out]) if len(held_out) else None
         if recipe.classical:
-            only_processor(recipe, self.device)
+            only_processor(recipe.model.kind, self.device)
             model = classical(recipe, seed, threads).fit(images[train], labels[train])
             self._take(recipe, model=model)
             probabilities = model.probabilities(images[held_out]) if validation else None
@@ -126,7 +126,7 @@ def from_run(run: Run, device: str = "auto") -> DigitClassifier:
     recipe, model, temperature = run.recipe, run.recipe.model, run.manifest.get("temperature", 1.0)
     threads = devices.use_threads()
     if recipe.classical:
-        only_processor(recipe, device)
+        only_processor(recipe.model.kind, device)
         features = recipe.features.model_dump()
         fitted = Classical.load(run.path, model.kind, model.arguments(), features, threads)
         classifier._take(recipe, model=fitted, temperature=temperature)
@@ -156,11 +156,3 @@ def teacher(recipe: recipes.Recipe, device: "torch.device") -> Teacher | None:
 def classical(recipe: recipes.Recipe, seed: int, threads: int) -> Classical:
     """Return the recipe's classical model, not fitted."""
     return Classical(recipe.model.kind, recipe.model.arguments(), recipe.features.model_dump(), seed, threads)
-
-
-def only_processor(recipe: recipes.Recipe, device: str) -> None:
-    """Raise TrainingError where a classical model is asked onto another device."""
-    if device not in ("auto", "cpu"):
-        raise TrainingError(
-            f"'{recipe.model.kind}' runs on the processor alone, not on '{device}'. Give the device auto or cpu."
-        )

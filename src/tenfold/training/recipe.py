@@ -239,7 +239,7 @@ class Recipe(Section):
             if title in self.model_fields_set:
                 keys = ", ".join(f"{title}.{key}" for key in sorted(getattr(self, title).model_fields_set)) or title
                 kind = "is fitted in one go and has" if self.classical else "is a network and has"
-                raise ValueError(f"the model '{self.model.kind}' {kind} no '{keys}'; leave that away")
+                raise ValueError(f"the model '{self.model.kind}' {kind} no '{keys}'; omit that")
         return self
 
     @model_validator(mode="after")
@@ -254,7 +254,7 @@ class Recipe(Section):
         """Refuse to round the weights of a model whose norms cannot be folded away."""
         if self.training.weight_bits and self.model.kind != "convnet":
             raise ValueError(
-                f"training.weight_bits is for the model 'convnet', not for '{self.model.kind}'; leave that away"
+                f"training.weight_bits is for the model 'convnet', not for '{self.model.kind}'; omit that"
             )
         return self
 
