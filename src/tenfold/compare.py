@@ -1,86 +1,108 @@
-"""Runs -> what tells them apart: tested pairwise on the same images, as tables and as a page."""
+"""Systems -> what tells them apart: tested pairwise on the same images, as tables and as a page."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated
 
 import numpy as np
+import typer
 
-from tenfold.data import load
-from tenfold.data.digits import Digits
-from tenfold.errors import RunError
-from tenfold.evaluate import evaluate
-from tenfold.pages import comparison as comparisons
-from tenfold.pages import page as pages
-from tenfold.pages.comparison import Comparison
-from tenfold.runs.seen import find_seen
+from tenfold import options
+from tenfold.errors import RunError, UsageError
+from tenfold.metrics.side_by_side import NamedPair, SharedConfusion, Side, SideBySide, Standing
+from tenfold.runs import scoring
+from tenfold.runs.systems import System, open_system
 
 if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table
-
-    from tenfold.runs.run import Run
 
 PAGE = Path("compare.html")
 SCORES = ("run", "accuracy", "95% interval", "errors", "NLL", "training", "parameters")
 PAIRS = ("first", "second", "first − second", "95% interval", "only right", "p, Holm")
 
 
+@dataclass(frozen=True)
+class Compared:
+    """How systems differ on the same images.
+
+    data: what was scored. n: images; left_out: how many more of them one of the systems was trained on.
+    wrong_everywhere: images that every system gets wrong. page, markdown: the files that were written.
+    """
+
+    runs: list[Standing]
+    data: str
+    n: int
+    left_out: int
+    pairs: list[NamedPair]
+    confusions: list[SharedConfusion]
+    wrong_everywhere: int
+    page: str
+    markdown: str | None
+
+
 def compare(
-    runs: Sequence[Path],
-    data: str | None = None,
+    systems: Annotated[
+        Sequence[str | Path], typer.Argument(metavar="SYSTEM", help="Two or more: runs, ensembles, exported models.")
+    ],
+    data: Annotated[
+        str | None,
+        typer.Option("--data", metavar="DATA", help=f"{options.DATA_HELP} [default: what the runs held out]"),
+    ] = None,
     *,
-    page: Path | None = None,
-    markdown: Path | None = None,
-    device: str = "auto",
-    quiet: bool = False,
-) -> dict[str, Any]:
-    """Return how runs differ on the same images, tested pairwise, and write it as a page.
+    page: Annotated[
+        str | Path | None, typer.Option("--page", metavar="FILE", help="The page to write [default: compare.html].")
+    ] = None,
+    markdown: Annotated[
+        str | Path | None, typer.Option("--markdown", metavar="FILE", help="Write the tables as Markdown too.")
+    ] = None,
+    device: Annotated[str, options.DEVICE] = "auto",
+    quiet: Annotated[bool, options.QUIET] = False,
+) -> Compared:
+    """Return how systems differ on the same images, tested pairwise, and write it as a page.
 
-    data: labelled data that every run is evaluated on, a name or a path; images that any of them was trained on are
-    left out. None takes the images that the runs held out, which have to be the same. page: `compare.html` where not
-    given. markdown: a file for the tables.
-
-    Keys: runs (name, run, recipe, accuracy, ci95, errors, n, nll, seconds, parameters), data (what was scored), n,
-    left_out (how many images), pairs (first, second, n, only_first, only_second, difference, ci95, p, p_holm),
-    confusions (true, given, systems, share, images), wrong_everywhere (how many images), page and markdown.
-    Raises RunError for folders that are no runs or cannot be compared, DataError for data that cannot be read.
+    data: labelled data that every system is evaluated on, a name or a path; images that any of the runs was trained on
+    are left out. None takes the images that the runs held out, which have to be the same.
+    Raises RunError for what is no system or cannot be compared, DataError for data that cannot be read.
     """
     from rich.console import Console
 
-    from tenfold.runs.run import Run
+    from tenfold.pages import comparison as pages
 
-    if len({path.resolve() for path in runs}) < max(2, len(runs)):
-        given = " ".join(map(str, runs))
-        raise RunError(f"'{given}' cannot be compared. Give at least two runs, each once.")
-    opened = [Run.open(path) for path in runs]
-    if data is None:
-        found, left_out = _held_out(opened), 0
-    else:
-        digits = load(data, "evaluate")
-        files = [run.path / evaluate(run.path, data, device=device, quiet=True)["file"] for run in opened]
-        found, left_out = _evaluated(opened, files, digits, data)
-    rows = comparisons.rows(found)
-    result = {
-        "runs": [
-            {"run": str(run.path), "recipe": run.recipe.name} | row for run, row in zip(opened, rows, strict=True)
-        ],
-        "data": found.title,
-        "n": len(found.labels),
-        "left_out": left_out,
-        "pairs": comparisons.pairs(found),
-        "confusions": comparisons.shared_confusions(found),
-        "wrong_everywhere": len(comparisons.wrong_everywhere(found)),
-        "page": str(comparisons.write_page(page or PAGE, "Runs compared", [(found, rows)])),
-        "markdown": comparisons.write_markdown(markdown, comparisons.markdown(found)),
-    }
+    if len(systems) < 2:
+        raise UsageError("There is nothing to compare with. Give two or more, such as 'runs/first runs/second'.")
+    if len({Path(path).resolve() for path in systems}) < len(systems):
+        raise RunError(f"'{' '.join(map(str, systems))}' cannot be compared. Give at least two runs, each once.")
+    opened = [open_system(name, device=device) for name in systems]
+    names = [system.name for system in opened]
+    if len(set(names)) < len(names):
+        names = [system.path for system in opened]
+    found, left_out = _held_out(opened, names) if data is None else _evaluated(opened, names, data)
+    rows = found.standings()
+    result = Compared(
+        runs=rows,
+        data=found.title,
+        n=len(found.labels),
+        left_out=left_out,
+        pairs=found.pairs(),
+        confusions=found.shared_confusions(),
+        wrong_everywhere=len(found.wrong_everywhere()),
+        page=pages.write_page(Path(page or PAGE), "Systems compared", [(found, rows)]),
+        markdown=pages.write_markdown(None if markdown is None else Path(markdown), pages.markdown(found)),
+    )
     _show(result, found.note, Console(stderr=True, quiet=quiet, highlight=False, emoji=False))
     return result
 
 
-def _held_out(runs: Sequence["Run"]) -> Comparison:
-    """Return the runs' answers to the images that all of them held out; RunError where those are not the same."""
-    names = _names(runs)
+def _held_out(systems: Sequence[System], names: Sequence[str]) -> tuple[SideBySide, int]:
+    """Return the runs' answers to the images that all of them held out, and 0; RunError where there are none such."""
+    from tenfold.pages.page import name_of
+
+    runs = [system.run for system in systems if system.run is not None]
+    models = [system.path for system in systems if system.run is None]
+    if models:
+        raise RunError(f"'{models[0]}' is a model, which does not say what was held out. Give --data, as mnist:test.")
     chosen = [
         name
         for run, name in zip(runs, names, strict=True)
@@ -89,61 +111,62 @@ def _held_out(runs: Sequence["Run"]) -> Comparison:
     note = "No run was trained on these images, but each was calibrated on them."
     if chosen:
         note += f" How much of its training {', '.join(chosen)} kept was chosen on them too."
-    title = f"Held-out images of {pages.name_of(runs[0].manifest['data']['spec'])}"
-    return comparisons.held_out(runs, names, title, note)
+    title = f"Held-out images of {name_of(runs[0].manifest['data']['spec'])}"
+    return scoring.held_out(runs, names, title, note), 0
 
 
-def _evaluated(runs: Sequence["Run"], files: Sequence[Path], digits: Digits, data: str) -> tuple[Comparison, int]:
-    """Return the runs' answers in their evaluations' files, but for the images that one was trained on; how many."""
-    assert digits.labels is not None
-    sha256, seen, notes = digits.content_hash(), np.zeros(len(digits), bool), []
-    for run, name in zip(runs, _names(runs), strict=True):
-        found = find_seen(run, digits, sha256)
-        seen |= found.mask(len(digits))
-        if found.unchecked:
-            notes.append(f"Near duplicates of what {name} was trained on were not looked for: {found.unchecked}.")
-    kept = np.flatnonzero(~seen)
+def _evaluated(systems: Sequence[System], names: Sequence[str], data: str) -> tuple[SideBySide, int]:
+    """Return the systems' answers, but for the images that a run was trained on, and how many those are."""
+    from tenfold.data import load
+    from tenfold.pages.page import name_of
+    from tenfold.pages.report import write_report
+
+    digits = load(data, "evaluate")
+    sides, seen, notes = [], np.zeros(len(digits), bool), []
+    for system, name in zip(systems, names, strict=True):
+        scored = scoring.score_system(system, digits, data)
+        if system.run is None or scored.seen is None:
+            notes.append(f"What {name} was trained on is not known: a model does not say.")
+            sides.append(Side(name, scored.probabilities, run=system.path, recipe=system.recipe))
+            continue
+        write_report(system.run)
+        sides.append(scoring.side(system.run, name, scored.probabilities))
+        seen |= scored.seen.mask(len(digits))
+        if scored.seen.unchecked:
+            notes.append(f"Near duplicates of what {name} was trained on were not looked for: {scored.seen.unchecked}.")
+    kept, left_out = np.flatnonzero(~seen), int(seen.sum())
     if not len(kept):
         raise RunError(f"The runs were trained on all '{len(digits)}' images of '{data}'. Give --data they never saw.")
-    left_out = int(seen.sum())
     if left_out:
         notes.insert(0, f"Left out: {left_out:,} images that one of the runs was trained on.")
-    systems = [
-        comparisons.system(run, name, comparisons.probabilities_in(file)[kept])
-        for run, name, file in zip(runs, _names(runs), files, strict=True)
-    ]
+    assert digits.labels is not None
+    kept_sides = [replace(each, probabilities=each.probabilities[kept]) for each in sides]
     images = dict(enumerate(digits.images[kept]))
-    return Comparison(pages.name_of(data), digits.labels[kept], systems, images, " ".join(notes)), left_out
+    return SideBySide(name_of(data), digits.labels[kept], kept_sides, images, " ".join(notes)), left_out
 
 
-def _names(runs: Sequence["Run"]) -> list[str]:
-    """Return what the runs are called: their folders' names, or their paths where two have the same name."""
-    names = [run.path.name for run in runs]
-    return names if len(set(names)) == len(names) else [str(run.path) for run in runs]
-
-
-def _show(result: dict[str, Any], note: str, console: "Console") -> None:
+def _show(result: Compared, note: str, console: "Console") -> None:
     """Print the scores and the pairs."""
     from rich.text import Text
 
-    scores = _table(f"{result['data']}: {result['n']:,} images", 1, SCORES)
-    for row in result["runs"]:
+    from tenfold.pages import comparison, page
+
+    scores = _table(f"{result.data}: {result.n:,} images", 1, SCORES)
+    for row in result.runs:
         scores.add_row(
-            Text(row["name"]),
-            Text(pages.percent(row["accuracy"]), "bold"),
-            comparisons.span(row["ci95"]),
-            f"{row['errors']:,}",
-            pages.number(row["nll"]),
-            pages.duration(row["seconds"]),
-            pages.count(row["parameters"]),
+            Text(row.name),
+            Text(page.percent(row.accuracy), "bold"),
+            comparison.span(row.ci95),
+            f"{row.errors:,}",
+            page.number(row.nll),
+            page.duration(row.seconds),
+            page.count(row.parameters),
         )
     apart = _table("Differences, percentage points", 2, PAIRS)
-    for pair in result["pairs"]:
-        style = "bold" if pair["p_holm"] < comparisons.SIGNIFICANT else "dim"
-        difference, interval, first, second, _, p = comparisons.pair_cells(pair)
-        apart.add_row(
-            Text(pair["first"]), Text(pair["second"]), difference, interval, f"{first} : {second}", p, style=style
-        )
+    for pair in result.pairs:
+        style = "bold" if comparison.is_apart(pair) else "dim"
+        difference, interval, first, second, _, p = comparison.pair_cells(pair)
+        apart.add_row(Text(pair.first), Text(pair.second), difference, interval, f"{first} : {second}", p, style=style)
     for part in (scores, apart):
         console.print()
         console.print(part)
@@ -152,7 +175,7 @@ def _show(result: dict[str, Any], note: str, console: "Console") -> None:
     )
     if note:
         console.print(Text(note), soft_wrap=True)
-    console.print(Text(f"Page: {result['page']}"), soft_wrap=True)
+    console.print(Text(f"Page: {result.page}"), soft_wrap=True)
 
 
 def _table(title: str, left: int, heads: Sequence[str]) -> "Table":

@@ -1,182 +1,66 @@
-"""Run + labelled data -> a record of how well the run reads them; the only place where test labels are read.
+"""A run or a model + labelled data -> how well it reads them, how often it abstains, and how wrong it is then."""
 
-In this order: what the data share with those the run was trained on is found and named; the run predicts; the look is
-written to the ledger; only then is the score shown.
-"""
-
-import time
-from datetime import UTC, datetime
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated
 
-import numpy as np
-from numpy.typing import NDArray
+import typer
 
-from tenfold.data import load
-from tenfold.data.digits import Digits
-from tenfold.errors import DataError, RunError
-from tenfold.metrics import scores as metrics
-from tenfold.pages.page import count, number, percent
-from tenfold.runs import ledger
-from tenfold.runs.seen import Seen, figures, find_seen, not_writable, write_npz
+from tenfold import options
+from tenfold.errors import UsageError
+from tenfold.runs.scoring import Evaluation, score_system
+from tenfold.runs.systems import open_system
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from tenfold.runs.run import Run
-
-KEPT_MISTAKES = 100  # whose pictures stay with the run, for the report
-
 
 def evaluate(
-    run: Path, data: str, *, tta: bool | None = None, device: str = "auto", quiet: bool = False
-) -> dict[str, Any]:
-    """Return the score of the run on labelled data, and record it in the run's folder and in the ledger.
+    system: Annotated[str | Path | None, options.SYSTEM] = None,
+    data: Annotated[str | None, options.DATA] = None,
+    *,
+    model: Annotated[
+        str | Path | None, typer.Option("--model", metavar="MODEL", help=f"In place of SYSTEM: {options.MODEL_HELP}")
+    ] = None,
+    max_error: Annotated[float | None, options.MAX_ERROR] = None,
+    threshold: Annotated[float | None, options.THRESHOLD] = None,
+    tta: Annotated[
+        bool | None, typer.Option("--tta/--no-tta", help="Average over shifts [default: as the recipe says].")
+    ] = None,
+    device: Annotated[str, options.DEVICE] = "auto",
+    quiet: Annotated[bool, options.QUIET] = False,
+) -> Evaluation:
+    """Return the score of a system on labelled data, and record the look in the ledger, and in a run's folder.
 
-    run: a folder that `train` wrote. data: a name or a path, such as `mnist:test`.
-    tta: average over shifted copies (test-time augmentation) or not; None leaves it to the recipe.
-    quiet: print nothing; otherwise a summary goes to stderr, the overlap with the training data before the score.
-
-    Keys: run, data {spec, sha256, n}, overlap {exact, near, near_checked, accuracy_on_overlap, accuracy_without,
-    n_without, ci95_without}, what `metrics.score` gives, tta (whether it was used), seconds and images_per_second (of
-    predicting), looks and models_looked (at these data on this machine, this look included), time, file, report.
-    Fractions are 0 to 1.
-    Raises RunError for a folder that is no run, DataError for data that cannot be read or have no labels.
+    system, or model: see `runs.systems.open_system`. data: a name or a path, such as `mnist:test`. tta: average over
+    shifted copies (test-time augmentation) or not; None leaves it to the recipe. quiet: print nothing; otherwise a
+    summary goes to stderr, the overlap with the training data before the score.
+    Raises RunError or ModelError for what is no system, DataError for data that cannot be read or have no labels.
     """
     from rich.console import Console
 
-    from tenfold.pages.report import write_report
-    from tenfold.runs.run import Run
+    from tenfold.data import load
 
-    opened = Run.open(run)
-    digits = load(data, "evaluate")
+    name = model if system is None else system
+    if name is None or (system is not None and model is not None):
+        raise UsageError("Give one system: a run's folder, or '--model MODEL'.")
+    if data is None:
+        raise UsageError("There is no '--data'. Give labelled data, such as --data mnist:test.")
+    opened = open_system(name, max_error=max_error, threshold=threshold, device=device)
+    opened.shifts(tta)
     console = Console(stderr=True, quiet=quiet, highlight=False)
-    result = score_run(opened, digits, data, tta=tta, device=device, console=console)
-    result["report"] = str(write_report(opened))
-    console.print(f"Report: {result['report']}", markup=False, soft_wrap=True)
+    result = score_system(opened, load(data, "evaluate"), data, tta=tta, console=console).evaluation
+    _show(result, console)
+    if opened.run is not None:
+        from tenfold.pages.report import write_report
+
+        result = replace(result, report=str(write_report(opened.run)))
+        console.print(f"Report: {result.report}", markup=False, soft_wrap=True)
     return result
 
 
-def score_run(
-    run: "Run", digits: Digits, spec: str, *, tta: bool | None, device: str, console: "Console"
-) -> dict[str, Any]:
-    """Return `evaluate`'s result but for the report, with the look recorded in the run's folder and in the ledger."""
-    if digits.labels is None:
-        raise DataError(f"'{spec}' has no labels to score against. Give labelled data, such as mnist:test.")
-    labels, n, sha256 = digits.labels, len(digits), digits.content_hash()
-    if not n:
-        raise DataError(f"'{spec}' holds '0' images. Give at least one.")
-
-    with console.status(f"Comparing {n:,} images with those trained on"):
-        seen = find_seen(run, digits, sha256)
-    _show_overlap(seen, n, console)
-    shifts = _shifts(run, tta)
-    with console.status(f"Reading {n:,} images"):
-        probabilities, seconds = predict(run, digits.images, shifts, device)
-
-    result: dict[str, Any] = {
-        "run": str(run.path),
-        "data": {"spec": spec, "sha256": sha256, "n": n},
-        "overlap": figures(seen, labels, probabilities),
-        **metrics.score(labels, probabilities),
-        "tta": shifts > 0,
-        "seconds": seconds,
-        "images_per_second": n / seconds,
-        "time": datetime.now(UTC).isoformat(timespec="seconds"),
-    }
-    _record(run, result, digits, probabilities)
-    _show_score(result, console)
-    return result
-
-
-def predict(run: "Run", images: NDArray[np.uint8], shifts: int, device: str) -> tuple[NDArray[np.float32], float]:
-    """Return the run's probabilities (N, 10) for images (N, 28, 28) uint8 and the seconds that predicting took.
-
-    shifts: average over shifts of up to so many pixels; 0 for a classical model.
-    """
-    from tenfold.runs.estimator import from_run
-
-    classifier = from_run(run, device)
-    if shifts != run.recipe.prediction.shifts:
-        prediction = run.recipe.prediction.model_copy(update={"shifts": shifts})
-        classifier.recipe_ = run.recipe.model_copy(update={"prediction": prediction})
-    start = time.perf_counter()
-    probabilities = classifier.predict_proba(images)
-    return probabilities, time.perf_counter() - start
-
-
-def _shifts(run: "Run", tta: bool | None) -> int:
-    """Return how far to shift for test-time augmentation: the recipe's word, or at least 1 or 0 where `tta` says so.
-
-    Raises RunError where it is asked of a classical model.
-    """
-    if tta and run.recipe.classical:
-        raise RunError(f"'{run.recipe.model.kind}' is no network, so it answers each image once. Leave --tta away.")
-    own = run.recipe.prediction.shifts
-    return own if tta is None else max(own, 1) if tta else 0
-
-
-def _record(run: "Run", result: dict[str, Any], digits: Digits, probabilities: NDArray[np.float32]) -> None:
-    """Write the look to the ledger and the run's folder, and add looks, models_looked and file to the result."""
-    sha256 = result["data"]["sha256"]
-    ledger.record(
-        ledger.Look(
-            time=result["time"],
-            run=str(run.path.resolve()),
-            weights_sha256=run.weights_sha256(),
-            data_sha256=sha256,
-            spec=result["data"]["spec"],
-            n=result["n"],
-            accuracy=result["accuracy"],
-        )
-    )
-    result |= {"looks": ledger.looks(sha256), "models_looked": ledger.models(sha256)}
-    assert digits.labels is not None
-    mistakes = metrics.most_confident_mistakes(digits.labels, probabilities, KEPT_MISTAKES)
-    try:
-        file = _next_file(run.path / "evaluations")
-        write_npz(
-            file,
-            labels=digits.labels,
-            probabilities=probabilities,
-            ids=digits.ids,
-            mistake_indices=mistakes,
-            mistake_images=digits.images[mistakes],
-        )
-        result["file"] = file.relative_to(run.path).as_posix()
-        line = {key: value for key, value in result.items() if key != "run"}  # a run's folder may be moved
-        ledger.append_line(run.path / "evaluations.jsonl", line)
-    except OSError as error:
-        raise not_writable(run.path, error) from error
-
-
-def _next_file(folder: Path) -> Path:
-    """Return the first of 1.npz, 2.npz, ... that is free, taken by an empty file so that no other process takes it."""
-    folder.mkdir(exist_ok=True)
-    number = 1
-    while True:
-        file = folder / f"{number}.npz"
-        try:
-            file.open("x").close()
-        except FileExistsError:
-            number += 1
-        else:
-            return file
-
-
-def _show_overlap(seen: Seen, n: int, console: "Console") -> None:
-    """Name the overlap with the training data, before any score."""
-    both = len(seen.exact) + len(seen.near)
-    if both:
-        console.print(
-            f"[bold yellow]Overlap: {both:,} of these {n:,} images were trained on[/] "
-            f"({len(seen.exact):,} exactly, {len(seen.near):,} nearly). The honest score is the one without them."
-        )
-    if seen.unchecked:
-        console.print(f"Near duplicates were not looked for: {seen.unchecked}", style="yellow", markup=False)
-
-
-def _show_score(result: dict[str, Any], console: "Console") -> None:
+def _show(result: Evaluation, console: "Console") -> None:
     """Print the score, without the overlapping images first."""
     from rich.table import Table
     from rich.text import Text
@@ -188,32 +72,44 @@ def _show_score(result: dict[str, Any], console: "Console") -> None:
     console.print(table)
 
 
-def _rows(result: dict[str, Any]) -> list[tuple[str, str, str]]:
+def _rows(result: Evaluation) -> list[tuple[str, str, str]]:
     """Return the lines of the summary: name, value, what belongs to it."""
-    overlap, rows = result["overlap"], []
-    if overlap["exact"] or overlap["near"]:
-        note = f"{overlap['n_without']:,} images"
-        if overlap["ci95_without"]:
-            note += f", 95% interval {_span(overlap['ci95_without'])}"
-        shared = result["n"] - overlap["n_without"]
-        rows.append(("without overlap", percent(overlap["accuracy_without"]), note))
-        rows.append(("overlap alone", percent(overlap["accuracy_on_overlap"]), f"{shared:,} images"))
-    score = f"{result['errors']:,} errors in {result['n']:,}, 95% interval {_span(result['ci95'])}"
-    table = np.array(result["confusion"])
-    np.fill_diagonal(table, 0)
-    worst = [divmod(int(cell), len(table)) for cell in np.argsort(-table, axis=None, kind="stable")[:3]]
-    confused = [f"{true} read as {given} ({table[true, given]:,})" for true, given in worst if table[true, given]]
-    looks, models = result["looks"], result["models_looked"]
-    rows += [
-        ("accuracy", percent(result["accuracy"]), score),
-        ("calibration", percent(result["ece"]), "expected calibration error"),
-        ("NLL", number(result["nll"]), f"Brier score {number(result['brier'])}"),
-        ("confused", "", ", ".join(confused) or "nothing"),
-        ("speed", count(result["images_per_second"]), "images a second"),
-        ("looks", str(looks), f"at these data on this machine, by {models} {'model' if models == 1 else 'models'}"),
+    from tenfold.pages.page import count, number, percent
+
+    def among(errors: int, n: int, ci95: Sequence[float] | None) -> str:
+        interval = "" if ci95 is None else f", 95% interval {percent(ci95[0])} to {percent(ci95[1])}"
+        return f"{errors:,} {'error' if errors == 1 else 'errors'} in {n:,}{interval}"
+
+    overlap, answered, rows = result.overlap, result.answered, []
+    if overlap is not None and overlap.exact + overlap.near:
+        others, shared = overlap.n_without, result.n - overlap.n_without
+        wrong = round(others * (1 - (overlap.accuracy_without or 0)))
+        rows += [
+            ("without overlap", percent(overlap.accuracy_without), among(wrong, others, overlap.ci95_without)),
+            ("overlap alone", percent(overlap.accuracy_on_overlap), f"{shared:,} images"),
+        ]
+    confused = sorted(
+        ((-n, true, given) for true, row in enumerate(result.confusion) for given, n in enumerate(row) if true != given)
+    )[:3]
+    reasons = ", ".join(f"{reason} ({times:,})" for reason, times in result.abstentions.items())
+    models = result.models_looked
+    return [
+        *rows,
+        ("accuracy", percent(result.accuracy), among(result.errors, result.n, result.ci95)),
+        ("answered", percent(result.coverage), f"confidence of {number(result.threshold)} or more"),
+        ("right then", percent(answered.accuracy), among(answered.errors, answered.n, answered.ci95)),
+        ("abstained", f"{result.n - answered.n:,}", reasons or "never"),
+        ("calibration", percent(result.ece), "expected calibration error"),
+        ("NLL", number(result.nll), f"Brier score {number(result.brier)}"),
+        (
+            "confused",
+            "",
+            ", ".join(f"{true} read as {given} ({-n:,})" for n, true, given in confused if n) or "nothing",
+        ),
+        ("speed", count(result.images_per_second), "images a second"),
+        (
+            "looks",
+            str(result.looks),
+            f"at these data on this machine, by {models} {'model' if models == 1 else 'models'}",
+        ),
     ]
-    return rows
-
-
-def _span(interval: list[float]) -> str:
-    return f"{percent(interval[0])} to {percent(interval[1])}"

@@ -13,7 +13,7 @@ from tenfold.errors import SourceError
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from tenfold.evaluate import Evaluation
+    from tenfold.runs.scoring import Evaluation
     from tenfold.train import Trained
 
 RECIPE = "fast"

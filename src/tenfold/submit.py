@@ -1,20 +1,19 @@
-"""Run + unlabelled data -> submission.csv, byte for byte as Kaggle's Digit Recognizer competition takes it."""
+"""A system + unlabelled data -> submission.csv, byte for byte as Kaggle's Digit Recognizer competition takes it."""
 
 import hashlib
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Annotated
 
 import numpy as np
+import typer
 from numpy.typing import NDArray
 
+from tenfold import options
 from tenfold.data import load, locate
-from tenfold.data.digits import Digits
 from tenfold.errors import DataError, TenfoldError
 from tenfold.files import write_atomically
-from tenfold.runs.seen import seen_exactly
-
-if TYPE_CHECKING:
-    from tenfold.runs.run import Run
+from tenfold.runs.systems import open_system
 
 HEADER = "ImageId,Label"
 # Digits written by many hands come about equally often; a share outside this says that something is wrong, such as
@@ -23,69 +22,65 @@ USUAL_SHARE = (0.04, 0.20)
 FEWEST_TO_JUDGE = 200  # images below which chance alone can give such shares
 
 
-def submit(
-    run: Path, data: str, out: Path, *, force: bool = False, device: str = "auto", quiet: bool = False
-) -> dict[str, Any]:
-    """Return rows, out, sha256, counts (of each digit), trained_on and warnings of the submission written to `out`.
+@dataclass(frozen=True)
+class Submission:
+    """The file written, with its SHA-256 (hex) and how often it gives each digit.
 
-    run: a folder that `train` wrote. data: a name or a path, such as `kaggle:test`. out: the CSV file; one that is
-    there already is replaced once the new one is whole. force: also for data that have labels. trained_on counts the
-    images that equal one the run was trained on.
-    Raises RunError for a folder that is no run; DataError for data that cannot be read, have labels, or do not match
-    the sample_submission.csv that came with them; TenfoldError where `out` cannot be written.
+    trained_on: images that equal one the system was trained on; None for a model, which does not say. warnings: what
+    is odd about the answers, a sentence each.
+    """
+
+    rows: int
+    out: str
+    sha256: str
+    counts: list[int]
+    trained_on: int | None
+    warnings: list[str]
+
+
+def submit(
+    system: Annotated[str | Path, options.SYSTEM],
+    data: Annotated[str, options.DATA],
+    out: Annotated[str | Path, typer.Option("--out", metavar="FILE", help="The CSV file to write.")],
+    *,
+    force: Annotated[bool, typer.Option("--force", help="Also where the data has labels.")] = False,
+    device: Annotated[str, options.DEVICE] = "auto",
+    quiet: Annotated[bool, options.QUIET] = False,
+) -> Submission:
+    """Return what was submitted: the system's answers to the data, written to `out`.
+
+    data: a name or a path, such as `kaggle:test`. out: one that is there already is replaced once the new one is whole.
+    force: also for data that have labels.
+    Raises RunError or ModelError for what is no system; DataError for data that cannot be read, have labels, or do not
+    match the sample_submission.csv that came with them; TenfoldError where `out` cannot be written.
     """
     from rich.console import Console
 
-    from tenfold.runs.run import Run
-
-    opened = Run.open(run)
-    digits = load(data, "submit")
+    out, opened = Path(out), open_system(system, device=device)
     console = Console(stderr=True, quiet=quiet, highlight=False, soft_wrap=True)
-    with console.status(f"Reading {len(digits):,} images"):
-        result = submit_run(opened, digits, data, out, sample_ids=_sample_ids(data), force=force, device=device)
-    for warning in result["warnings"]:
-        console.print(f"Warning: {warning}", style="yellow", markup=False)
-    counts = ", ".join(f"{digit}: {count:,}" for digit, count in enumerate(result["counts"]))
-    console.print(f"{result['rows']:,} answers in {out} ({counts})", markup=False)
-    return result
-
-
-def submit_run(
-    run: "Run",
-    digits: Digits,
-    spec: str,
-    out: Path,
-    *,
-    sample_ids: NDArray[np.int64] | None = None,
-    force: bool = False,
-    device: str = "auto",
-) -> dict[str, Any]:
-    """Return `submit`'s result for images that are loaded already.
-
-    sample_ids: (N,) int64, the ids that the competition expects, in its order; None where they are not known.
-    """
+    digits = load(data, "submit")
     if not len(digits):
-        raise DataError(f"'{spec}' holds '0' images. Give at least one.")
+        raise DataError(f"'{data}' holds '0' images. Give at least one.")
     if digits.labels is not None and not force:
-        raise DataError(f"'{spec}' has labels, so it is no test set to submit. Give kaggle:test, or add --force.")
-    if sample_ids is not None and digits.labels is None:  # the sample is about the test set, whatever is forced
-        _check_ids(digits.ids, sample_ids, spec)
-    _check_target(out, spec)
-    seen = len(seen_exactly(run, digits.images))
-    from tenfold.runs.estimator import from_run
+        raise DataError(f"'{data}' has labels, so it is no test set to submit. Give kaggle:test, or add --force.")
+    if digits.labels is None:  # the sample is about the test set, whatever is forced
+        _check_ids(digits.ids, data)
+    _check_target(out, data)
+    with console.status(f"Reading {len(digits):,} images"):
+        seen = None
+        if opened.run is not None:
+            from tenfold.runs.seen import seen_exactly
 
-    given = from_run(run, device).predict_proba(digits.images).argmax(axis=1)
-    content = render(digits.ids, given)
-    _write(out, content)
-    counts = np.bincount(given, minlength=10)
-    return {
-        "rows": len(digits),
-        "out": str(out),
-        "sha256": hashlib.sha256(content).hexdigest(),
-        "counts": counts.tolist(),
-        "trained_on": seen,
-        "warnings": _warnings(counts, seen),
-    }
+            seen = len(seen_exactly(opened.run, digits.images))
+        given = opened.probabilities(digits.images).argmax(axis=1)
+    content, counts = render(digits.ids, given), np.bincount(given, minlength=10)
+    _write(out, content, out)
+    sha256, warnings = hashlib.sha256(content).hexdigest(), _warnings(counts, seen)
+    for warning in warnings:
+        console.print(f"Warning: {warning}", style="yellow", markup=False)
+    shown = ", ".join(f"{digit}: {count:,}" for digit, count in enumerate(counts.tolist()))
+    console.print(f"{len(digits):,} answers in {out} ({shown})", markup=False)
+    return Submission(len(digits), str(out), sha256, counts.tolist(), seen, warnings)
 
 
 def render(ids: NDArray[np.int64], labels: NDArray[np.integer]) -> bytes:
@@ -97,16 +92,14 @@ def render(ids: NDArray[np.int64], labels: NDArray[np.integer]) -> bytes:
     return ("\n".join(lines) + "\n").encode("ascii")
 
 
-def _sample_ids(spec: str) -> NDArray[np.int64] | None:
-    """Return the ids of the sample_submission.csv that came with the data, None where none did."""
+def _check_ids(ids: NDArray[np.int64], spec: str) -> None:
+    """Raise DataError unless the ids are those of the sample submission that came with the data, in its order."""
     from tenfold.data.formats import sample_submission_ids
 
     path = locate(spec, "submit")
-    return None if path is None else sample_submission_ids(path)
-
-
-def _check_ids(ids: NDArray[np.int64], sample_ids: NDArray[np.int64], spec: str) -> None:
-    """Raise DataError unless the ids are those of the sample submission, in its order."""
+    sample_ids = None if path is None else sample_submission_ids(path)
+    if sample_ids is None:
+        return
     if len(ids) != len(sample_ids):
         raise DataError(
             f"'{spec}' has '{len(ids)}' images and its sample_submission.csv '{len(sample_ids)}' rows. "
@@ -121,7 +114,7 @@ def _check_ids(ids: NDArray[np.int64], sample_ids: NDArray[np.int64], spec: str)
         )
 
 
-def _warnings(counts: NDArray[np.int64], seen: int) -> list[str]:
+def _warnings(counts: NDArray[np.int64], seen: int | None) -> list[str]:
     """Return what is odd about the answers, a sentence each."""
     warnings, n = [], int(counts.sum())
     low, high = USUAL_SHARE
@@ -142,23 +135,17 @@ def _check_target(out: Path, spec: str) -> None:
         raise TenfoldError(f"'{out}' is a folder. Give a file in it, such as '{out / 'submission.csv'}'.")
     if out.exists() and Path(spec).exists() and out.samefile(spec):
         raise TenfoldError(f"'{out}' is the data that are to be read. Give --out another file.")
+    probe = out.with_name(f".{out.name}.writable")
+    _write(probe, b"", out)
+    probe.unlink()
+
+
+def _write(file: Path, content: bytes, out: Path) -> None:
+    """Write the file whole, its folder too; what is there stays as it is until then. An error names `out`."""
     try:
-        out.parent.mkdir(parents=True, exist_ok=True)
-        write_atomically(probe := out.with_name(f".{out.name}.writable"), b"")
-        probe.unlink()
+        file.parent.mkdir(parents=True, exist_ok=True)
+        write_atomically(file, content)
     except OSError as error:
-        raise _not_writable(out, error) from error
-
-
-def _write(out: Path, content: bytes) -> None:
-    """Write the file whole; one that is there stays as it is until then."""
-    try:
-        write_atomically(out, content)
-    except OSError as error:
-        raise _not_writable(out, error) from error
-
-
-def _not_writable(out: Path, error: OSError) -> TenfoldError:
-    return TenfoldError(
-        f"Cannot write '{out}' ({error.strerror}). Give --out a file in a folder that you may write to."
-    )
+        raise TenfoldError(
+            f"Cannot write '{out}' ({error.strerror}). Give --out a file in a folder that you may write to."
+        ) from error

@@ -1,10 +1,8 @@
 """Which of the images that a run is scored on it was trained on, and what its score is without them."""
 
-import zipfile
-import zlib
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,9 +12,8 @@ from tenfold.data import load
 from tenfold.data.digits import Digits, image_hashes
 from tenfold.data.overlap import find_overlap
 from tenfold.errors import DataError, RunError
-from tenfold.files import npz, write_atomically
+from tenfold.files import npz, read_npz, write_atomically
 from tenfold.metrics.intervals import wilson
-from tenfold.runs.provenance import training_specs
 
 if TYPE_CHECKING:
     from tenfold.runs.run import Run
@@ -41,6 +38,22 @@ class Seen:
         return mask
 
 
+@dataclass(frozen=True)
+class OverlapScore:
+    """How many of the evaluated images were trained on, and the accuracy on them and on the others.
+
+    near_checked: whether near ones could be looked for. None stands for an accuracy on no images.
+    """
+
+    exact: int
+    near: int
+    near_checked: bool
+    accuracy_on_overlap: float | None
+    accuracy_without: float | None
+    n_without: int
+    ci95_without: tuple[float, float] | None
+
+
 def seen_exactly(run: "Run", images: NDArray[np.uint8]) -> NDArray[np.int64]:
     """Return the sorted indices of images that equal one the run was trained on, bit for bit."""
     return np.flatnonzero(np.isin(image_hashes(images), run.training_hashes())).astype(np.int64)
@@ -62,26 +75,27 @@ def find_seen(run: "Run", digits: Digits, sha256: str) -> Seen:
             return Seen(exact, np.empty(0, np.int64), unchecked=found)
         near = np.setdiff1d(found, exact)
         try:
-            write_npz(kept, near=near, version=np.array(__version__))
+            kept.parent.mkdir(exist_ok=True)
+            write_atomically(kept, npz(near=near, version=np.array(__version__)))
         except OSError as error:
             raise not_writable(run.path, error) from error
     return Seen(exact, near)
 
 
-def figures(seen: Seen, labels: NDArray[np.int64], probabilities: NDArray[np.float32]) -> dict[str, Any]:
-    """Return the overlap's counts, and the accuracy on them and on the others, None where there are none."""
-    right = probabilities.argmax(axis=1) == labels
-    mask = seen.mask(len(labels))
+def overlap_score(seen: Seen, right: NDArray[np.bool_]) -> OverlapScore:
+    """Return the overlap's counts, and how well both parts were read; right: (N,) which images were."""
+    mask = seen.mask(len(right))
     others = right[~mask]
-    return {
-        "exact": len(seen.exact),
-        "near": len(seen.near),
-        "near_checked": seen.unchecked is None,
-        "accuracy_on_overlap": float(right[mask].mean()) if mask.any() else None,
-        "accuracy_without": float(others.mean()) if len(others) else None,
-        "n_without": len(others),
-        "ci95_without": list(wilson(int(others.sum()), len(others))) if len(others) else None,
-    }
+    n = len(others)
+    return OverlapScore(
+        exact=len(seen.exact),
+        near=len(seen.near),
+        near_checked=seen.unchecked is None,
+        accuracy_on_overlap=float(right[mask].mean()) if mask.any() else None,
+        accuracy_without=float(others.mean()) if n else None,
+        n_without=n,
+        ci95_without=wilson(int(others.sum()), n) if n else None,
+    )
 
 
 def not_writable(folder: Path, error: OSError) -> RunError:
@@ -89,14 +103,10 @@ def not_writable(folder: Path, error: OSError) -> RunError:
     return RunError(f"Cannot write into the run '{folder}' ({error.strerror}). Make its folder writable.")
 
 
-def write_npz(file: Path, **arrays: NDArray[Any]) -> None:
-    """Write the arrays whole or not at all."""
-    file.parent.mkdir(exist_ok=True)
-    write_atomically(file, npz(**arrays))
-
-
 def _near(run: "Run", digits: Digits) -> NDArray[np.int64] | str:
     """Return the indices of images near to one trained on, or why that cannot be found out."""
+    from tenfold.runs.provenance import training_specs  # loads the recipe's schema
+
     specs = training_specs(run.manifest)
     named = " + ".join(specs)
     try:
@@ -113,7 +123,7 @@ def _near(run: "Run", digits: Digits) -> NDArray[np.int64] | str:
 def _kept_near(file: Path) -> NDArray[np.int64] | None:
     """Return the near images that this version of Tenfold found before, or None."""
     try:
-        with file.open("rb") as stream, np.load(stream, allow_pickle=False) as kept:
-            return kept["near"].astype(np.int64) if str(kept["version"]) == __version__ else None
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error):
+        kept = read_npz(file)
+        return kept["near"].astype(np.int64) if str(kept["version"]) == __version__ else None
+    except (OSError, ValueError, KeyError):
         return None  # not there, or damaged: it is found again

@@ -3,11 +3,10 @@
 Whether a name stands for a folder or for a model is decided here and nowhere else. A model needs nothing of training.
 """
 
-from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar, Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,122 +24,83 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, eq=False)
-class System(ABC):
-    """What answers images of digits.
+class System:
+    """What answers images of digits: a run, whose weights are read when they are needed, or else an open model.
 
-    path: as the user gave it. name: its last part. recipe: the name of the recipe that it was trained by. threshold:
-    the confidence from which it answers. threads: that it computes with. run: None for a model.
+    path: as the user gave it; name: its last part. recipe: the name of that which it was trained by. threshold: the
+    confidence from which it answers. threads: that it computes with. device: of a run.
     """
 
-    kind: ClassVar[Literal["run", "model"]]
     path: str
     name: str
     recipe: str
     threshold: float
     threads: int
-    run: "Run | None"
+    run: "Run | None" = None
+    model: Recogniser | None = None
+    device: str = "auto"
 
     @property
-    @abstractmethod
-    def sha256(self) -> str:
-        """The SHA-256 (hex) of what answers."""
-
-    @abstractmethod
-    def load(self) -> None:
-        """Make ready, so that the first answer takes no longer than the others."""
-
-    @abstractmethod
-    def shifts(self, tta: bool | None) -> int | None:
-        """Return how far images are shifted to be averaged over, None for a model, which answers as it was exported.
-
-        tta: average over shifts, or not; None leaves it to the recipe. Raises where it cannot be chosen.
-        """
-
-    @abstractmethod
-    def answers(self, images: NDArray[np.uint8], tta: bool | None = None) -> Answers:
-        """Return the answers to images in MNIST's frame, (N, 28, 28) uint8, ink 255 on 0; a blank one has none."""
-
-    @abstractmethod
-    def probabilities(self, images: NDArray[np.uint8], tta: bool | None = None) -> NDArray[np.float32]:
-        """Return the system's own probabilities, (N, 10) float32, those of blank images too."""
-
-
-@dataclass(frozen=True, eq=False)
-class TrainedSystem(System):
-    """A run, which answers once its weights are there."""
-
-    kind = "run"
-    run: "Run"
-    device: str
+    def kind(self) -> Literal["run", "model"]:
+        """What it is."""
+        return "run" if self.model is None else "model"
 
     @cached_property
     def sha256(self) -> str:
         """The SHA-256 (hex) of what answers; RunError where it cannot be read."""
-        return self.run.weights_sha256()
+        return self._run.weights_sha256() if self.model is None else self.model.sha256
 
     def load(self) -> None:
-        """Read the weights; RunError where they are missing."""
-        _ = self._classifier
+        """Read a run's weights, so that the first answer takes no longer than others; RunError where there are none."""
+        if self.model is None:
+            _ = self._classifier
 
-    def shifts(self, tta: bool | None) -> int:
-        """Return the recipe's word, or at least 1 or 0 where `tta` says so; RunError for what is no network."""
-        if tta and self.run.recipe.classical:
-            raise RunError(f"'{self.run.recipe.model.kind}' is no network, so it answers each image once. Omit --tta.")
-        own = self.run.recipe.prediction.shifts
+    def shifts(self, tta: bool | None = None) -> int | None:
+        """Return up to how many pixels an image is shifted to average over; None for a model, which has that built in.
+
+        tta: average or not; None leaves it to the recipe. UsageError where that cannot be chosen.
+        """
+        if self.model is not None:
+            if tta is not None:
+                raise UsageError(
+                    f"'{self.path}' is a model, which answers as it was exported. Omit --tta and --no-tta."
+                )
+            return None
+        recipe = self._run.recipe
+        if tta and recipe.classical:
+            raise UsageError(f"'{recipe.model.kind}' is no network, so it answers each image once. Omit --tta.")
+        own = recipe.prediction.shifts
         return own if tta is None else max(own, 1) if tta else 0
 
     def answers(self, images: NDArray[np.uint8], tta: bool | None = None) -> Answers:
-        """Return the answers, with a threshold and a blank image as an exported model has them."""
-        probabilities, digitness = self._classifier.answer(images, self.shifts(tta))
+        """Return the answers to images in MNIST's frame, (N, 28, 28) uint8, ink 255 on 0; a blank one has none."""
+        shifts = self.shifts(tta)
+        if self.model is not None:
+            return self.model.predict(images)
+        probabilities, digitness = self._classifier.answer(images, shifts)
         digits, blank = probabilities.argmax(axis=1), ~images.any(axis=(1, 2))
         sure, unsure = abstain.judge(probabilities, digitness, self.threshold)
         probabilities[blank], sure[blank], digits[blank] = 0.1, 0, UNKNOWN
         return Answers(digits, sure, unsure | blank, probabilities, digitness)
 
     def probabilities(self, images: NDArray[np.uint8], tta: bool | None = None) -> NDArray[np.float32]:
-        """Return the run's own probabilities."""
-        return self._classifier.answer(images, self.shifts(tta))[0]
+        """Return the probabilities, (N, 10) float32, those of blank images too as they are."""
+        shifts = self.shifts(tta)
+        return self._classifier.answer(images, shifts)[0] if self.model is None else self.model.probabilities(images)
+
+    @property
+    def _run(self) -> "Run":
+        assert self.run is not None
+        return self.run
 
     @cached_property
     def _classifier(self) -> "DigitClassifier":
         from tenfold.runs.estimator import from_run
         from tenfold.training import device as devices
 
-        classifier = from_run(self.run, self.device)
+        classifier = from_run(self._run, self.device)
         devices.use_threads(self.threads)
         return classifier
-
-
-@dataclass(frozen=True, eq=False)
-class ExportedSystem(System):
-    """A model that `tenfold export` wrote."""
-
-    kind = "model"
-    run: None
-    recogniser: Recogniser
-
-    @property
-    def sha256(self) -> str:
-        """The SHA-256 (hex) of the file."""
-        return self.recogniser.sha256
-
-    def load(self) -> None:
-        """Do nothing: a model is ready once it is open."""
-
-    def shifts(self, tta: bool | None) -> None:
-        """Return None; UsageError where `tta` asks for one or the other."""
-        if tta is not None:
-            raise UsageError(f"'{self.path}' is a model, which averages as it was exported. Omit '--tta', '--no-tta'.")
-
-    def answers(self, images: NDArray[np.uint8], tta: bool | None = None) -> Answers:
-        """Return the recogniser's answers."""
-        self.shifts(tta)
-        return self.recogniser.predict(images)
-
-    def probabilities(self, images: NDArray[np.uint8], tta: bool | None = None) -> NDArray[np.float32]:
-        """Return the model's own probabilities."""
-        self.shifts(tta)
-        return self.recogniser.probabilities(images)
 
 
 def open_system(
@@ -155,7 +115,7 @@ def open_system(
 
     A folder that is called as a shipped model is meant by its path, `./tiny`. max_error: abstain so often that at most
     this share of the answers is wrong, 95% certain (see `runtime.abstain`). threshold: or answer from this confidence
-    on; by default from the one that 99% of the held-out images reach. device: of a run; a model runs on the processor.
+    on; by default from that which 99% of the held-out images reach. device: of a run; a model runs on the processor.
     Raises RunError or ModelError for what is neither, or cannot promise max_error; UsageError for what does not go
     together.
     """
@@ -163,44 +123,40 @@ def open_system(
         raise UsageError(f"Both '--max-error {max_error}' and '--threshold {threshold}' are given. Give one of them.")
     if threshold is not None and not 0 <= threshold <= 1:
         raise UsageError(f"The threshold '{threshold}' is not a confidence. Give 0 to 1.")
-    path = Path(name)
-    if str(name) not in SHIPPED and path.is_dir():
+    path, shipped = Path(name), str(name) in SHIPPED
+    if path.is_dir() and not shipped:
         from tenfold.runs.run import Run
 
         run = Run.open(path)
         chosen = _threshold(run, max_error) if threshold is None else threshold
-        short = path.name or path.resolve().name
-        return TrainedSystem(str(name), short, run.recipe.name, chosen, threads or settings.threads(), run, device)
-    if str(name) not in SHIPPED and path.suffix != ".onnx" and not path.is_file():
+        short, threads = path.name or path.resolve().name, threads or settings.threads()
+        return System(str(name), short, run.recipe.name, chosen, threads, run=run, device=device)
+    if not shipped and path.suffix != ".onnx" and not path.is_file():
         raise RunError(f"There is no run at '{name}', and no model. Give the folder that `tenfold train` wrote.")
     if device not in ("auto", "cpu"):
-        raise UsageError(f"'{name}' is a model, which runs on the processor, not on '{device}'. Omit '--device'.")
+        raise UsageError(f"'{name}' is a model, which runs on the processor, not on '{device}'. Omit --device.")
     model = Recogniser.load(name, max_error=max_error, threshold=threshold, threads=threads)
-    return ExportedSystem(str(name), path.name, model.card.name, model.threshold, model.threads, None, model)
+    return System(str(name), path.name, model.card.name, model.threshold, model.threads, model=model)
 
 
 def _threshold(run: "Run", max_error: float | None) -> float:
     """Return the confidence from which a run answers, judged by its held-out images as an exported model's card does.
 
-    Raises RunError where `max_error` is asked of a run that holds no such images, or not all that is needed of them.
+    A run without such images always answers. Raises RunError where `max_error` is asked of it.
     """
     held_out = run.validation()
-    n = 0 if held_out is None else len(held_out["labels"])
-    if held_out is None or not n:
-        if max_error is not None:
-            raise RunError(
-                f"'{run.path}' held no images out, so '{max_error:g}' cannot be promised of it. Omit --max-error, or "
-                "train it with --set data.validation=0.1."
-            )
-        return 0.0
-    sure = abstain.confidences(held_out["probabilities"], digitness := held_out.get("digit_probability"))
+    taught = run.recipe.model.arguments().get("classes") == 11  # what is no digit; older runs did not keep how sure
+    if not held_out or not len(held_out["labels"]) or (taught and "digit_probability" not in held_out):
+        if max_error is None:
+            return 0.0
+        raise RunError(
+            f"'{run.path}' kept no held-out answers, so that '{max_error:g}' cannot be proven of it. Omit --max-error, "
+            "or train it again with data.validation above 0."
+        )
+    sure = abstain.confidences(held_out["probabilities"], held_out.get("digit_probability"))
     if max_error is None:
         return abstain.default_threshold(sure)
-    if digitness is None and run.recipe.model.arguments().get("classes") == 11:
-        raise RunError(
-            f"'{run.path}' kept no chance of a digit for its held-out images, so '{max_error:g}' cannot be promised of "
-            "it. Train it again, or export it and give that model."
-        )
     errors = abstain.held_out_errors(sure, held_out["probabilities"].argmax(1) == held_out["labels"])
-    known = tuple((confidence, count) for confidence, count in errors)
-    return abstain.guarantee(Card(run.recipe.name, run.recipe.name, "fp32", 0.0, n, known, {}), max_error).threshold
+    known = tuple((confidence, answered) for confidence, answered in errors)
+    card = Card(run.recipe.name, run.recipe.name, "fp32", 0.0, len(sure), known, {})
+    return abstain.guarantee(card, max_error).threshold
