@@ -35,9 +35,9 @@ VERBS = {
     ),
     "ablate": Verb("Answer a question by recipes that differ in one thing.", "tenfold ablate kernel --data mnist"),
     "evaluate": Verb("Score a run or a model on labelled data.", "tenfold evaluate runs/first --data mnist:test"),
-    "compare": Verb(
-        "Test systems pairwise on the same images; or reproduce the published ones.",
-        "tenfold compare runs/first runs/second",
+    "compare": Verb("Test systems pairwise on the same images.", "tenfold compare runs/first runs/second"),
+    "reproduce": Verb(
+        "Train and score the published systems side by side.", "tenfold reproduce --recipes svm,fast --protocol mnist"
     ),
     "submit": Verb(
         "Write the answers to unlabelled data as Kaggle takes them.",

@@ -66,6 +66,11 @@ def parse(spec: str) -> tuple[str, str | None] | None:
     return name, part or None
 
 
+def anywhere(spec: str) -> str:
+    """Return what names the same data in any working directory: a name as it is, a path from the root on."""
+    return spec if parse(spec) else str(Path(spec).expanduser().absolute())
+
+
 def part_for(name: str, purpose: str) -> str | None:
     """Return the part that a bare name gives for a purpose; None for the whole (`uci` to explore)."""
     if name == "kaggle":  # only train.csv has labels

@@ -3,10 +3,17 @@
 from pathlib import Path
 from typing import TypeVar
 
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel, ConfigDict, ValidationError
 
 from tenfold.errors import DataError
 from tenfold.runs import ledger
+
+
+class Record(BaseModel):
+    """What all records and their parts share: they cannot be changed, and an unknown field is an error."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
 
 R = TypeVar("R", bound=BaseModel)
 

@@ -1,37 +1,26 @@
-"""The record of measured results, `results/*.jsonl`: the documents' tables are made from it and nothing else.
+"""The record of measured systems: everything needed to repeat each, and every accuracy, seed for seed.
 
-A record is one system measured on one machine: everything needed to repeat it, and every accuracy, seed for seed.
-Files only grow; `tables.py` shows the newest record of each system on each machine.
-
-    python -m tenfold.runs.results --add results/mnist.jsonl runs/a runs/b    # evaluated runs, one a seed
+`--record FILE` of ablate and reproduce appends to such a file, one line a system on one machine.
 """
 
-import argparse
-import json
 import statistics
-import sys
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
-from tenfold.errors import RunError, TenfoldError
-from tenfold.runs import ledger, records
+from tenfold.errors import RunError
+from tenfold.metrics.intervals import wilson
+from tenfold.runs import records
+from tenfold.runs.records import Record
 
 if TYPE_CHECKING:
     from tenfold.runs.run import Run
 
-COMMAND = "python -m tenfold.runs.results"
 ARITHMETIC = ("precision", "layout")
-Protocol = Literal["", "mnist", "kaggle", "ablation", "leak"]
-
-
-class Record(BaseModel):
-    """What all parts of a record share: they cannot be changed, and an unknown field is an error."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+ProtocolName = Literal["", "mnist", "kaggle", "ablation", "leak"]
 
 
 class Trial(Record):
@@ -70,27 +59,32 @@ class Result(Record):
         default_factory=dict, description="accuracy, written '0.9917': seconds until the mean reaches it; null: never"
     )
     note: str = ""
-    protocol: Protocol = Field("", description="how it was measured")
+    protocol: ProtocolName = Field("", description="how it was measured")
     study: str = Field("", description="of an ablation: its name")
     variant: str = Field("", description="of an ablation: what was changed")
 
     def accuracy(self) -> tuple[float, float | None]:
         """Return the mean accuracy over the seeds and its sample standard deviation, None for one seed."""
-        return _mean_and_deviation([trial.accuracy for trial in self.trials])
+        values = [trial.accuracy for trial in self.trials]
+        return statistics.fmean(values), statistics.stdev(values) if len(values) > 1 else None
+
+    def interval(self) -> tuple[float, float]:
+        """Return the 95% interval of the mean accuracy: what other test images would have changed."""
+        return wilson(round(self.accuracy()[0] * self.test_data.n), self.test_data.n)
 
     def seconds(self) -> float:
         """Return the mean seconds of training."""
         return statistics.fmean(trial.seconds for trial in self.trials)
 
+    def nll(self) -> float | None:
+        """Return the mean negative log likelihood over the seeds, None unless every seed has it."""
+        known = [trial.nll for trial in self.trials if trial.nll is not None]
+        return statistics.fmean(known) if len(known) == len(self.trials) else None
+
     def command_seconds(self) -> float | None:
         """Return the mean seconds of the whole command, None unless every seed has them."""
         known = [trial.command_seconds for trial in self.trials if trial.command_seconds is not None]
         return statistics.fmean(known) if len(known) == len(self.trials) else None
-
-
-def append(file: Path, result: Result) -> None:
-    """Append one result as one line; earlier lines are never touched."""
-    records.append(file, result)
 
 
 def read(file: Path) -> list[Result]:
@@ -101,20 +95,25 @@ def read(file: Path) -> list[Result]:
     return sorted(records.read(file, Result), key=lambda result: datetime.fromisoformat(result.time))
 
 
+def append_once(file: Path, result: Result) -> None:
+    """Append the result, unless the newest of its system and protocol in the file is the same but for the time."""
+    known = [one for one in read(file) if (one.recipe, one.protocol) == (result.recipe, result.protocol)]
+    if not known or known[-1].model_copy(update={"time": result.time}) != result:
+        records.append(file, result)
+
+
 def from_runs(
-    runs: Sequence["Run"], note: str = "", *, protocol: Protocol = "", looks: Sequence[dict[str, Any]] | None = None
+    runs: Sequence["Run"], looks: Sequence[dict[str, Any]], note: str = "", *, protocol: ProtocolName = ""
 ) -> Result:
     """Return the result of runs of one recipe on the same data that differ by seed.
 
-    looks: one score a run, as `newest_look` (the default) and `held_out_look` give them.
+    looks: one score a run: a line of its evaluations.jsonl, or what `held_out_look` gives.
     Raises RunError where one was cut short, not evaluated, or trained on images it was scored on, or where they are
     not the same system on the same data.
     """
     for run in runs:
-        if run.manifest["status"] != "finished":
+        if not run.finished:
             raise RunError(f"'{run.path}' is '{run.manifest['status']}'. Run: tenfold train --resume {run.path}")
-    if looks is None:
-        looks = [newest_look(run) for run in runs]
     first, data = runs[0].manifest, looks[0]["data"]
     for run, look in zip(runs, looks, strict=True):
         seen = look["overlap"]["exact"] + look["overlap"]["near"]
@@ -137,8 +136,8 @@ def from_runs(
         commit=", ".join(sorted({run.manifest["commit"] or "unknown" for run in runs})),
         machine=_place(runs[0]) | _arithmetic(runs),
         versions=first["versions"],
-        train_data=DataUsed(spec=_name(used["spec"]), sha256=used["sha256"], n=used["n_train"]),
-        test_data=DataUsed(spec=_name(data["spec"]), sha256=data["sha256"], n=data["n"]),
+        train_data=DataUsed(spec=data_name(used["spec"]), sha256=used["sha256"], n=used["n_train"]),
+        test_data=DataUsed(spec=data_name(data["spec"]), sha256=data["sha256"], n=data["n"]),
         parameters=first["parameters"],
         epochs=first["epochs"],
         trials=[
@@ -170,18 +169,6 @@ def _arithmetic(runs: Sequence["Run"]) -> dict[str, str]:
     }
 
 
-def newest_look(run: "Run", sha256: str | None = None) -> dict[str, Any]:
-    """Return what `evaluate` wrote down last of the run, or last of the data with this content hash.
-
-    Raises RunError where there is nothing.
-    """
-    found = ledger.read_lines(run.path / "evaluations.jsonl")
-    found = [look for look in found if sha256 in (None, look["data"]["sha256"])]
-    if not found:
-        raise RunError(f"'{run.path}' has no evaluation. Run: tenfold evaluate {run.path} --data mnist:test")
-    return found[-1]
-
-
 def held_out_look(run: "Run") -> dict[str, Any]:
     """Return the score on the images that the run itself held out, in the form of an evaluation.
 
@@ -195,40 +182,13 @@ def held_out_look(run: "Run") -> dict[str, Any]:
         raise RunError(f"'{run.path}' held no images out. Train it with --set data.validation=0.1.")
     data = run.manifest["data"]
     figures = score(answers["labels"], answers["probabilities"])
-    spec = f"{_name(data['spec'])}, held out"
+    spec = f"{data_name(data['spec'])}, held out"
     return figures | {
         "data": {"spec": spec, "sha256": data["sha256"], "n": figures["n"]},
         "overlap": {"exact": 0, "near": 0},
     }
 
 
-def _name(spec: str | Sequence[str]) -> str:
+def data_name(spec: str | Sequence[str]) -> str:
     """Return a data set's name, or its path without the folders, which mean nothing on another machine."""
-    return Path(spec).name if isinstance(spec, str) else " + ".join(map(_name, spec))
-
-
-def _mean_and_deviation(values: Sequence[float]) -> tuple[float, float | None]:
-    return statistics.fmean(values), statistics.stdev(values) if len(values) > 1 else None
-
-
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Append the result of evaluated runs to a file, print it, and return the exit code."""
-    parser = argparse.ArgumentParser(prog=COMMAND, description="Records of measured results.")
-    parser.add_argument("--add", type=Path, metavar="FILE", required=True, help="the .jsonl file to append to")
-    parser.add_argument("--note", default="", help="shown beside the recipe's name")
-    parser.add_argument("runs", nargs="+", type=Path, metavar="RUN", help="evaluated runs of one recipe, one a seed")
-    options = parser.parse_args(arguments)
-    from tenfold.runs.run import Run
-
-    try:
-        result = from_runs([Run.open(path) for path in options.runs], options.note)
-        append(options.add, result)
-    except TenfoldError as error:
-        print(f"Error: {error}", file=sys.stderr)
-        return 1
-    print(json.dumps(result.model_dump(mode="json")))
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())
+    return Path(spec).name if isinstance(spec, str) else " + ".join(map(data_name, spec))

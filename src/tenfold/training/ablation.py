@@ -5,7 +5,7 @@ tables that are laid over the small network of `ablations/base.toml`:
 
     question = "How large should the filters be?"
     baseline = "3x3"                      # the variant that the others are compared with
-    images = 10_000                       # train on so many images; left away: on all
+    images = 10_000                       # train on so many images; omitted: on all
     recipe.training.epochs = 10           # for all variants
 
     [[variants]]

@@ -204,7 +204,7 @@ class ModelSettings(BaseModel):
 
 
 NETWORK_TABLES = ("augment", "degrade", "synthetic", "optimiser", "schedule", "training", "distil", "prediction")
-UNHASHED = {"name", "summary", "seed", "published", "search"}
+UNHASHED = {"name", "summary", "order", "seed", "published", "search"}
 
 
 class Recipe(Section):
@@ -212,6 +212,7 @@ class Recipe(Section):
 
     name: str
     summary: str = ""
+    order: int | None = Field(None, ge=0, description="its place in tables of systems; those without stand last")
     seed: int = Field(0, ge=0)
     model: ModelSettings
     data: DataSettings = DataSettings()

@@ -1,0 +1,157 @@
+"""One training of an ablation: a recipe on its share of the images, judged on what all hold out; one small file each.
+
+All are judged on the same held-out sixth of the training data (10,000 of MNIST's 60,000), whatever their seed; test
+images are not looked at.
+"""
+
+import functools
+import hashlib
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from pydantic import ValidationError
+
+from tenfold.data import load, splits
+from tenfold.data.digits import Digits
+from tenfold.errors import RunError
+from tenfold.files import write_atomically
+from tenfold.runs.records import Record
+from tenfold.runs.results import DataUsed, Result, Trial
+from tenfold.training import recipe as recipes
+from tenfold.training.ablation import Ablation
+from tenfold.training.recipe import Recipe
+
+HELD_OUT_SHARE = 6  # one in so many images
+SPLIT_SEED = 0  # of the images held out
+
+
+class Outcome(Record):
+    """What came of one training; seconds are those of training on one thread."""
+
+    config_sha256: str
+    trial: Trial
+    parameters: int
+    epochs: float
+    machine: dict[str, str | int | float | None]
+    versions: dict[str, str]
+    commit: str | None
+
+
+class Parts(NamedTuple):
+    """Labelled digits, apart: those to train on, and those held out, which are the same for everybody."""
+
+    sha256: str  # of all of them
+    training: Digits
+    held_out: Digits
+
+
+def parts(spec: str) -> Parts:
+    """Return the two parts of the data that a name or a path stands for."""
+    digits = load(spec, "train")
+    assert digits.labels is not None  # load's promise to "train"
+    kept, held_out = splits.stratified_split(digits.labels, len(digits) // HELD_OUT_SHARE, SPLIT_SEED)
+    return Parts(digits.content_hash(), digits.take(kept), digits.take(held_out))
+
+
+_parts = functools.lru_cache(maxsize=1)(parts)  # in a process that trains one variant after the other
+
+
+def file_name(recipe: Recipe, images: int | None, sha256: str, seed: int) -> str:
+    """Return the name of the file of one training: of all that decides its outcome."""
+    system = json.dumps([recipe.config_hash(), images, sha256])
+    return f"{hashlib.sha256(system.encode()).hexdigest()[:16]}-{seed}.json"
+
+
+def train(
+    recipe: dict[str, Any], images: int | None, seed: int, data: str, sha256: str, file: str, device: str
+) -> dict[str, float]:
+    """Return accuracy and seconds of one training on one thread, written down in `file`; a task of `tenfold.jobs`.
+
+    recipe: its tables. images: how many to train on, None for all. sha256: of the data that are meant.
+    """
+    from tenfold.metrics.scores import nll
+    from tenfold.runs import provenance
+    from tenfold.training import device as devices
+    from tenfold.training.loop import Trainer
+
+    chosen = recipes.parse(recipe, "of an ablation")
+    found, training, held_out = _parts(data)
+    if found != sha256:
+        raise RunError(f"The data '{data}' are others for the process that trains. Give data that do not change.")
+    if images is not None and training.labels is not None:
+        training = training.take(splits.subset(training.labels, images, seed))
+    assert training.labels is not None
+    assert held_out.labels is not None
+    trainer = Trainer(
+        chosen,
+        training.images,
+        training.labels,
+        (held_out.images, held_out.labels),
+        seed=seed,
+        device=devices.choose(device),
+        threads=devices.use_threads(1),
+    )
+    trainer.run()
+    module, answered = trainer.finish()
+    assert answered is not None  # there are held-out images
+    trial = Trial(
+        seed=seed,
+        accuracy=float((answered.probabilities.argmax(1) == held_out.labels).mean()),
+        nll=nll(held_out.labels, answered.probabilities),
+        seconds=round(trainer.position.seconds, 3),
+    )
+    outcome = Outcome(
+        config_sha256=chosen.config_hash(),
+        trial=trial,
+        parameters=sum(parameter.numel() for parameter in module.parameters()),
+        epochs=round(trainer.epoch, 4),
+        machine=devices.describe(trainer.device, trainer.arithmetic),
+        versions=provenance.versions(chosen),
+        commit=provenance.commit(),
+    )
+    write_atomically(Path(file), (outcome.model_dump_json(indent=2) + "\n").encode())
+    return {"accuracy": trial.accuracy, "seconds": trial.seconds}
+
+
+def results(study: Ablation, files: Sequence[Sequence[Path]], digits: Parts, spec: str) -> list[Result]:
+    """Return the record of each variant of a study over its seeds, of which each has a file.
+
+    Raises RunError for a file that is none of ours, and for trainings of several machines.
+    """
+    name, trained_on = Path(spec).name, digits.training.content_hash()
+    held_out = DataUsed(spec=f"{name}, held out", sha256=digits.held_out.content_hash(), n=len(digits.held_out))
+    found = []
+    for variant, own in zip(study.variants, files, strict=True):
+        outcomes = [_read(file) for file in own]
+        first = outcomes[0]
+        if any(other.machine["cpu"] != first.machine["cpu"] for other in outcomes):
+            raise RunError(f"'{own[0].parent}' holds trainings of several machines. Give another --out.")
+        n = study.images_of(variant) or len(digits.training)
+        found.append(
+            Result(
+                recipe=study.recipe_of(variant).name,
+                config_sha256=first.config_sha256,
+                commit=", ".join(sorted({outcome.commit or "unknown" for outcome in outcomes})),
+                machine=first.machine,
+                versions=first.versions,
+                train_data=DataUsed(spec=name, sha256=trained_on, n=n),
+                test_data=held_out,
+                parameters=first.parameters,
+                epochs=first.epochs,
+                trials=[outcome.trial for outcome in outcomes],
+                protocol="ablation",
+                study=study.name,
+                variant=variant.label,
+            )
+        )
+    return found
+
+
+def _read(file: Path) -> Outcome:
+    try:
+        return Outcome.model_validate_json(file.read_bytes())
+    except (OSError, ValidationError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "not what `tenfold ablate` wrote"
+        raise RunError(f"'{file}' cannot be used ({reason}). Delete it, and run the same again.") from None
