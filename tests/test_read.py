@@ -2,6 +2,8 @@
 
 import csv
 import json
+import subprocess
+import sys
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -14,10 +16,12 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from tenfold.cli import app
-from tenfold.errors import DataError, ModelError, TenfoldError
+from tenfold.data import load
+from tenfold.errors import DataError, ModelError, RunError, TenfoldError
+from tenfold.files import read_npz
 from tenfold.imaging.frame import to_frame
-from tenfold.read import read_frames
-from tenfold.runtime import streams as sources
+from tenfold.read import read
+from tenfold.runtime import streams
 from tenfold.runtime.labels import Labels
 from tenfold.runtime.recogniser import Recogniser
 
@@ -68,7 +72,7 @@ def images() -> NDArray[np.uint8]:
 @pytest.fixture(autouse=True)
 def small_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
     """Make chunks of 16 images, so that 100 take seven."""
-    monkeypatch.setattr(sources, "ROWS", 16)
+    monkeypatch.setattr(streams, "ROWS", 16)
 
 
 def rows(path: Path) -> list[dict[str, str]]:
@@ -82,7 +86,7 @@ def rows(path: Path) -> list[dict[str, str]]:
 def test_npz(save: Any, key: str, flat: bool, images: Any, model: Path, tmp_path: Path) -> None:
     """Every image of an array, stored or deflated, square or flat, has the answer that the recogniser gives it."""
     save(tmp_path / "in.npz", **{key: images.reshape(100, 784) if flat else images, "y": np.zeros(100)})
-    result = read_frames(tmp_path / "in.npz", tmp_path / "out.csv", model=model, quiet=True)
+    result = read(tmp_path / "in.npz", tmp_path / "out.csv", model=model, quiet=True)
     expected = Recogniser.load(model).predict(images)
     found = rows(tmp_path / "out.csv")
     assert [row["index"] for row in found] == [str(index) for index in range(100)]
@@ -91,16 +95,16 @@ def test_npz(save: Any, key: str, flat: bool, images: Any, model: Path, tmp_path
     assert [row["abstained"] == "1" for row in found] == expected.abstained.tolist()
     assert [row["reason"] or None for row in found] == [expected.reason(index) for index in range(100)]
     np.testing.assert_allclose([float(row["confidence"]) for row in found], expected.confidences, atol=1e-6)
-    assert 0 < result["abstained"] == expected.abstained.sum() < 100
-    assert result["images"] == 100 == result["answered"] + result["abstained"]
-    assert result["counts"] == np.bincount(expected.digits[~expected.abstained], minlength=10).tolist()
+    assert 0 < result.abstained == expected.abstained.sum() < 100
+    assert result.images == 100 == result.answered + result.abstained
+    assert result.counts == np.bincount(expected.digits[~expected.abstained], minlength=10).tolist()
 
 
 def test_npz_of_answers(images: Any, model: Path, tmp_path: Path) -> None:
     """The answers as NPZ are the recogniser's arrays, and the same again byte for byte."""
     np.savez(tmp_path / "in.npz", X=images)
     for name in ("a.npz", "b.npz"):
-        read_frames(tmp_path / "in.npz", tmp_path / name, model=model, quiet=True)
+        read(tmp_path / "in.npz", tmp_path / name, model=model, quiet=True)
     expected = Recogniser.load(model).predict(images)
     with np.load(tmp_path / "a.npz") as found:
         assert sorted(found) == ["abstained", "confidences", "digits", "probabilities"]
@@ -121,7 +125,7 @@ def test_folder(images: Any, model: Path, tmp_path: Path) -> None:
     (folder / "b" / "broken.png").write_bytes(b"nothing")
     (folder / ".DS_Store").write_bytes(b"clutter")
     (folder / "c.png").symlink_to(folder / "nowhere.png")
-    result = read_frames(folder, tmp_path / "out.csv", model=model, quiet=True)
+    result = read(folder, tmp_path / "out.csv", model=model, quiet=True)
     found = {row["file"]: row for row in rows(tmp_path / "out.csv")}
     assert list(found) == ["a.png", "b/1.png", "b/2, or.png", "b/broken.png", "c.png"]
     expected = Recogniser.load(model).predict(np.stack([to_frame(pixels) for pixels in pictures.values()]))
@@ -130,7 +134,7 @@ def test_folder(images: Any, model: Path, tmp_path: Path) -> None:
     assert (broken["digit"], broken["abstained"]) == ("", "1")
     assert broken["reason"].startswith("unreadable: 'b/broken.png' is not a picture")
     assert found["c.png"]["reason"].startswith("unreadable: 'c.png' is not a file")
-    assert (result["images"], result["unreadable"]) == (5, 2)
+    assert (result.images, result.unreadable) == (5, 2)
 
 
 def test_other_sizes(model: Path, tmp_path: Path) -> None:
@@ -139,7 +143,7 @@ def test_other_sizes(model: Path, tmp_path: Path) -> None:
     for index, picture in enumerate(pictures):
         picture[5:35, 5 : 7 + index] = 5
     np.savez_compressed(tmp_path / "in.npz", images=pictures)
-    read_frames(tmp_path / "in.npz", tmp_path / "out.npz", model=model, quiet=True)
+    read(tmp_path / "in.npz", tmp_path / "out.npz", model=model, quiet=True)
     expected = Recogniser.load(model).predict(np.stack([to_frame(picture) for picture in pictures]))
     with np.load(tmp_path / "out.npz") as found:
         np.testing.assert_allclose(found["probabilities"], expected.probabilities, atol=1e-6)
@@ -153,7 +157,7 @@ def test_goes_on(
     """A run that is killed anywhere, even while it writes, goes on and gives the bytes of one that was not."""
     np.savez(tmp_path / "in.npz", X=images)
     whole = tmp_path / f"whole.{kind}"
-    read_frames(tmp_path / "in.npz", whole, model=model, quiet=True)
+    read(tmp_path / "in.npz", whole, model=model, quiet=True)
     out = tmp_path / f"out.{kind}"
     add, added = Labels.add, 0
 
@@ -169,12 +173,12 @@ def test_goes_on(
     with monkeypatch.context() as patched:
         patched.setattr(Labels, "add", die)
         with pytest.raises(KeyboardInterrupt):
-            read_frames(tmp_path / "in.npz", out, model=model, quiet=True)
+            read(tmp_path / "in.npz", out, model=model, quiet=True)
     assert not out.exists()
-    result = read_frames(tmp_path / "in.npz", out, model=model, quiet=True)
-    assert result["resumed_at"] == 16 * stop_at
+    result = read(tmp_path / "in.npz", out, model=model, quiet=True)
+    assert result.resumed_at == 16 * stop_at
     assert out.read_bytes() == whole.read_bytes()
-    assert sum(result["counts"]) + result["abstained"] == 100
+    assert sum(result.counts) + result.abstained == 100
     assert {path.name for path in tmp_path.iterdir()} == {"in.npz", whole.name, out.name}
 
 
@@ -186,8 +190,8 @@ def test_starts_again_for_other_answers(
     out = tmp_path / "out.csv"
     with monkeypatch.context() as patched:
         patched.setattr(Labels, "finish", lambda labels: None)
-        read_frames(tmp_path / "in.npz", out, model=model, quiet=True, threshold=0.9)
-    assert read_frames(tmp_path / "in.npz", out, model=model, quiet=True)["resumed_at"] == 0
+        read(tmp_path / "in.npz", out, model=model, quiet=True, threshold=0.9)
+    assert read(tmp_path / "in.npz", out, model=model, quiet=True).resumed_at == 0
     assert "0" in {row["abstained"] for row in rows(out)}
 
 
@@ -206,7 +210,7 @@ def test_bad_npz(arrays: dict[str, Any], message: str, model: Path, tmp_path: Pa
     """An archive without images, or with others than can be read, is one error."""
     np.savez(tmp_path / "in.npz", **arrays)
     with pytest.raises(DataError, match=message):
-        read_frames(tmp_path / "in.npz", tmp_path / "out.csv", model=model, quiet=True)
+        read(tmp_path / "in.npz", tmp_path / "out.csv", model=model, quiet=True)
 
 
 def test_broken_npz(images: Any, model: Path, tmp_path: Path) -> None:
@@ -218,13 +222,13 @@ def test_broken_npz(images: Any, model: Path, tmp_path: Path) -> None:
         with zipfile.ZipFile(tmp_path / "in.npz", "w") as archive:
             archive.writestr("X.npy", content)
         with pytest.raises(DataError, match=message):
-            read_frames(tmp_path / "in.npz", tmp_path / "out.csv", model=model, quiet=True)
+            read(tmp_path / "in.npz", tmp_path / "out.csv", model=model, quiet=True)
     np.savez(tmp_path / "in.npz", X=images)
     damaged = bytearray((tmp_path / "in.npz").read_bytes())
     damaged[5000] ^= 1
     (tmp_path / "in.npz").write_bytes(damaged)
     with pytest.raises(DataError, match="damaged"):
-        read_frames(tmp_path / "in.npz", tmp_path / "out.csv", model=model, quiet=True)
+        read(tmp_path / "in.npz", tmp_path / "out.csv", model=model, quiet=True)
 
 
 def test_bad_targets(images: Any, model: Path, tmp_path: Path) -> None:
@@ -237,15 +241,47 @@ def test_bad_targets(images: Any, model: Path, tmp_path: Path) -> None:
         (tmp_path / "in.npz", "among the images"),
     ):
         with pytest.raises(TenfoldError, match=message):
-            read_frames(tmp_path / "in.npz", out, model=model, quiet=True)
+            read(tmp_path / "in.npz", out, model=model, quiet=True)
     with pytest.raises(TenfoldError, match="among the images"):
-        read_frames(tmp_path, tmp_path / "out.csv", model=model, quiet=True)
+        read(tmp_path, tmp_path / "out.csv", model=model, quiet=True)
     with pytest.raises(DataError, match="neither a folder of pictures nor an NPZ"):
-        read_frames(tmp_path / "missing", tmp_path / "out.csv", model=model, quiet=True)
+        read(tmp_path / "missing", tmp_path / "out.csv", model=model, quiet=True)
     with pytest.raises(DataError, match="holds no pictures"):
-        read_frames(tmp_path / "folder.csv", tmp_path / "out.csv", model=model, quiet=True)
+        read(tmp_path / "folder.csv", tmp_path / "out.csv", model=model, quiet=True)
     with pytest.raises(ModelError, match="There is no model at"):
-        read_frames(tmp_path / "in.npz", tmp_path / "out.csv", model=tmp_path / "none", quiet=True)
+        read(tmp_path / "in.npz", tmp_path / "out.csv", model=tmp_path / "none.onnx", quiet=True)
+    with pytest.raises(RunError, match="There is no run at"):
+        read(tmp_path / "in.npz", tmp_path / "out.csv", model=tmp_path / "none", quiet=True)
+
+
+def test_a_run_reads_too(tmp_path: Path) -> None:
+    """A run's folder answers as an exported model does, from the confidence that most of its held-out images reach."""
+    pytest.importorskip("torch")
+    from tenfold.runs.estimator import from_run
+    from tenfold.runs.fit import fit
+
+    run = fit("logistic", ["uci"], tmp_path / "run", subset=500)
+    images = load("uci:test", "evaluate").images[:40]
+    np.savez(tmp_path / "in.npz", X=images)
+    result = read(str(tmp_path / "in.npz"), str(tmp_path / "out.npz"), model=str(run.path), quiet=True)
+    expected = from_run(run).answer(images)[0]
+    found = read_npz(tmp_path / "out.npz")
+    np.testing.assert_allclose(found["probabilities"], expected, atol=1e-6)
+    assert (result.model, result.images, result.unreadable, result.problem) == ("logistic", 40, 0, None)
+    assert 0 < result.threshold < 1
+    assert (found["abstained"] == (found["confidences"] < result.threshold)).all()
+
+
+def test_a_model_needs_nothing_of_training(images: Any, model: Path, tmp_path: Path) -> None:
+    """With a model file neither torch nor scikit-learn is loaded: reading works on the core install."""
+    np.savez(tmp_path / "in.npz", X=images)
+    code = (
+        "import sys; from tenfold.read import read\n"
+        f"read({str(tmp_path / 'in.npz')!r}, {str(tmp_path / 'out.csv')!r}, model={str(model)!r}, quiet=True)\n"
+        "print([name for name in ('torch', 'sklearn', 'scipy', 'onnx', 'safetensors') if name in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert (done.stdout.strip(), done.stderr) == ("[]", "")
 
 
 def test_command(images: Any, model: Path, tmp_path: Path) -> None:

@@ -1,87 +1,130 @@
-"""Pictures -> numbers: labels any number of small images with an exported model, in bounded memory, resumable."""
+"""Pictures -> numbers: labels any number of small images, in bounded memory, and goes on where it was stopped."""
 
 import time
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated
 
+import typer
+
+from tenfold import options
 from tenfold.errors import TenfoldError
-from tenfold.runtime.labels import Labels
-from tenfold.runtime.recogniser import Recogniser
-from tenfold.runtime.streams import Source, open_source
 
 if TYPE_CHECKING:
     from rich.console import Console
     from rich.progress import Progress
 
+    from tenfold.runs.systems import System
+    from tenfold.runtime.labels import Labels
+    from tenfold.runtime.streams import ImageStream
+
 SUFFIXES = (".csv", ".npz")
 
 
-def read_frames(
-    source: Path,
-    out: Path,
-    *,
-    model: str | Path | None = None,
-    max_error: float | None = None,
-    threshold: float | None = None,
-    threads: int | None = None,
-    quiet: bool = False,
-) -> dict[str, Any]:
-    """Return images, answered, abstained, unreadable, counts (of each digit answered), threshold, resumed_at, out.
+@dataclass(frozen=True)
+class Labelled:
+    """What was read.
 
-    source: a folder of pictures of one digit each, or an NPZ with `X` or `images`. out: the file to write, .csv (a
-    line an image: name, digit, confidence, abstained, reason) or .npz (digits, -1 where there is none; confidences;
-    abstained; probabilities). model: a file, "shipped" or "tiny". max_error, threshold: as `Recogniser.load`.
+    counts: answers of each digit. threshold: the confidence from which there was an answer. model: the name of the
+    recipe that it was trained by. resumed_at: how many images an earlier call had read.
+    """
+
+    images: int
+    answered: int
+    abstained: int
+    unreadable: int
+    counts: list[int]
+    threshold: float
+    model: str
+    resumed_at: int
+    images_per_second: float
+    out: str
+
+    @property
+    def problem(self) -> str | None:
+        """How many pictures could not be read, and where it stands why."""
+        if not self.unreadable:
+            return None
+        return f"'{self.unreadable}' of {self.images} pictures could not be read. Their rows in '{self.out}' say why."
+
+
+def read(
+    frame: Annotated[
+        str | Path,
+        typer.Option("--frame", metavar="DATA", help="A folder of pictures of one digit each, or an NPZ file."),
+    ],
+    out: Annotated[str | Path, typer.Option("--out", metavar="FILE", help="The .csv or .npz file to write.")],
+    *,
+    model: Annotated[
+        str | Path,
+        typer.Option("--model", metavar="SYSTEM", help=f"A run's folder, an ensemble's, or {options.MODEL_HELP}"),
+    ] = "shipped",
+    max_error: Annotated[float | None, options.MAX_ERROR] = None,
+    threshold: Annotated[float | None, options.THRESHOLD] = None,
+    threads: Annotated[int | None, options.THREADS] = None,
+    quiet: Annotated[bool, options.QUIET] = False,
+) -> Labelled:
+    """Return what was read of the images `frame`; their labels are in the file `out`.
+
+    frame: a folder of pictures of one digit each, or an NPZ with `X` or `images`. out: .csv (a line an image: name,
+    digit, confidence, abstained, reason) or .npz (digits, -1 where there is none; confidences; abstained;
+    probabilities). model, max_error, threshold: as `tenfold.runs.systems.open_system`.
     A picture that cannot be read has a row that says so, and is counted. A process that is stopped leaves partial
     files beside `out`; the same call goes on from there and gives the same bytes.
-    Raises DataError for a source that cannot be read, ModelError for a model that is refused, TenfoldError where `out`
-    cannot be written.
+    Raises DataError for images that cannot be read, RunError or ModelError for a system that is refused, UsageError,
+    and TenfoldError where `out` cannot be written.
     """
     from rich.console import Console
 
+    from tenfold.runs.systems import open_system
+    from tenfold.runtime.labels import Labels
+    from tenfold.runtime.streams import open_stream
+
+    source, target = Path(frame), Path(out)
     console = Console(stderr=True, quiet=quiet, highlight=False, soft_wrap=True)
-    _check_target(out, source)
-    recogniser = Recogniser.load(model, threads=threads, max_error=max_error, threshold=threshold)
-    images = open_source(source)
-    made_of = {"images": images.fingerprint, "model": recogniser.sha256, "threshold": recogniser.threshold}
-    labels = Labels(out, made_of, images.names)
+    _check_target(target, source)
+    system = open_system(model, max_error=max_error, threshold=threshold, threads=threads)
+    images = open_stream(source)
+    made_of = {"images": images.fingerprint, "model": system.sha256, "threshold": system.threshold}
+    labels = Labels(target, made_of, images.names)
     start = labels.open()
     if start:
         console.print(f"Going on behind {start:,} of {images.count:,} images", markup=False)
     begun = time.monotonic()
     try:
-        _label(images, start, recogniser, labels, console)
+        _label(images, start, system, labels, console)
     finally:
         labels.close()
     labels.finish()
-    seconds = time.monotonic() - begun
-    result = {
-        "images": labels.rows,
-        "answered": sum(labels.counts),
-        "abstained": labels.abstained,
-        "unreadable": labels.unreadable,
-        "counts": labels.counts,
-        "threshold": recogniser.threshold,
-        "model": recogniser.card.name,
-        "resumed_at": start,
-        "images_per_second": round((labels.rows - start) / max(seconds, 1e-9), 1),
-        "out": str(out),
-    }
+    rate = (labels.rows - start) / max(time.monotonic() - begun, 1e-9)
     console.print(
-        f"{result['answered']:,} answers, {labels.abstained:,} abstentions and {labels.unreadable:,} unreadable "
-        f"pictures in {out} ({result['images_per_second']:,.0f} images/s)",
+        f"{sum(labels.counts):,} answers, {labels.abstained:,} abstentions and {labels.unreadable:,} unreadable "
+        f"pictures in {out} ({rate:,.0f} images/s)",
         markup=False,
     )
-    return result
+    return Labelled(
+        images=labels.rows,
+        answered=sum(labels.counts),
+        abstained=labels.abstained,
+        unreadable=labels.unreadable,
+        counts=labels.counts,
+        threshold=system.threshold,
+        model=system.recipe,
+        resumed_at=start,
+        images_per_second=round(rate, 1),
+        out=str(out),
+    )
 
 
-def _label(images: Source, start: int, recogniser: Recogniser, labels: Labels, console: "Console") -> None:
+def _label(images: "ImageStream", start: int, system: "System", labels: "Labels", console: "Console") -> None:
     """Label every image from number `start` on."""
     if start == images.count:
         return
+    system.load()
     with _progress(console) as bar:
         task = bar.add_task("Reading", total=images.count, completed=start)
-        for chunk in images.chunks(start, recogniser.threads):
-            labels.add(chunk, recogniser.predict(chunk.frames))
+        for chunk in images.chunks(start, system.threads):
+            labels.add(chunk, system.answers(chunk.frames))
             bar.update(task, completed=labels.rows)
 
 

@@ -4,6 +4,7 @@ import cv2
 import numpy as np
 import pytest
 from hypothesis import given, settings
+from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 from numpy.typing import NDArray
 from scipy import ndimage
@@ -120,6 +121,27 @@ def test_framed_is_left_alone() -> None:
     np.testing.assert_array_equal(again, framed)
     assert again is not framed
     assert distance(to_frame(np.roll(framed, 3, axis=1)), framed) < 4
+
+
+@given(
+    st.integers(14, 22), st.integers(1, 22), st.integers(0, 10), st.integers(0, 10), st.integers(0, 255), st.booleans()
+)
+@settings(max_examples=300, deadline=None)
+def test_framed_by_other_means(height: int, width: int, top: int, left: int, value: int, noisy: bool) -> None:
+    """What is taken for framed is what SciPy's boxes and centres of mass say, in any order of memory."""
+    image = np.zeros((28, 28), np.uint8)
+    image[top : top + height, left : left + width] = value
+    if noisy:
+        image[::3] = np.maximum(image[::3], 20)
+        image[top, left] = 255
+    strokes = np.where(image >= 32, image, 0)
+    expected = image.max() >= 128
+    if expected:
+        rows, columns = ndimage.find_objects((strokes > 0).astype(int))[0]
+        centre = np.array(ndimage.center_of_mass(strokes))
+        expected = 17 <= max(rows.stop - rows.start, columns.stop - columns.start) <= 20
+        expected = expected and np.abs(centre - 14).max() <= 0.6
+    assert is_framed(image) == is_framed(np.asfortranarray(image)) == expected
 
 
 @given(arrays.arrays(np.uint8, arrays.array_shapes(min_dims=2, max_dims=2, max_side=40)))

@@ -176,7 +176,7 @@ def test_opens(make_model: Make, tmp_path: Path) -> None:
         content = make_model(digit=digit).SerializeToString()
         path.write_bytes(content)
         opened = open_model(path, hashlib.sha256(content).hexdigest())
-        assert (opened.has_digit, opened.card.name, opened.card.n) == (digit, "bars", 5000)
+        assert (opened.has_digit_probability, opened.card.name, opened.card.n) == (digit, "bars", 5000)
         assert opened.card.held_out == ((0.75, 4900), (0.5, 4990))
 
 

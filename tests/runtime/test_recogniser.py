@@ -13,8 +13,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 from numpy.typing import NDArray
 from onnx import ModelProto
 from PIL import Image
@@ -23,7 +21,6 @@ import tenfold
 from tenfold.errors import DataError, ModelError
 from tenfold.imaging.frame import is_framed, to_frame
 from tenfold.runtime import shipped
-from tenfold.runtime.frames import surely_framed
 from tenfold.runtime.recogniser import CHUNK, Recogniser
 
 
@@ -46,7 +43,7 @@ def test_agrees_with_reference(reader: Recogniser, make_model: Callable[..., Mod
 
     expected = ReferenceEvaluator(make_model()).run(None, {"images": bars})
     np.testing.assert_allclose(reader.probabilities(bars), expected[0], atol=1e-6)
-    np.testing.assert_allclose(reader.predict(bars).digitness, expected[1], atol=1e-6)
+    np.testing.assert_allclose(reader.predict(bars).digit_probability, expected[1], atol=1e-6)
     assert reader.predict(bars).digits.tolist() == list(range(10))
 
 
@@ -87,28 +84,6 @@ def test_frame_is_taken_as_it_is(reader: Recogniser, digits: Any) -> None:
     for image, row, found in zip(framed, expected, reader.digits(iter(framed)), strict=True):
         np.testing.assert_array_equal(found.probabilities, row)
         np.testing.assert_allclose(reader.digits([image])[0].probabilities, row, atol=1e-6)
-
-
-@given(
-    st.integers(14, 22), st.integers(1, 22), st.integers(0, 10), st.integers(0, 10), st.integers(0, 255), st.booleans()
-)
-@settings(max_examples=300, deadline=None)
-def test_surely_framed_is_never_wrong(height: int, width: int, top: int, left: int, value: int, noisy: bool) -> None:
-    """What the quick look takes for framed, the thorough one does too."""
-    image = np.zeros((28, 28), np.uint8)
-    image[top : top + height, left : left + width] = value
-    if noisy:
-        image[::3] = np.maximum(image[::3], 20)
-        image[top, left] = 255
-    assert not surely_framed(image) or is_framed(image)
-    assert not surely_framed(np.asfortranarray(image)) or is_framed(image)
-
-
-def test_quick_look_knows_frames() -> None:
-    """Pictures that `to_frame` brought into the frame pass the quick look, a copy in another memory order too."""
-    frame = to_frame(picture())
-    assert surely_framed(frame) and surely_framed(np.asfortranarray(frame))
-    assert not surely_framed(np.zeros((28, 28), np.uint8))
 
 
 def test_order_and_chunks(reader: Recogniser, model_path: Path, bars: Any, digits: Any) -> None:
@@ -213,7 +188,7 @@ def test_answer_that_is_no_probability(model_path: Path, bars: Any, monkeypatch:
     def nonsense(images: Any) -> list[Any]:
         return [answer * np.float32("nan") for answer in honest(images)]
 
-    monkeypatch.setattr(reader, "_model", SimpleNamespace(run=nonsense, has_digit=True))
+    monkeypatch.setattr(reader, "_model", SimpleNamespace(run=nonsense, has_digit_probability=True))
     for ask in (lambda: reader.predict(bars), lambda: reader._one(bars[3])):
         with pytest.raises(ModelError, match="no probability"):
             ask()

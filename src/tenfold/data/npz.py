@@ -52,10 +52,7 @@ def _array(archive: zipfile.ZipFile, info: zipfile.ZipInfo, name: str) -> NDArra
     """Return one entry's array. DataError for objects (pickles), and where its size is not what its header says."""
     data = read_member(archive, info, name)
     where = f"{name}/{info.filename}"
-    try:
-        shape, fortran_order, dtype, start = read_header(data)
-    except (ValueError, TypeError, KeyError, SyntaxError, RecursionError, MemoryError, Warning, struct.error) as error:
-        raise DataError(f"'{where}' is not a numpy array. Save it again with 'numpy.savez'.") from error
+    shape, fortran_order, dtype, start = read_header(data, where)
     if dtype.hasobject:
         raise DataError(f"'{where}' holds Python objects ('{dtype}'), which are never unpickled. Save plain numbers.")
     if dtype.kind not in "buif":
@@ -69,23 +66,28 @@ def _array(archive: zipfile.ZipFile, info: zipfile.ZipInfo, name: str) -> NDArra
     return array.reshape(shape, order="F" if fortran_order else "C")
 
 
-def read_header(data: bytes) -> tuple[tuple[int, ...], bool, np.dtype[Any], int]:
+def read_header(data: bytes, where: str) -> tuple[tuple[int, ...], bool, np.dtype[Any], int]:
     """Return shape, Fortran order, dtype and the byte where the values begin, by numpy's format 1.0 to 3.0.
 
+    data: the array's bytes, or their first 12 + MAX_HEADER_BYTES. DataError where they are no array's.
     Source: numpy.lib.format. Its own functions mend the headers of old Pythons, with warnings; this only reads.
     """
-    if data[:6] != b"\x93NUMPY" or data[6:7] not in (b"\1", b"\2", b"\3"):
-        raise ValueError("no magic")
-    (length,), at = (struct.unpack_from("<H", data, 8), 10) if data[6] == 1 else (struct.unpack_from("<I", data, 8), 12)
-    if not 0 < length <= min(MAX_HEADER_BYTES, len(data) - at):
-        raise ValueError("no header")
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        header = ast.literal_eval(data[at : at + length].decode("utf-8").strip())
-        shape, dtype = header["shape"], np.lib.format.descr_to_dtype(header["descr"])
-    if not isinstance(shape, tuple) or not all(type(side) is int and side >= 0 for side in shape):
-        raise ValueError("no shape")
-    return shape, header["fortran_order"] is True, dtype, at + length
+    try:
+        if data[:6] != b"\x93NUMPY" or data[6] not in (1, 2, 3):
+            raise ValueError("no magic")
+        layout, at = ("<H", 10) if data[6] == 1 else ("<I", 12)
+        (length,) = struct.unpack_from(layout, data, 8)
+        if not 0 < length <= min(MAX_HEADER_BYTES, len(data) - at):
+            raise ValueError("no header")
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            header = ast.literal_eval(data[at : at + length].decode("utf-8").strip())
+            shape, dtype = header["shape"], np.lib.format.descr_to_dtype(header["descr"])
+        if not isinstance(shape, tuple) or not all(type(side) is int and side >= 0 for side in shape):
+            raise ValueError("no shape")
+        return shape, header["fortran_order"] is True, dtype, at + length
+    except Exception as error:  # hostile text fails to parse in more ways than can be listed
+        raise DataError(f"'{where}' is not a numpy array. Save it again with 'numpy.savez'.") from error
 
 
 def _images(array: NDArray[Any], where: str) -> NDArray[np.uint8]:

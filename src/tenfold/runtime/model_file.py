@@ -39,12 +39,12 @@ LOG_FATAL = 4
 
 @dataclass(frozen=True, eq=False, slots=True)
 class Model:
-    """An open model; its graph gives probabilities (N, 10) and, with has_digit, the chance of a digit, (N,)."""
+    """An open model; its graph gives probabilities (N, 10), and perhaps (N,) that of being a digit at all."""
 
     session: Any
     card: Card
     sha256: str
-    has_digit: bool
+    has_digit_probability: bool
     outputs: tuple[str, ...]
 
     def run(self, images: NDArray[np.uint8]) -> list[NDArray[np.float32]]:
@@ -173,7 +173,7 @@ def _try(model: Model, name: str) -> None:
     images = np.zeros((2, 28, 28), np.uint8)
     images[1, 4:24, 12:16] = 255
     answers = model.run(images)
-    shapes = [(2, 10), (2,)][: 1 + model.has_digit]
+    shapes = [(2, 10), (2,)][: 1 + model.has_digit_probability]
     if [answer.shape for answer in answers] != shapes or any(answer.dtype != np.float32 for answer in answers):
         raise ModelError(f"'{name}' gives arrays of '{[answer.shape for answer in answers]}', not {shapes}. {ADVICE}")
     low, high = min(float(answer.min()) for answer in answers), max(float(answer.max()) for answer in answers)

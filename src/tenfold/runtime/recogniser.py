@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from tenfold import settings
 from tenfold.errors import DataError, ModelError
-from tenfold.runtime.abstain import guarantee
+from tenfold.runtime.abstain import guarantee, judge
 from tenfold.runtime.card import Card
 from tenfold.runtime.frames import FRAME, framed, is_pil
 from tenfold.runtime.model_file import Model, open_model
@@ -50,14 +50,30 @@ class Answers:
     """What many frames show.
 
     digits: (N,) int64, -1 where blank. confidences: (N,) float32. abstained: (N,) bool. probabilities: (N, 10)
-    float32. digitness: (N,) float32, the chance that it is a digit at all; 1 where the model was not taught that.
+    float32. digit_probability: (N,) float32, of being a digit at all; 1 where the model was not taught that.
     """
 
     digits: NDArray[np.int64]
     confidences: NDArray[np.float32]
     abstained: NDArray[np.bool_]
     probabilities: NDArray[np.float32]
-    digitness: NDArray[np.float32]
+    digit_probability: NDArray[np.float32]
+
+    @classmethod
+    def of(
+        cls,
+        frames: NDArray[np.uint8],
+        probabilities: NDArray[np.float32],
+        digit_probability: NDArray[np.float32],
+        threshold: float,
+    ) -> "Answers":
+        """Return what a system's probabilities for frames, (N, 28, 28) uint8, mean: a blank one has no answer."""
+        digits = probabilities.argmax(axis=1)
+        blank = np.asarray(~frames.any(axis=(1, 2)))
+        confidences, unsure = judge(probabilities, digit_probability, threshold)
+        probabilities = np.where(blank[:, None], np.float32(0.1), probabilities)
+        digits[blank], confidences[blank] = UNKNOWN, 0
+        return cls(digits, confidences, blank | unsure, probabilities, digit_probability)
 
     def reason(self, index: int) -> str | None:
         """Return why image `index` was not answered, None where it was."""
@@ -65,7 +81,7 @@ class Answers:
             return None
         if self.digits[index] == UNKNOWN:
             return BLANK
-        return _reason(self.probabilities[index], float(self.digitness[index]))
+        return _reason(self.probabilities[index], self.digit_probability[index])
 
 
 class Recogniser:
@@ -139,12 +155,7 @@ class Recogniser:
 
         Raises DataError for any other array.
         """
-        probabilities, digitness = self._run(frames)
-        digits = probabilities.argmax(axis=1)
-        confidences = probabilities.max(axis=1, initial=0) * digitness
-        blank = ~frames.any(axis=(1, 2))
-        probabilities[blank], confidences[blank], digits[blank] = 0.1, 0, UNKNOWN
-        return Answers(digits, confidences, blank | (confidences < self.threshold), probabilities, digitness)
+        return Answers.of(frames, *self._run(frames), self.threshold)
 
     def probabilities(self, frames: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Return the model's own probabilities, (N, 10) float32, of (N, 28, 28) uint8 images in MNIST's frame."""
@@ -154,52 +165,37 @@ class Recogniser:
         """Return the prediction for one frame, without whatever only many images need."""
         if not frame.any():
             return Prediction(None, 0.0, np.full(10, 0.1, np.float32), True, BLANK)
-        answers = self._model.run(frame[None])
-        probabilities = answers[0][0]
+        probabilities, digit_probability = (each[0] for each in self._answer(frame[None]))
         digit = int(probabilities.argmax())
-        digitness = float(answers[1][0]) if self._model.has_digit else 1.0
-        # In float32, as the confidences of the card's held-out images and those of `predict` are.
-        confidence = float(probabilities[digit] * np.float32(digitness))
-        if not 0 <= confidence <= 1.001:
-            raise self._no_probability()
-        if confidence >= self.threshold:
-            return Prediction(digit, confidence, probabilities, False, None)
-        return Prediction(digit, confidence, probabilities, True, _reason(probabilities, digitness))
+        confidence, abstained = judge(probabilities, digit_probability, self.threshold)
+        reason = _reason(probabilities, digit_probability) if abstained else None
+        return Prediction(digit, float(confidence), probabilities, bool(abstained), reason)
 
     def _run(self, frames: NDArray[np.uint8]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        """Return probabilities (N, 10) and digitness (N,) of frames, chunk by chunk, side by side."""
+        """Return probabilities (N, 10) and digit_probability (N,) of frames, chunk by chunk, side by side."""
         if not isinstance(frames, np.ndarray) or frames.dtype != np.uint8 or frames.shape[1:] != FRAME:
             shape, dtype = getattr(frames, "shape", type(frames).__name__), getattr(frames, "dtype", "none")
             raise DataError(f"Frames have shape '{shape}' and dtype '{dtype}'. Give (N, 28, 28) uint8.")
-        probabilities = np.empty((len(frames), 10), np.float32)
-        digitness = np.ones(len(frames), np.float32)
+        chunks = [frames[start : start + CHUNK] for start in range(0, len(frames), CHUNK)]
+        parts = list((map if self.threads == 1 or len(chunks) < 2 else self._threads().map)(self._answer, chunks))
+        if not parts:
+            return np.zeros((0, 10), np.float32), np.zeros(0, np.float32)
+        return np.concatenate([part[0] for part in parts]), np.concatenate([part[1] for part in parts])
 
-        def run(start: int) -> None:
-            chunk = slice(start, start + CHUNK)
-            answers = self._model.run(np.ascontiguousarray(frames[chunk]))
-            probabilities[chunk] = answers[0]
-            if self._model.has_digit:
-                digitness[chunk] = answers[1]
-
-        starts = range(0, len(frames), CHUNK)
-        if self.threads == 1 or len(starts) < 2:
-            for start in starts:
-                run(start)
-        else:
-            for _ in self._threads().map(run, starts):
-                pass
-        if not (np.isfinite(probabilities).all() and np.isfinite(digitness).all()):
-            raise self._no_probability()
-        return probabilities, digitness
+    def _answer(self, frames: NDArray[np.uint8]) -> list[NDArray[np.float32]]:
+        """Return the probabilities (N, 10) and digit_probability (N,) of one chunk; ModelError where they are none."""
+        answers = self._model.run(np.ascontiguousarray(frames))
+        if not self._model.has_digit_probability:
+            answers = [answers[0], np.ones(len(frames), np.float32)]
+        if not all(np.isfinite(each).all() for each in answers):
+            raise ModelError(f"'{self.card.name}' gave an answer that is no probability. Export the model again.")
+        return answers
 
     def _threads(self) -> ThreadPoolExecutor:
         with self._lock:
             if self._pool is None:
                 self._pool = ThreadPoolExecutor(self.threads, thread_name_prefix="tenfold")
             return self._pool
-
-    def _no_probability(self) -> ModelError:
-        return ModelError(f"'{self.card.name}' gave an answer that is no probability. Export the model again.")
 
 
 def _predictions(answers: Answers) -> Iterator[Prediction]:
@@ -209,8 +205,8 @@ def _predictions(answers: Answers) -> Iterator[Prediction]:
         yield Prediction(guess, confidence, answers.probabilities[index], abstained, answers.reason(index))
 
 
-def _reason(probabilities: NDArray[np.float32], digitness: float) -> str:
-    if digitness < 0.5:
+def _reason(probabilities: NDArray[np.float32], digit_probability: np.float32) -> str:
+    if digit_probability < 0.5:
         return NOT_A_DIGIT
     first, second = sorted(np.argsort(-probabilities, kind="stable")[:2].tolist())
     return f"unsure: {first} or {second}"

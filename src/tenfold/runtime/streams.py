@@ -14,13 +14,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tenfold.data.archive import is_clutter, open_zip, quoted, safe_members, unreadable
-from tenfold.data.npz import MAX_HEADER_BYTES, MAX_SIDE, read_header
+from tenfold.data.npz import KEYS, MAX_HEADER_BYTES, MAX_SIDE, read_header
 from tenfold.errors import DataError
 from tenfold.imaging.frame import to_frame
 from tenfold.runtime.frames import FRAME, read_frame
 
 ROWS = 4096  # images a chunk: 3 MB of frames. The same after an interruption, so that the answers are too
-KEYS = ("X", "images", "x")
 PIXELS = FRAME[0] * FRAME[1]
 
 
@@ -33,7 +32,7 @@ class Chunk:
     unreadable: dict[int, str] = field(default_factory=dict)
 
 
-class Source(Protocol):
+class ImageStream(Protocol):
     """Images to be read. count: how many; names: what a name is; fingerprint: other where the images are others."""
 
     count: int
@@ -44,16 +43,16 @@ class Source(Protocol):
         """Yield the images from number `start` (a multiple of `ROWS`) on, `ROWS` at a time."""
 
 
-def open_source(path: Path) -> Source:
+def open_stream(path: Path) -> ImageStream:
     """Return the images of a folder or an NPZ file. DataError for anything else, and where there are none."""
     if path.is_dir():
-        return Folder(path)
+        return FolderStream(path)
     if path.is_file() and zipfile.is_zipfile(path):
-        return Archive(path)
+        return ArchiveStream(path)
     raise DataError(f"'{path}' is neither a folder of pictures nor an NPZ file. Give one of them.")
 
 
-class Folder:
+class FolderStream:
     """Every file below a folder but what file managers leave behind, sorted by name, folder by folder."""
 
     names = "file"
@@ -87,7 +86,7 @@ class Folder:
         return _chunk(names, jobs, pool)
 
 
-class Archive:
+class ArchiveStream:
     """The array `X` or `images` of an NPZ file: (N, 28, 28) or (N, 784) uint8 in the frame; or (N, H, W), framed."""
 
     names = "index"
@@ -96,7 +95,7 @@ class Archive:
         self.path = path
         with open_zip(path) as archive:
             members = safe_members(archive, path.name)
-            found = [key for key in KEYS if f"{key}.npy" in members]
+            found = [key for key, _ in KEYS if f"{key}.npy" in members]
             if not found:
                 raise DataError(f"'{path.name}' holds {quoted(', '.join(members))}. Give an array 'X' or 'images'.")
             self.member = f"{found[0]}.npy"
@@ -133,10 +132,7 @@ class Archive:
     def _header(self, start: bytes) -> tuple[tuple[int, ...], int]:
         """Return the array's shape and the byte where its pixels begin."""
         where = f"{self.path.name}/{self.member}"
-        try:
-            shape, fortran_order, dtype, offset = read_header(start)
-        except Exception as error:  # hostile text fails to parse in many ways
-            raise DataError(f"'{where}' is not a numpy array. Save it again with 'numpy.savez'.") from error
+        shape, fortran_order, dtype, offset = read_header(start, where)
         if dtype != np.uint8 or fortran_order:
             order = ", Fortran order" if fortran_order else ""
             raise DataError(f"'{where}' has dtype '{dtype}{order}'. Give uint8 in C order.")
