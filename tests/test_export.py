@@ -17,6 +17,8 @@ from tenfold.data import load
 from tenfold.data.digits import Digits
 from tenfold.errors import DataError, ExportError, RunError
 from tenfold.export import export
+from tenfold.graphs import proven
+from tenfold.runs.begin import same_data
 from tenfold.runs.estimator import from_run
 from tenfold.runs.run import Run
 from tenfold.runtime.recogniser import Recogniser
@@ -71,7 +73,7 @@ def command(*words: object) -> Result:
 def test_the_file_answers_as_the_run(name: str, runs: Any, test: Digits, tmp_path: Path) -> None:
     """Opened by the runtime, in batches of another size than any that was proven, it gives the run's probabilities."""
     run, out = runs(name), tmp_path / "model.onnx"
-    result = export(run, out, quiet=True)
+    result = export(str(run), str(out), quiet=True)
     expected = from_run(Run.open(run), "cpu").predict_proba(test.images)
     recogniser = Recogniser.load(out)
     given = np.concatenate([recogniser.probabilities(test.images[at : at + 90]) for at in range(0, 360, 90)])
@@ -79,12 +81,13 @@ def test_the_file_answers_as_the_run(name: str, runs: Any, test: Digits, tmp_pat
     others = np.flatnonzero(given.argmax(1) != expected.argmax(1))
     assert (np.ptp(np.sort(expected[others], 1)[:, -2:], 1) <= 1e-6).all()
     assert (expected.argmax(1) == test.labels).mean() > 0.5  # so that the comparison is not one of constants
-    assert (result["images"], result["data"], result["precision"]) == (360, "uci:test", "fp32")
-    assert result["largest_difference"] <= 1e-4
-    assert set(result["seconds"]) == {"1", "2", "7", "64"}
-    assert result["sha256"] == hashlib.sha256(out.read_bytes()).hexdigest() == recogniser.sha256
-    assert (result["bytes"], result["threshold"]) == (out.stat().st_size, recogniser.threshold)
-    assert result["parameters"] == Run.open(run).manifest["parameters"]
+    assert (result.images, result.data, result.precision) == (360, "uci:test", "fp32")
+    assert result.largest_difference <= 1e-4
+    assert set(result.seconds) == {"1", "2", "7", "64"}
+    assert result.sha256 == hashlib.sha256(out.read_bytes()).hexdigest() == recogniser.sha256
+    assert (result.bytes, result.threshold) == (out.stat().st_size, recogniser.threshold)
+    assert (result.run, result.out) == (str(run), str(out))
+    assert result.parameters == Run.open(run).manifest["parameters"]
 
 
 def test_what_is_no_digit(test: Digits, tmp_path: Path) -> None:
@@ -95,11 +98,29 @@ def test_what_is_no_digit(test: Digits, tmp_path: Path) -> None:
     recogniser, run = Recogniser.load(tmp_path / "model.onnx"), Run.open(tmp_path / "run")
     classifier = from_run(run, "cpu")
     given = recogniser.predict(test.images)
-    np.testing.assert_allclose(given.digitness, classifier.answer(test.images)[1], atol=1e-4)
-    assert given.digitness.min() < 0.999
-    probabilities, digit = classifier.answer(load("uci:train", "train").take(run.held_out()).images)
-    answered = (probabilities.max(1) * digit >= recogniser.card.threshold).sum()
+    np.testing.assert_allclose(given.digit_probability, classifier.answer(test.images)[1], atol=1e-4)
+    assert given.digit_probability.min() < 0.999
+    probabilities, digit_probability = classifier.answer(load("uci:train", "train").take(run.held_out()).images)
+    answered = (probabilities.max(1) * digit_probability >= recogniser.card.threshold).sum()
     assert answered == np.ceil(0.99 * recogniser.card.n)
+
+
+def test_what_is_no_digit_of_an_older_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The chance of a digit comes from the run's own notes; a run without them, as older ones are, is asked again."""
+    overrides = ["model.classes=11", "synthetic.negatives=40", "training.epochs=1", "training.min_steps=0"]
+    train("instant", "uci", tmp_path / "run", overrides=overrides, quiet=True)
+    run, asked = Run.open(tmp_path / "run"), []
+    monkeypatch.setattr(proven, "same_data", lambda *words: asked.append(words) or same_data(*words))
+    export(run.path, tmp_path / "new.onnx", quiet=True)
+    assert not asked
+    kept = run.validation()
+    assert kept is not None
+    run.write_validation(**{name: array for name, array in kept.items() if name != "digit_probability"})
+    export(run.path, tmp_path / "old.onnx", quiet=True)
+    assert len(asked) == 1
+    new, old = (Recogniser.load(tmp_path / f"{name}.onnx").card for name in ("new", "old"))
+    assert old.threshold == pytest.approx(new.threshold, abs=1e-5)
+    np.testing.assert_allclose(old.held_out, new.held_out, atol=1e-5)
 
 
 @pytest.mark.parametrize("name", ["convnet", "forest", "svm"])
@@ -154,7 +175,7 @@ def test_same_bytes(runs: Any, tmp_path: Path) -> None:
             export(run, tmp_path / f"{name}-{number}.onnx", quiet=True)
             for number, run in enumerate((runs(name), tmp_path / f"{name} elsewhere"))
         ]
-        assert results[0]["sha256"] == results[1]["sha256"]
+        assert results[0].sha256 == results[1].sha256
 
 
 def test_nothing_held_out(tmp_path: Path) -> None:
@@ -194,21 +215,21 @@ def test_int8(runs: Any, test: Digits, tmp_path: Path) -> None:
     whole = export(runs("layers"), tmp_path / "fp32.onnx", quiet=True)
     result = export(runs("layers"), tmp_path / "int8.onnx", int8=True, quiet=True)
     again = export(runs("layers"), tmp_path / "again.onnx", int8=True, quiet=True)
-    assert result["sha256"] == again["sha256"]
-    assert result["bytes"] < 0.4 * whole["bytes"]
+    assert result.sha256 == again.sha256
+    assert result.bytes < 0.4 * whole.bytes
     recogniser, run = Recogniser.load(tmp_path / "int8.onnx"), Run.open(runs("layers"))
-    fields, figures = recogniser.card.fields, result["int8"]
+    fields, figures = recogniser.card.fields, result.int8
     held_out = load("uci:train", "train").take(run.held_out())
     accuracy = (recogniser.probabilities(held_out.images).argmax(1) == held_out.labels).mean()
-    assert fields["precision"] == result["precision"] == "int8"
-    assert fields["int8"] == {key: figures[key] for key in ("accuracy", "fp32_accuracy", "n")}
+    assert fields["precision"] == result.precision == "int8"
+    assert fields["int8"] == {key: getattr(figures, key) for key in ("accuracy", "fp32_accuracy", "n")}
     assert fields["int8"]["accuracy"] == fields["metrics"]["validation"]["accuracy"] == accuracy
     assert fields["int8"]["fp32_accuracy"] == run.manifest["validation_accuracy"]
     fp32 = Recogniser.load(tmp_path / "fp32.onnx").probabilities(test.images)
     given = recogniser.probabilities(test.images)
-    assert figures["agreement"] == (given.argmax(1) == fp32.argmax(1)).mean() > 0.97
+    assert figures.agreement == (given.argmax(1) == fp32.argmax(1)).mean() > 0.97
     assert np.abs(given - fp32).max() > 1e-4  # it is another graph
-    assert set(figures["images_per_second"]) == set(figures["fp32_images_per_second"]) == {"1", "64"}
+    assert set(figures.images_per_second) == set(figures.fp32_images_per_second) == {"1", "64"}
 
 
 def test_the_command(runs: Any, tmp_path: Path) -> None:
@@ -280,4 +301,4 @@ def test_an_old_file_stays_where_writing_fails(runs: Any, tmp_path: Path, monkey
 def test_mnist_is_compared_where_it_is(runs: Any, tmp_path: Path) -> None:
     """Where MNIST is at hand, its 10,000 test images are what a graph is proven on."""
     result = export(runs("layers"), tmp_path / "model.onnx", quiet=True)
-    assert (result["data"], result["images"]) == ("mnist:test", 10_000)
+    assert (result.data, result.images) == ("mnist:test", 10_000)

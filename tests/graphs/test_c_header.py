@@ -186,13 +186,13 @@ def test_what_it_says_and_how_it_is_proven(small: Path, tmp_path: Path) -> None:
     out = tmp_path / "small.h"
     result = export(small, out, quiet=True)
     text, run = out.read_text("ascii"), Run.open(small)
-    assert (result["data"], result["images"], result["precision"]) == ("uci:test", 360, "int8")
-    assert result["largest_difference"] <= 1e-5
-    assert result["sha256"] == hashlib.sha256(out.read_bytes()).hexdigest()
-    assert result["bytes"] == len(text)
+    assert (result.data, result.images, result.precision) == ("uci:test", 360, "int8")
+    assert result.largest_difference <= 1e-5
+    assert result.sha256 == hashlib.sha256(out.read_bytes()).hexdigest()
+    assert result.bytes == len(text)
     weights = 4 * 6 * 9 + 6 * 8 * 9 + 8 * 8 * 9 + 8 * 10
     planes = 6 * 12 * 12, 4 * 12 * 12  # what the first layer writes, and what it reads
-    assert (result["weight_bytes"], result["buffer_bytes"]) == (weights, 4 * sum(planes))
+    assert (result.weight_bytes, result.buffer_bytes) == (weights, 4 * sum(planes))
     held_out, accuracy = run.manifest["data"]["n_validation"], 100 * run.manifest["validation_accuracy"]
     scales = 4 * 2 * (6 + 8 + 8 + 10)
     for fact in (
@@ -203,7 +203,7 @@ def test_what_it_says_and_how_it_is_proven(small: Path, tmp_path: Path) -> None:
         assert fact in text
     assert str(small) not in text
     shutil.copytree(small, tmp_path / "elsewhere")
-    assert export(tmp_path / "elsewhere", tmp_path / "again.h", quiet=True)["sha256"] == result["sha256"]
+    assert export(tmp_path / "elsewhere", tmp_path / "again.h", quiet=True).sha256 == result.sha256
 
 
 def test_a_name_cannot_leave_the_comment() -> None:
@@ -246,7 +246,7 @@ def test_a_network_without_whole_numbers_is_refused(small: Path, tmp_path: Path)
     for run, message in messages.items():
         with pytest.raises(ExportError, match=message):
             export(run, out, quiet=True)
-    with pytest.raises(ExportError, match="in whole numbers of eight bits anyway. Leave --int8 away"):
+    with pytest.raises(ExportError, match="in whole numbers of eight bits anyway. Omit --int8"):
         export(small, out, int8=True, quiet=True)
     with pytest.raises(
         ExportError, match="The network 'Layers' has no weights in whole numbers. Give a run of a convnet"
@@ -266,16 +266,16 @@ def test_whole_numbers_that_answer_otherwise_are_refused(
     small: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Where the whole numbers do not give the run's probabilities, no header is written."""
-    from tenfold.models import integer_network
+    from tenfold.graphs import proven
 
-    apart = integer_network.taken_apart
+    apart = proven.taken_apart
 
     def altered(*arguments: Any) -> Any:
         network = apart(*arguments)
         network.head.biases[0] += 0.1
         return network
 
-    monkeypatch.setattr(integer_network, "taken_apart", altered)
+    monkeypatch.setattr(proven, "taken_apart", altered)
     with pytest.raises(ExportError, match=r"image '\d+' of 'uci:test', in batches of 1, differs"):
         export(small, tmp_path / "model.h", quiet=True)
     assert list(tmp_path.iterdir()) == []

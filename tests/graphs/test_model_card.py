@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tenfold.graphs.model_card import card
+from tenfold.graphs.model_card import HeldOut, card_of
 from tenfold.runtime.card import parse
 
 RUN: Any = SimpleNamespace(
@@ -25,10 +25,10 @@ RUN: Any = SimpleNamespace(
 @pytest.mark.parametrize("held_out", [True, False])
 def test_the_runtime_reads_it(held_out: bool) -> None:
     """The runtime takes the card, with and without held-out images; it names no folder."""
-    random = np.random.default_rng(0)
-    probabilities = random.dirichlet(np.ones(10), 400).astype(np.float32)
-    labels = random.integers(0, 10, 400)
-    fields = card(RUN, "fp32", 0.5, *((labels, probabilities) if held_out else (None, None)))
+    generator = np.random.default_rng(0)
+    probabilities = generator.dirichlet(np.ones(10), 400).astype(np.float32)
+    labels = generator.integers(0, 10, 400)
+    fields = card_of(RUN, "fp32", 0.5, HeldOut(labels, probabilities) if held_out else None)
     read = parse(json.dumps(fields), "model.onnx")
     assert fields["data"]["spec"] == "digits.npz"
     assert str(Path("/home/me")) not in json.dumps(fields)

@@ -23,8 +23,8 @@ class Corner(nn.Module):
 
     def __init__(self, columns: int) -> None:
         super().__init__()
-        random = torch.Generator().manual_seed(0)
-        self.weight = nn.Parameter(torch.randn(784, columns, generator=random) / 8)
+        generator = torch.Generator().manual_seed(0)
+        self.weight = nn.Parameter(torch.randn(784, columns, generator=generator) / 8)
 
     def forward(self, x: Tensor) -> Tensor:
         """Return (B, columns)."""

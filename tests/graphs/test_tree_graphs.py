@@ -24,12 +24,12 @@ def test_answers_as_xgboost(content: bytes, digits: Digits) -> None:
     """Pixels, noise, and rows made of nothing but the trees' own thresholds get the probabilities of XGBoost itself."""
     trees = json.loads(content)["learner"]["gradient_booster"]["model"]["trees"]
     thresholds = np.concatenate([tree["split_conditions"] for tree in trees]).astype(np.float32)
-    random = np.random.default_rng(0)
+    generator = np.random.default_rng(0)
     rows = np.concatenate(
         [
             digits.images.reshape(-1, 784) / np.float32(255),
-            random.random((100, 784), np.float32),
-            random.choice(thresholds, (300, 784)),
+            generator.random((100, 784), np.float32),
+            generator.choice(thresholds, (300, 784)),
         ]
     )
     expected = xgboost.Booster(model_file=bytearray(content)).inplace_predict(rows)

@@ -6,12 +6,11 @@ import pytest
 from numpy.typing import NDArray
 from onnx import ModelProto
 
-from tenfold.graphs.whole_graphs import calibrated
+from tenfold.graphs.run_graph import calibrated
 from tenfold.metrics.calibration import sharpen
 from tenfold.models.estimator_graphs import chained, described
 
 STEP = """
-<ir_version: 8, opset_import: ["": 17]>
 step (float[N, K] x) => (float[N, K] y, float[N, K] SIDE) {
     product = Mul(x, factor)
     SIDE = Neg(product)
@@ -19,7 +18,6 @@ step (float[N, K] x) => (float[N, K] y, float[N, K] SIDE) {
 }
 """
 SAME = """
-<ir_version: 8, opset_import: ["": 17]>
 same (float[N, K] x) => (float[N, K] y) {
     y = Identity(x)
 }

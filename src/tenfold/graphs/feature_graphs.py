@@ -6,10 +6,9 @@ Each graph does what the function of its name in `tenfold.models.features` does,
 from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import NDArray
 
-from tenfold.models.estimator_graphs import chained, described
-from tenfold.models.features import CLIP, DIRECTIONS, GRIDS, Features, _cell_weights
+from tenfold.models.estimator_graphs import Constants, chained, described
+from tenfold.models.features import CLIP, DIRECTIONS, GRIDS, Features, cell_weights
 
 if TYPE_CHECKING:
     from onnx import ModelProto
@@ -17,7 +16,6 @@ if TYPE_CHECKING:
 EDGE = 28
 
 PIXELS = """
-<ir_version: 8, opset_import: ["": 17]>
 pixels (uint8[N, 28, 28] images) => (float[N, 28, 28] pixels) {
     ink = Cast <to = 1> (images)
     pixels = Div(ink, most)
@@ -27,7 +25,6 @@ pixels (uint8[N, 28, 28] images) => (float[N, 28, 28] pixels) {
 # The moments in double precision: a variance is the small difference of large numbers, and a hundred-thousandth of a
 # pixel moves every value that follows.
 DESKEW = """
-<ir_version: 8, opset_import: ["": 17]>
 deskew (float[N, 28, 28] pixels) => (float[N, 28, 28] upright) {
     exact = Cast <to = 11> (pixels)
     total = ReduceSum <keepdims = 0> (exact, both)
@@ -79,7 +76,6 @@ deskew (float[N, 28, 28] pixels) => (float[N, 28, 28] upright) {
 """
 
 FLAT = """
-<ir_version: 8, opset_import: ["": 17]>
 flat (float[N, 28, 28] pixels) => (float[N, D] rows) {
     rows = Flatten(pixels)
 }
@@ -88,7 +84,6 @@ flat (float[N, 28, 28] pixels) => (float[N, D] rows) {
 # ONNX has no arctangent of two arguments: that of the smaller over the larger side, then turned by symmetry. And in
 # place of adding up by index, each direction takes the share 1 - (its distance on the circle), where that is positive.
 ENERGY = """
-<ir_version: 8, opset_import: ["": 17]>
 energy (float[N, 28, 28] pixels) => (float[N, 28, 28, O] energy) {
     down = MatMul(difference, pixels)
     across = MatMul(pixels, difference_turned)
@@ -151,7 +146,6 @@ GRID = """
 """
 
 HISTOGRAMS = """
-<ir_version: 8, opset_import: ["": 17]>
 histograms (float[N, 28, 28, O] energy) => (float[N, D] rows) {
     wide = Reshape(energy, wide_shape)
 GRIDS
@@ -160,7 +154,6 @@ GRIDS
 """
 
 PROJECTION = """
-<ir_version: 8, opset_import: ["": 17]>
 projection (float[N, D] rows) => (float[N, E] projected) {
 STEPS
 }
@@ -169,7 +162,7 @@ STEPS
 
 def features(fitted: Features) -> "ModelProto":
     """Return the graph of fitted features: `images` (N, 28, 28) uint8 in, rows (N, D) float32 out."""
-    links = [described(PIXELS, most=np.float32(255))]
+    links = [described(PIXELS, most=255.0)]
     if fitted.deskew:
         links.append(deskew())
     links += hog() if fitted.hog else [described(FLAT)]
@@ -181,86 +174,54 @@ def features(fitted: Features) -> "ModelProto":
 def deskew() -> "ModelProto":
     """Return the graph of `tenfold.models.features.deskew`, (N, 28, 28) float32 in and out."""
     places = np.arange(EDGE, dtype=np.float64)
-    return described(
-        DESKEW,
-        first=np.array([1]),
-        second=np.array([2]),
-        both=np.array([1, 2]),
-        places=places[:, None],
-        places_squared=places[:, None] ** 2,
-        heights=places,
-        columns=places.astype(np.float32),
-        least_mass=np.array(1e-6),
-        least_variance=np.array(1e-3),
-        upright_slope=np.array(0.0),
-        zero=np.float32(0),
-        one=np.float32(1),
-        margins=np.array([0, 0, 1, 0, 0, 1]),
-        last_padded=np.float32(EDGE + 1),
-    )
+    constants: Constants = {
+        "first": [1], "second": [2], "both": [1, 2],
+        "places": places[:, None], "places_squared": places[:, None] ** 2,
+        "heights": places, "columns": places.astype(np.float32),
+        "least_mass": np.float64(1e-6), "least_variance": np.float64(1e-3), "upright_slope": np.float64(0),
+        "zero": 0.0, "one": 1.0, "margins": [0, 0, 1, 0, 0, 1], "last_padded": EDGE + 1.0,
+    }  # fmt: skip
+    return described(DESKEW, **constants)
 
 
 def hog() -> "list[ModelProto]":
     """Return the links that do as `tenfold.models.features.hog`: (N, 28, 28) float32 in, (N, D) float32 out."""
-    difference = _difference()
-    energy = described(
-        ENERGY,
-        difference=difference,
-        difference_turned=difference.T,
-        least_side=np.float32(1e-30),
-        half_pi=np.float32(np.pi / 2),
-        pi=np.float32(np.pi),
-        two_pi=np.float32(2 * np.pi),
-        zero=np.float32(0),
-        one=np.float32(1),
-        last=np.array([3]),
-        directions_per_radian=np.float32(DIRECTIONS / (2 * np.pi)),
-        directions=np.arange(DIRECTIONS, dtype=np.float32),
-        count=np.float32(DIRECTIONS),
-    )
+    # The matrix, (28, 28), that takes values to their gradient as `np.gradient` does.
+    difference = np.asarray(np.gradient(np.eye(EDGE, dtype=np.float32), axis=0))
+    gradient: Constants = {
+        "difference": difference, "difference_turned": difference.T,
+        "least_side": 1e-30, "half_pi": np.pi / 2, "pi": np.pi, "two_pi": 2 * np.pi, "zero": 0.0, "one": 1.0,
+        "last": [3], "directions_per_radian": DIRECTIONS / (2 * np.pi),
+        "directions": np.arange(DIRECTIONS, dtype=np.float32), "count": float(DIRECTIONS),
+    }  # fmt: skip
     grids = "".join(GRID.replace("_G", f"_{grid}") for grid in GRIDS)
     text = HISTOGRAMS.replace("GRIDS", grids).replace("ROWS", ", ".join(f"rows_{grid}" for grid in GRIDS))
-    constants: dict[str, NDArray[np.generic]] = {}
+    constants: Constants = {
+        "wide_shape": [-1, EDGE, EDGE * DIRECTIONS], "cell_axes": [1, 2],
+        "start_both": [0, 0], "start_right": [0, 1], "start_lower": [1, 0], "start_last": [1, 1],
+        "last": [3], "least_energy": 1e-2, "most": CLIP,
+    }  # fmt: skip
     for grid in GRIDS:
         constants |= {
-            f"cells_{grid}": _cell_weights(grid, EDGE),
-            f"pixels_shape_{grid}": np.array([-1, grid, EDGE, DIRECTIONS]),
-            f"end_{grid}": np.array([grid - 1, grid - 1]),
-            f"end_right_{grid}": np.array([grid - 1, grid]),
-            f"end_lower_{grid}": np.array([grid, grid - 1]),
-            f"end_last_{grid}": np.array([grid, grid]),
+            f"cells_{grid}": cell_weights(grid, EDGE),
+            f"pixels_shape_{grid}": [-1, grid, EDGE, DIRECTIONS],
+            f"end_{grid}": [grid - 1, grid - 1],
+            f"end_right_{grid}": [grid - 1, grid],
+            f"end_lower_{grid}": [grid, grid - 1],
+            f"end_last_{grid}": [grid, grid],
         }
-    histograms = described(
-        text,
-        wide_shape=np.array([-1, EDGE, EDGE * DIRECTIONS]),
-        cell_axes=np.array([1, 2]),
-        start_both=np.array([0, 0]),
-        start_right=np.array([0, 1]),
-        start_lower=np.array([1, 0]),
-        start_last=np.array([1, 1]),
-        last=np.array([3]),
-        least_energy=np.float32(1e-2),
-        most=np.float32(CLIP),
-        **constants,
-    )
-    return [energy, histograms]
+    return [described(ENERGY, **gradient), described(text, **constants)]
 
 
 def projection(fitted: Features) -> "ModelProto":
     """Return the graph of what the features learned: (N, D) float32 in, centred, scaled and projected out."""
     learned = fitted.arrays()
-    steps = [("offset", "Sub"), ("scale", "Mul"), ("components", "MatMul")]
-    chosen = [(name, operator) for name, operator in steps if name in learned]
+    operators = {"offset": "Sub", "scale": "Mul", "components": "MatMul"}
     lines, before = [], "rows"
-    for name, operator in chosen:
-        after = "projected" if name == chosen[-1][0] else f"after_{name}"
-        lines.append(f"    {after} = {operator}({before}, {name})")
+    for number, name in enumerate(learned, start=1):
+        after = "projected" if number == len(learned) else f"after_{name}"
+        lines.append(f"    {after} = {operators[name]}({before}, {name})")
         before = after
     if "components" in learned:
         learned["components"] = learned["components"].T
     return described(PROJECTION.replace("STEPS", "\n".join(lines)), **learned)
-
-
-def _difference() -> NDArray[np.float32]:
-    """Return the matrix, (28, 28), that takes values to their gradient as `np.gradient` does."""
-    return np.asarray(np.gradient(np.eye(EDGE, dtype=np.float32), axis=0))

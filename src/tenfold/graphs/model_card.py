@@ -1,7 +1,7 @@
 """The card of an exported model: what made it, and how it fared on the images that were held out."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,39 +14,24 @@ if TYPE_CHECKING:
     from tenfold.runs.run import Run
 
 
-def card(
-    run: "Run",
-    precision: str,
-    temperature: float,
-    labels: NDArray[np.int64] | None,
-    probabilities: NDArray[np.float32] | None,
-    digit: NDArray[np.float32] | None = None,
-) -> dict[str, Any]:
+class HeldOut(NamedTuple):
+    """The held-out images' labels (N,), and what the model answers to them."""
+
+    labels: NDArray[np.int64]
+    probabilities: NDArray[np.float32]  # (N, 10), calibrated
+    digit_probability: NDArray[np.float32] | None = None  # (N,), of being a digit at all, where the model gives it
+
+
+def card_of(run: "Run", precision: str, temperature: float, held_out: HeldOut | None) -> dict[str, Any]:
     """Return the card, ready for JSON: the same run gives the same card, whatever folder it lies in.
 
-    labels (N,), probabilities (N, 10), calibrated, and digit (N,), where the model gives it: of the held-out images;
-    None where nothing was held out. `held_out` is then without images, `metrics` empty, and `threshold` 0.
+    Without `held_out`, that entry is without images, `metrics` empty, and `threshold` 0.
     """
     from tenfold import __version__
 
     manifest = run.manifest
     spec = manifest["data"]["spec"]
-    validation: dict[str, Any] = {}
-    held_out: dict[str, Any] = {"n": 0, "errors": []}
-    threshold = 0.0
-    if labels is not None and probabilities is not None and len(labels):
-        correct = probabilities.argmax(1) == labels
-        sure = confidences(probabilities, digit)
-        n, errors = len(labels), int((~correct).sum())
-        validation = {
-            "n": n,
-            "errors": errors,
-            "accuracy": (n - errors) / n,
-            "ci95": list(wilson(n - errors, n)),
-        }
-        held_out = {"n": n, "errors": held_out_errors(sure, correct)}
-        threshold = default_threshold(sure)
-    return {
+    card: dict[str, Any] = {
         "format": 1,
         "name": run.recipe.name,
         "recipe": manifest["recipe"],
@@ -60,10 +45,21 @@ def card(
             "sha256": manifest["data"]["sha256"],
             "n_train": manifest["data"]["n_train"],
         },
-        "metrics": {"validation": validation} if validation else {},
-        "held_out": held_out,
-        "threshold": threshold,
+        "metrics": {},
+        "held_out": {"n": 0, "errors": []},
+        "threshold": 0.0,
     }
+    if held_out is not None and len(held_out.labels):
+        correct = held_out.probabilities.argmax(1) == held_out.labels
+        sure = confidences(held_out.probabilities, held_out.digit_probability)
+        n, right = len(correct), int(correct.sum())
+        score = {"n": n, "errors": n - right, "accuracy": right / n, "ci95": list(wilson(right, n))}
+        card |= {
+            "metrics": {"validation": score},
+            "held_out": {"n": n, "errors": held_out_errors(sure, correct)},
+            "threshold": default_threshold(sure),
+        }
+    return card
 
 
 def _name(spec: str) -> str:

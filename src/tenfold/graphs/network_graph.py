@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 DIGITS = 10
 
 
-class Answers(nn.Module):
+class AnsweringNetwork(nn.Module):
     """What a recogniser answers, from a network's logits: pixels scaled, shifts averaged.
 
     network: in evaluation mode, on the processor.
@@ -35,14 +35,14 @@ class Answers(nn.Module):
             self.columns = network(torch.zeros(1, 1, 28, 28)).shape[1]
 
     def forward(self, images: Tensor) -> Tensor | tuple[Tensor, Tensor]:
-        """Return probabilities, or (probabilities, digit), of images (N, 28, 28) uint8."""
+        """Return probabilities, or (probabilities, digit_probability), of images (N, 28, 28) uint8."""
         # All shifts as one batch, shift by shift: the network stands in the graph but once.
         logits = self.network(torch.cat(shifted(images.float().div(255).unsqueeze(1), self.radius)))
         if self.columns == DIGITS:
             return self._averaged(F.softmax(logits, dim=1), DIGITS)
         probabilities = self._averaged(F.softmax(logits[:, :DIGITS], dim=1), DIGITS)
-        digit = 1 - self._averaged(F.softmax(logits, dim=1), self.columns)[:, DIGITS]
-        return probabilities, digit
+        digit_probability = 1 - self._averaged(F.softmax(logits, dim=1), self.columns)[:, DIGITS]
+        return probabilities, digit_probability
 
     def _averaged(self, shares: Tensor, columns: int) -> Tensor:
         """Return the mean over the shifts, (N, columns), of (shifts * N, columns)."""
@@ -51,14 +51,14 @@ class Answers(nn.Module):
 
 @torch.no_grad()
 def network(module: nn.Module, radius: int = 0) -> "ModelProto":
-    """Return the graph of `Answers(module, radius)`, batch norm folded into the convolutions before it.
+    """Return the graph of `AnsweringNetwork(module, radius)`, batch norm folded into the convolutions before it.
 
     Traced, by PyTorch's older exporter: for three of our networks its graph had the same operators as that of the newer
     one, which took 3 to 10 s in place of 0.4 (PyTorch 2.13).
     """
     import onnx
 
-    answers = Answers(module, radius).eval()
+    answers = AnsweringNetwork(module, radius).eval()
     images = torch.zeros(3, 28, 28, dtype=torch.uint8)
     names = ["probabilities"] if answers.columns == DIGITS else ["probabilities", "digit"]
     with warnings.catch_warnings(), tempfile.TemporaryDirectory() as folder:

@@ -10,7 +10,9 @@ from numpy.typing import NDArray
 from tenfold.errors import ExportError
 
 Floats = NDArray[np.float32]
-Answer = Callable[[NDArray[np.uint8]], Sequence[Floats]]  # images -> probabilities (N, 10), and maybe digit (N,)
+Answer = Callable[
+    [NDArray[np.uint8]], Sequence[Floats]
+]  # images -> probabilities (N, 10), and maybe digit_probability (N,)
 
 BATCHES = (1, 2, 7, 64)
 TOLERANCE = 1e-4

@@ -2,7 +2,6 @@
 
 import logging
 import tempfile
-from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,11 +15,11 @@ BATCH = 64
 OPERATORS = ["Conv", "Gemm", "MatMul"]  # where the time goes; all else stays as it is, in float32
 
 
-def quantised(graph: "ModelProto", images: NDArray[np.uint8]) -> "ModelProto":
-    """Return the graph with its convolutions and matrix products in 8 bits (static, QDQ, weights a scale a channel).
+def quantised(content: bytes, images: NDArray[np.uint8]) -> "ModelProto":
+    """Return a graph with its convolutions and matrix products in 8 bits (static, QDQ, weights a scale a channel).
 
-    images: (N, 28, 28) uint8, for the ranges of what flows through the graph. The parameters of batch norm, shapes and
-    the softmax stay in float32.
+    content: of the .onnx file. images: (N, 28, 28) uint8, for the ranges of what flows through the graph. The
+    parameters of batch norm, shapes and the softmax stay in float32.
     """
     import onnx
     from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
@@ -28,8 +27,7 @@ def quantised(graph: "ModelProto", images: NDArray[np.uint8]) -> "ModelProto":
     class Batches(CalibrationDataReader):  # type: ignore[misc]
         """The images, a batch at a time, as onnxruntime asks for them."""
 
-        def __init__(self) -> None:
-            self.batches = _batches(images)
+        batches = iter([images[start : start + BATCH] for start in range(0, len(images), BATCH)])
 
         def get_next(self) -> dict[str, NDArray[np.uint8]] | None:
             """Return the next inputs, or None at the end."""
@@ -42,7 +40,7 @@ def quantised(graph: "ModelProto", images: NDArray[np.uint8]) -> "ModelProto":
     try:
         with tempfile.TemporaryDirectory() as folder:
             before, after = Path(folder) / "before.onnx", Path(folder) / "after.onnx"
-            _simplify(graph, before)
+            _simplify(content, before)
             quantize_static(
                 before,
                 after,
@@ -63,7 +61,7 @@ def quantised(graph: "ModelProto", images: NDArray[np.uint8]) -> "ModelProto":
     return model
 
 
-def _simplify(graph: "ModelProto", path: Path) -> None:
+def _simplify(content: bytes, path: Path) -> None:
     """Write the graph with its constants and batch norms folded, so that fewer tensors have to be scaled."""
     import onnxruntime
 
@@ -71,9 +69,4 @@ def _simplify(graph: "ModelProto", path: Path) -> None:
     options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_BASIC  # ONNX's own operators alone
     options.optimized_model_filepath = str(path)
     options.log_severity_level = 4
-    onnxruntime.InferenceSession(graph.SerializeToString(), options, providers=["CPUExecutionProvider"])
-
-
-def _batches(images: NDArray[np.uint8]) -> Iterator[NDArray[np.uint8]]:
-    for start in range(0, len(images), BATCH):
-        yield images[start : start + BATCH]
+    onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])

@@ -1,6 +1,7 @@
 """XGBoost's trees as an ONNX graph, read from XGBoost's own JSON: no converter, and no dependency, stands between."""
 
 import json
+from collections import defaultdict
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -48,14 +49,7 @@ def boosted(content: bytes) -> "ModelProto":
 
 def _columns(model: dict[str, Any]) -> dict[str, list[Any]]:
     """Return the trees as the operator takes them: a list a property, with an entry for every node of every tree."""
-    columns: dict[str, list[Any]] = {
-        name: []
-        for name in (
-            "nodes_treeids", "nodes_nodeids", "nodes_featureids", "nodes_values", "nodes_modes", "nodes_truenodeids",
-            "nodes_falsenodeids", "nodes_missing_value_tracks_true", "target_treeids", "target_nodeids", "target_ids",
-            "target_weights",
-        )
-    }  # fmt: skip
+    columns: dict[str, list[Any]] = defaultdict(list)
     for number, (tree, digit) in enumerate(zip(model["trees"], model["tree_info"], strict=True)):
         if any(tree["split_type"]):
             raise ValueError(f"tree {number} splits by categories")

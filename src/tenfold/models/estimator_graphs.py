@@ -16,11 +16,14 @@ if TYPE_CHECKING:
 
     from tenfold.models.pairwise import PairwiseSVC
 
+Constant = NDArray[Any] | np.generic | float | list[int]
+Constants = dict[str, Constant]
+
 OPSETS = {"": 17, "ai.onnx.ml": 3}  # old enough for every onnxruntime that we take
+HEADER = f'<ir_version: 8, opset_import: ["": {OPSETS[""]}]>'  # of every graph that is written as text
 
 # The kernel is exp(-gamma |x - s|²), with |x - s|² = |x|² + |s|² - 2 x.s; the rest as in PairwiseSVC.
 SVM = """
-<ir_version: 8, opset_import: ["": 17]>
 svm (float[N, D] x) => (float[N, K] probabilities) {
     square = Mul(x, x)
     norm = ReduceSum <keepdims = 1> (square, last)
@@ -43,7 +46,6 @@ svm (float[N, D] x) => (float[N, K] probabilities) {
 
 # |x - p|² again; which neighbours are nearest does not depend on |x|².
 NEAREST = """
-<ir_version: 8, opset_import: ["": 17]>
 nearest (float[N, D] x) => (float[N, K] probabilities) {
     dot = MatMul(x, points_twice)
     closeness = Sub(dot, points_norms)
@@ -72,14 +74,14 @@ def svm(machine: "PairwiseSVC") -> "ModelProto":
     vectors = machine.support_vectors_
     return described(
         SVM,
-        last=np.array([1]),
+        last=[1],
         support_twice=2 * vectors.T,
         support_norms=(vectors**2).sum(1),
-        minus_gamma=np.float32(-machine.gamma_),
+        minus_gamma=-float(machine.gamma_),
         dual=machine.dual_coef_,
         intercept=machine.intercept_,
         duels=machine.duels_,
-        steepness=np.float32(STEEPNESS),
+        steepness=STEEPNESS,
     )
 
 
@@ -89,13 +91,13 @@ def knn(estimator: Any, rows: NDArray[np.float32], labels: NDArray[np.int64]) ->
         NEAREST,
         points_twice=2 * rows.T,
         points_norms=(rows**2).sum(1),
-        neighbours=np.array([estimator.n_neighbors]),
+        neighbours=[estimator.n_neighbors],
         one_hot=np.eye(10, dtype=np.float32)[labels],
-        last=np.array([1]),
-        middle=np.array([1]),
-        columns=np.array([2]),
-        least_distance=np.float32(LEAST_DISTANCE),
-        power=np.float32(-1 if estimator.weights == "distance" else 0),
+        last=[1],
+        middle=[1],
+        columns=[2],
+        least_distance=LEAST_DISTANCE,
+        power=-1.0 if estimator.weights == "distance" else 0.0,
     )
 
 
@@ -123,13 +125,17 @@ def _leave_out_zeros(node: "NodeProto") -> None:
         values.extend(shorter)
 
 
-def described(text: str, **constants: NDArray[Any] | np.float32) -> "ModelProto":
-    """Return the graph that this text describes, with its constants filled in under the names that it uses."""
+def described(text: str, **constants: Constant) -> "ModelProto":
+    """Return the graph that this text describes, with its constants filled in under the names that it uses.
+
+    Python's own floats become float32, and whole numbers int64.
+    """
     from onnx import numpy_helper, parser
 
-    model: ModelProto = parser.parse_model(text)
+    model: ModelProto = parser.parse_model(HEADER + text)
     for name, value in constants.items():
-        model.graph.initializer.append(numpy_helper.from_array(np.ascontiguousarray(value), name))
+        array = np.ascontiguousarray(np.float32(value) if type(value) is float else value)
+        model.graph.initializer.append(numpy_helper.from_array(array, name))
     return model
 
 

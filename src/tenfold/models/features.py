@@ -83,13 +83,13 @@ def _energy(images: Floats) -> Floats:
 def _cells(energy: Floats, grid: int) -> Floats:
     """Return a histogram a cell, (N, grid, grid, DIRECTIONS), each pixel shared linearly between the nearest cells."""
     count, height, width, _ = energy.shape
-    tall = _cell_weights(grid, height) @ energy.reshape(
+    tall = cell_weights(grid, height) @ energy.reshape(
         count, height, width * DIRECTIONS
     )  # Shape: (N, grid, W * DIRECTIONS)
-    return _cell_weights(grid, width) @ tall.reshape(count, grid, width, DIRECTIONS)
+    return cell_weights(grid, width) @ tall.reshape(count, grid, width, DIRECTIONS)
 
 
-def _cell_weights(grid: int, length: int) -> Floats:
+def cell_weights(grid: int, length: int) -> Floats:
     """Return how much each of `length` pixels belongs to each cell, (grid, length): 1 at a cell's centre."""
     size = length / grid
     centres = (np.arange(grid) + 0.5) * size - 0.5

@@ -1,0 +1,198 @@
+"""A run -> the content of a file for other programs, once that has answered as the run does: ONNX, 8 bits, or C."""
+
+import hashlib
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tenfold.data.digits import Digits
+from tenfold.errors import ExportError, ModelError
+from tenfold.graphs import run_graph
+from tenfold.graphs.c_header import buffers, c_header
+from tenfold.graphs.exported import EightBits, ExportedGraph, ExportedHeader
+from tenfold.graphs.model_card import HeldOut, card_of
+from tenfold.graphs.parity import BATCHES, Parity, prove, timed
+from tenfold.graphs.quantise import quantised
+from tenfold.models.blocks import shift_offsets
+from tenfold.models.integer_network import taken_apart
+from tenfold.runs.begin import same_data
+from tenfold.runtime.model_file import Model, from_bytes
+
+if TYPE_CHECKING:
+    from onnx import ModelProto
+    from rich.console import Console
+
+    from tenfold.runs.estimator import DigitClassifier
+    from tenfold.runs.run import Run
+
+HEADER_IMAGES = 500  # that the whole numbers of a header are compared on, in numpy, which takes seconds
+CALIBRATION_IMAGES = 256  # of the training, whose activations give an 8-bit graph its ranges
+PASSES = 3  # over the held-out images, in turn, when two graphs' speeds are compared
+
+
+@dataclass(frozen=True)
+class Subject:
+    """A run, the classifier that it holds, on the processor, and the images (N, 28, 28) uint8 to compare on.
+
+    spec: what messages call the images. out: where the content will be written.
+    """
+
+    run: "Run"
+    classifier: "DigitClassifier"
+    spec: str
+    images: NDArray[np.uint8]
+    out: Path
+
+    def card(self, precision: str, held_out: HeldOut | None) -> dict[str, Any]:
+        """Return the card of a file of that precision."""
+        return card_of(self.run, precision, self.classifier.temperature_, held_out)
+
+    def facts(self, content: bytes, precision: str, proof: Parity) -> dict[str, Any]:
+        """Return the fields of Exported."""
+        return {
+            "run": str(self.run.path),
+            "out": str(self.out),
+            "bytes": len(content),
+            "sha256": hashlib.sha256(content).hexdigest(),
+            "parameters": self.run.manifest["parameters"],
+            "precision": precision,
+            "data": self.spec,
+            "images": proof.images,
+            "largest_difference": proof.largest_difference,
+            "ties": [index + 1 for index in proof.ties],
+        }
+
+
+def proven_header(subject: Subject, console: "Console") -> tuple[bytes, ExportedHeader]:
+    """Return the content of a C header, the run's whole numbers; no compiler is needed, they are asked in numpy.
+
+    Raises ExportError where there are none, or where they do not answer as the run does.
+    """
+    classifier = subject.classifier
+    assert classifier.module_ is not None
+    shifts = shift_offsets(classifier.recipe_.prediction.shifts)
+    network = taken_apart(classifier.module_, shifts, float(classifier.temperature_))
+    images = subject.images[:HEADER_IMAGES]
+
+    def answer(batch: NDArray[np.uint8]) -> list[NDArray[np.float32]]:
+        return [network.probabilities(batch)]
+
+    with console.status(f"Comparing {len(images):,} images"):
+        proof = prove(answer, answer, images, [classifier.predict_proba(images)], subject.spec)
+    card = subject.card("int8", _held_out_answers(subject, False, console))
+    content = c_header(network, card).encode("ascii")
+    facts = subject.facts(content, "int8", proof)
+    return content, ExportedHeader(**facts, weight_bytes=network.weights, buffer_bytes=buffers(network))
+
+
+def proven_graph(subject: Subject, int8: bool, console: "Console") -> tuple[bytes, ExportedGraph]:
+    """Return the content of an ONNX file: the run's graph, in fp32 or 8 bits.
+
+    Raises ExportError where it does not answer as the run does in fp32; DataError and RunError where the run's data
+    are needed and are not to be had.
+    """
+    graph = run_graph.run_graph(subject.classifier)
+    outputs = len(graph.graph.output)
+    card = subject.card("fp32", _held_out_answers(subject, outputs > 1, console))
+    content = _with_card(graph, card)
+    images = subject.images
+    with console.status(f"Comparing {len(images):,} images at batch sizes {', '.join(map(str, BATCHES))}"):
+        first, again = _opened(content, subject), _opened(content, subject)
+        proof = prove(first.run, again.run, images, subject.classifier.answer(images)[:outputs], subject.spec)
+    figures = None
+    if int8:
+        content, card, figures = _eight_bits(subject, content, proof, console)
+    return content, ExportedGraph(
+        **subject.facts(content, card["precision"], proof),
+        opset=next(opset.version for opset in graph.opset_import if not opset.domain),
+        threshold=card["threshold"],
+        seconds={str(batch): round(seconds, 4) for batch, seconds in proof.seconds.items()},
+        images_per_second={
+            str(batch): round(len(images) / max(seconds, 1e-9), 1) for batch, seconds in proof.seconds.items()
+        },
+        int8=figures,
+    )
+
+
+def _eight_bits(
+    subject: Subject, whole: bytes, proof: Parity, console: "Console"
+) -> tuple[bytes, dict[str, Any], EightBits]:
+    """Return a proven graph in 8 bits: its content, its card, and what was measured of it beside the fp32 graph."""
+    held_out, training = _held_out_and_training(subject.run, console)
+    labels = held_out.labels
+    assert labels is not None
+    chosen = np.random.default_rng(subject.run.manifest["seed"]).permutation(len(training))[:CALIBRATION_IMAGES]
+    with console.status(f"Measuring the ranges of {len(chosen):,} training images"):
+        small = quantised(whole, training[np.sort(chosen)])
+    draft = _opened(_with_card(small, subject.card("int8", None)), subject)
+    answers, speeds = _side_by_side({"int8": draft, "fp32": _opened(whole, subject)}, held_out.images)
+    right = {precision: float((answer[0].argmax(1) == labels).mean()) for precision, answer in answers.items()}
+    measured: dict[str, Any] = {"accuracy": right["int8"], "fp32_accuracy": right["fp32"], "n": len(labels)}
+    card = subject.card("int8", HeldOut(labels, *answers["int8"])) | {"int8": measured}
+    content = _with_card(small, card)
+    given, _ = timed(_opened(content, subject).run, subject.images, BATCHES[-1])
+    agreement = float((given[0].argmax(1) == proof.answers[0].argmax(1)).mean())
+    figures = EightBits(
+        **measured, agreement=agreement, images_per_second=speeds["int8"], fp32_images_per_second=speeds["fp32"]
+    )
+    return content, card, figures
+
+
+def _held_out_answers(subject: Subject, knows_no_digit: bool, console: "Console") -> HeldOut | None:
+    """Return the run's answers to what it held out; None where that is nothing.
+
+    They stand in its folder; but older runs did not note how probably an image is a digit, and are asked again.
+    """
+    kept = subject.run.validation() or {}
+    if "labels" not in kept or "probabilities" not in kept:
+        return None
+    if not knows_no_digit or "digit_probability" in kept:
+        return HeldOut(kept["labels"], kept["probabilities"], kept.get("digit_probability"))
+    held_out, _ = _held_out_and_training(subject.run, console)
+    assert held_out.labels is not None
+    return HeldOut(held_out.labels, *subject.classifier.answer(held_out.images))
+
+
+def _held_out_and_training(run: "Run", console: "Console") -> tuple[Digits, NDArray[np.uint8]]:
+    """Return the images that the run held out, labelled, and those that it was trained on, (N, 28, 28) uint8.
+
+    Raises DataError where the run's data are not to be had, RunError where they are no longer the same.
+    """
+    digits = same_data(run, (), console)
+    held_out = run.held_out()
+    return digits.take(held_out), np.delete(digits.images, held_out, axis=0)
+
+
+def _with_card(graph: "ModelProto", card: dict[str, Any]) -> bytes:
+    """Return the bytes of a graph with this card; equal graphs and cards give equal bytes."""
+    from onnx import helper
+
+    helper.set_model_props(graph, {"tenfold": json.dumps(card, sort_keys=True, allow_nan=False)})
+    return bytes(graph.SerializeToString(deterministic=True))
+
+
+def _opened(content: bytes, subject: Subject) -> Model:
+    """Return the model as the runtime opens it, which refuses what is not as an exported model has to be."""
+    try:
+        return from_bytes(content, subject.out.name)
+    except ModelError as error:
+        raise ExportError(f"The graph is none that can be used: {error}") from error
+
+
+def _side_by_side(
+    models: dict[str, Model], images: NDArray[np.uint8]
+) -> tuple[dict[str, list[NDArray[np.float32]]], dict[str, dict[str, float]]]:
+    """Return each model's answers to the images, and its images a second by batch size: the best of passes in turn."""
+    answers: dict[str, list[NDArray[np.float32]]] = {}
+    speeds: dict[str, dict[str, float]] = {name: {} for name in models}
+    for batch in (1, BATCHES[-1]):
+        for _ in range(PASSES):
+            for name, model in models.items():
+                answers[name], seconds = timed(model.run, images, batch)
+                speed = round(len(images) / max(seconds, 1e-9), 1)
+                speeds[name][str(batch)] = max(speed, speeds[name].get(str(batch), 0.0))
+    return answers, speeds
