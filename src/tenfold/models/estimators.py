@@ -1,12 +1,14 @@
 """The classical estimators by name: their arguments, checked, as a recipe's [model] table gives them."""
 
-from typing import Annotated, Any, Literal
+import importlib
+from typing import Annotated, Any, ClassVar, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt, ValidationError
 
 from tenfold.errors import RecipeError, TrainingError, nearest
+from tenfold.models import CLASSICAL
 
 Share = Annotated[float, Field(gt=0, le=1)]
 
@@ -15,70 +17,63 @@ class Arguments(BaseModel):
     """The keys of a recipe's [model] table beside `kind`, named as the estimator's own arguments."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+    made: ClassVar[str]  # the estimator, as module:class, so that naming one imports none
+    fixed: ClassVar[dict[str, str]] = {}  # arguments of the estimator that no recipe sets
+    given: ClassVar[dict[str, str]] = {}  # its names for the seed and the number of threads, where it takes them
 
     def estimator(self, seed: int, threads: int) -> Any:
         """Return the unfitted estimator."""
-        raise NotImplementedError
+        module, _, name = self.made.partition(":")
+        known = {"seed": seed, "threads": threads}
+        given = {argument: known[what] for argument, what in self.given.items()}
+        return getattr(importlib.import_module(module), name)(**self.model_dump(), **self.fixed, **given)
 
 
 class Logistic(Arguments):
     """Multinomial logistic regression."""
 
+    made = "sklearn.linear_model:LogisticRegression"
     C: PositiveFloat = 0.1
     max_iter: PositiveInt = 1000
     tol: PositiveFloat = 1e-3
-
-    def estimator(self, seed: int, threads: int) -> Any:
-        """Return a LogisticRegression."""
-        from sklearn.linear_model import LogisticRegression
-
-        return LogisticRegression(**self.model_dump())
 
 
 class Svm(Arguments):
     """A support vector machine with the RBF kernel."""
 
+    made = "tenfold.models.pairwise:PairwiseSVC"
+    given = {"n_jobs": "threads"}
     C: PositiveFloat = 10.0
     gamma: PositiveFloat | Literal["scale"] = "scale"
-
-    def estimator(self, seed: int, threads: int) -> Any:
-        """Return a PairwiseSVC."""
-        from tenfold.models.pairwise import PairwiseSVC
-
-        return PairwiseSVC(**self.model_dump(), n_jobs=threads)
 
 
 class Knn(Arguments):
     """k nearest neighbours by Euclidean distance."""
 
+    made = "sklearn.neighbors:KNeighborsClassifier"
+    fixed = {"algorithm": "brute"}
+    given = {"n_jobs": "threads"}
     n_neighbors: PositiveInt = 4
     weights: Literal["uniform", "distance"] = "distance"
-
-    def estimator(self, seed: int, threads: int) -> Any:
-        """Return a KNeighborsClassifier."""
-        from sklearn.neighbors import KNeighborsClassifier
-
-        return KNeighborsClassifier(**self.model_dump(), algorithm="brute", n_jobs=threads)
 
 
 class Forest(Arguments):
     """A random forest."""
 
+    made = "sklearn.ensemble:RandomForestClassifier"
+    given = {"random_state": "seed", "n_jobs": "threads"}
     n_estimators: PositiveInt = 200
     max_features: PositiveInt | Share | Literal["sqrt", "log2"] = "sqrt"
     min_samples_leaf: PositiveInt = 1
     max_depth: PositiveInt | None = None
 
-    def estimator(self, seed: int, threads: int) -> Any:
-        """Return a RandomForestClassifier."""
-        from sklearn.ensemble import RandomForestClassifier
-
-        return RandomForestClassifier(**self.model_dump(), random_state=seed, n_jobs=threads)
-
 
 class XGBoost(Arguments):
     """Gradient-boosted trees, grown on histograms of the values."""
 
+    made = "xgboost:XGBClassifier"
+    fixed = {"tree_method": "hist"}
+    given = {"random_state": "seed", "n_jobs": "threads"}
     n_estimators: PositiveInt = 200
     max_depth: PositiveInt = 6
     learning_rate: Share = 0.3
@@ -89,20 +84,8 @@ class XGBoost(Arguments):
     reg_lambda: Annotated[float, Field(ge=0)] = 1.0
     max_bin: Annotated[int, Field(ge=2)] = 256
 
-    def estimator(self, seed: int, threads: int) -> Any:
-        """Return an XGBClassifier."""
-        from xgboost import XGBClassifier
 
-        return XGBClassifier(**self.model_dump(), tree_method="hist", random_state=seed, n_jobs=threads)
-
-
-KINDS: dict[str, type[Arguments]] = {
-    "logistic": Logistic,
-    "svm": Svm,
-    "knn": Knn,
-    "forest": Forest,
-    "xgboost": XGBoost,
-}
+KINDS: dict[str, type[Arguments]] = dict(zip(CLASSICAL, (Logistic, Svm, Knn, Forest, XGBoost), strict=True))
 
 
 def checked(kind: str, arguments: dict[str, Any]) -> Arguments:

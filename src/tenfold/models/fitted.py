@@ -4,7 +4,6 @@ model.onnx   a graph, for onnxruntime          model.json   trees, for XGBoost
 """
 
 from pathlib import Path
-from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,59 +15,59 @@ PARAMETERS = "tenfold.parameters"  # the count, kept in the file
 Floats = NDArray[np.float32]
 
 
-class Fitted(Protocol):
-    """A fitted model: the content of its file, how many numbers were fitted, and answers."""
+class Fitted:
+    """A fitted model: the content of its file, how many numbers were fitted, and answers.
 
-    content: bytes
+    ValueError, or an error of onnxruntime's, for content that is broken or of another kind.
+    """
+
     parameters: int
+
+    def __init__(self, content: bytes, threads: int) -> None:
+        self.content, self.threads = content, threads
 
     def answer(self, rows: Floats) -> Floats:
         """Return probabilities, (N, 10) float32, of rows (N, D) float32."""
+        raise NotImplementedError
+
+    def __reduce__(self) -> "tuple[type[Fitted], tuple[bytes, int]]":
+        """Return how a copy is made, as scikit-learn does for its own processes: from the bytes."""
+        return type(self), (self.content, self.threads)
 
 
-class Graph:
+class Graph(Fitted):
     """An ONNX graph with an output `probabilities`."""
 
     def __init__(self, content: bytes, threads: int) -> None:
         import onnxruntime
 
+        super().__init__(content, threads)
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads
         options.log_severity_level = 4  # what goes wrong is raised, and need not be printed too
-        self.content = content
-        self.threads = threads
         self.session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
         self.input = self.session.get_inputs()[0].name
         self.parameters = int(self.session.get_modelmeta().custom_metadata_map.get(PARAMETERS, 0))
 
     def answer(self, rows: Floats) -> Floats:
-        """Return probabilities, (N, 10) float32, of rows (N, D) float32."""
+        """Return the graph's answers."""
         probabilities: Floats = self.session.run(["probabilities"], {self.input: rows})[0]
         return probabilities
 
-    def __reduce__(self) -> "tuple[type[Graph], tuple[bytes, int]]":
-        """Return how a copy is made, as scikit-learn does for its own processes: from the bytes."""
-        return Graph, (self.content, self.threads)
 
-
-class Trees:
+class Trees(Fitted):
     """XGBoost's trees, as its own JSON."""
 
     def __init__(self, content: bytes, threads: int) -> None:
         import xgboost
 
-        self.content = content
-        self.threads = threads
+        super().__init__(content, threads)
         self.booster = xgboost.Booster({"nthread": threads}, model_file=bytearray(content))
         self.parameters = int(self.booster.attr(PARAMETERS) or 0)
 
     def answer(self, rows: Floats) -> Floats:
-        """Return probabilities, (N, 10) float32, of rows (N, D) float32."""
+        """Return the trees' answers."""
         return np.asarray(self.booster.inplace_predict(rows), np.float32)
-
-    def __reduce__(self) -> "tuple[type[Trees], tuple[bytes, int]]":
-        """Return how a copy is made, as scikit-learn does for its own processes: from the bytes."""
-        return Trees, (self.content, self.threads)
 
 
 def open_fitted(path: Path, width: int, threads: int) -> Fitted:
