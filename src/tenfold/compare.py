@@ -102,7 +102,9 @@ def _held_out(systems: Sequence[System], names: Sequence[str]) -> tuple[SideBySi
     runs = [system.run for system in systems if system.run is not None]
     models = [system.path for system in systems if system.run is None]
     if models:
-        raise RunError(f"'{models[0]}' is a model, which does not say what was held out. Give --data, as mnist:test.")
+        raise RunError(
+            f"'{models[0]}' is a model, which does not say what was held out. Give --data, such as mnist:test."
+        )
     chosen = [
         name
         for run, name in zip(runs, names, strict=True)
@@ -122,11 +124,11 @@ def _evaluated(systems: Sequence[System], names: Sequence[str], data: str) -> tu
     from tenfold.pages.report import write_report
 
     digits = load(data, "evaluate")
-    sides, seen, notes = [], np.zeros(len(digits), bool), []
+    sides, seen, notes, unknown = [], np.zeros(len(digits), bool), [], []
     for system, name in zip(systems, names, strict=True):
         scored = scoring.score_system(system, digits, data)
         if system.run is None or scored.seen is None:
-            notes.append(f"What {name} was trained on is not known: a model does not say.")
+            unknown.append(name)
             sides.append(Side(name, scored.probabilities, run=system.path, recipe=system.recipe))
             continue
         write_report(system.run)
@@ -134,6 +136,10 @@ def _evaluated(systems: Sequence[System], names: Sequence[str], data: str) -> tu
         seen |= scored.seen.mask(len(digits))
         if scored.seen.unchecked:
             notes.append(f"Near duplicates of what {name} was trained on were not looked for: {scored.seen.unchecked}.")
+    if unknown:
+        notes.append(
+            f"A model does not say what it was trained on, so it may know some of these: {', '.join(unknown)}."
+        )
     kept, left_out = np.flatnonzero(~seen), int(seen.sum())
     if not len(kept):
         raise RunError(f"The runs were trained on all '{len(digits)}' images of '{data}'. Give --data they never saw.")

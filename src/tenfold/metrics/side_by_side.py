@@ -87,20 +87,12 @@ class SideBySide:
     def standings(self) -> list[Standing]:
         """Return how well each system reads the images."""
         n, right = len(self.labels), (self.given == self.labels).sum(axis=1).tolist()
+        losses = [nll(self.labels, one.probabilities) for one in self.sides]
         return [
             Standing(
-                run=one.run,
-                recipe=one.recipe,
-                name=one.name,
-                accuracy=hits / n,
-                ci95=wilson(hits, n),
-                errors=n - hits,
-                n=n,
-                nll=nll(self.labels, one.probabilities),
-                seconds=one.seconds,
-                parameters=one.parameters,
+                one.run, one.recipe, one.name, hits / n, wilson(hits, n), n - hits, n, loss, one.seconds, one.parameters
             )
-            for one, hits in zip(self.sides, right, strict=True)
+            for one, hits, loss in zip(self.sides, right, losses, strict=True)
         ]
 
     def pairs(self) -> list[NamedPair]:

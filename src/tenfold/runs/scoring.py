@@ -8,8 +8,10 @@ trained on, so that an overlap cannot be looked for.
 import time
 from collections import Counter
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
+from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -246,15 +248,11 @@ def _keep(run: "Run", digits: Digits, probabilities: NDArray[np.float32]) -> str
 def _next_file(folder: Path) -> Path:
     """Return the first of 1.npz, 2.npz, ... that is free, taken by an empty file so that no other process takes it."""
     folder.mkdir(exist_ok=True)
-    number = 1
-    while True:
-        file = folder / f"{number}.npz"
-        try:
-            file.open("x").close()
-        except FileExistsError:
-            number += 1
-        else:
-            return file
+    for file in (folder / f"{number}.npz" for number in count(1)):
+        with suppress(FileExistsError):
+            file.touch(exist_ok=False)
+            break
+    return file
 
 
 def _name_overlap(seen: Seen, n: int, console: "Console") -> None:

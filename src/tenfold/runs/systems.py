@@ -15,7 +15,7 @@ from tenfold import settings
 from tenfold.errors import RunError, UsageError
 from tenfold.runtime import abstain
 from tenfold.runtime.card import Card
-from tenfold.runtime.recogniser import UNKNOWN, Answers, Recogniser
+from tenfold.runtime.recogniser import Answers, Recogniser
 from tenfold.runtime.shipped import SHIPPED
 
 if TYPE_CHECKING:
@@ -58,7 +58,7 @@ class System:
     def shifts(self, tta: bool | None = None) -> int | None:
         """Return up to how many pixels an image is shifted to average over; None for a model, which has that built in.
 
-        tta: average or not; None leaves it to the recipe. UsageError where that cannot be chosen.
+        tta: average or not; None leaves it to the recipe. UsageError, RunError where that cannot be chosen.
         """
         if self.model is not None:
             if tta is not None:
@@ -68,7 +68,7 @@ class System:
             return None
         recipe = self._run.recipe
         if tta and recipe.classical:
-            raise UsageError(f"'{recipe.model.kind}' is no network, so it answers each image once. Omit --tta.")
+            raise RunError(f"'{recipe.model.kind}' is no network, so it answers each image once. Omit --tta.")
         own = recipe.prediction.shifts
         return own if tta is None else max(own, 1) if tta else 0
 
@@ -77,11 +77,7 @@ class System:
         shifts = self.shifts(tta)
         if self.model is not None:
             return self.model.predict(images)
-        probabilities, digitness = self._classifier.answer(images, shifts)
-        digits, blank = probabilities.argmax(axis=1), ~images.any(axis=(1, 2))
-        sure, unsure = abstain.judge(probabilities, digitness, self.threshold)
-        probabilities[blank], sure[blank], digits[blank] = 0.1, 0, UNKNOWN
-        return Answers(digits, sure, unsure | blank, probabilities, digitness)
+        return Answers.of(images, *self._classifier.answer(images, shifts), self.threshold)
 
     def probabilities(self, images: NDArray[np.uint8], tta: bool | None = None) -> NDArray[np.float32]:
         """Return the probabilities, (N, 10) float32, those of blank images too as they are."""
@@ -132,7 +128,9 @@ def open_system(
         short, threads = path.name or path.resolve().name, threads or settings.threads()
         return System(str(name), short, run.recipe.name, chosen, threads, run=run, device=device)
     if not shipped and path.suffix != ".onnx" and not path.is_file():
-        raise RunError(f"There is no run at '{name}', and no model. Give the folder that `tenfold train` wrote.")
+        raise RunError(
+            f"There is no run at '{name}', and no model. Give the folder that `tenfold train` wrote, or an .onnx."
+        )
     if device not in ("auto", "cpu"):
         raise UsageError(f"'{name}' is a model, which runs on the processor, not on '{device}'. Omit --device.")
     model = Recogniser.load(name, max_error=max_error, threshold=threshold, threads=threads)
