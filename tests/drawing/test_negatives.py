@@ -7,7 +7,7 @@ import pytest
 from numpy.typing import NDArray
 
 from tenfold.data.digits import Digits
-from tenfold.drawing import fragments, glyphs, negatives, scrawls
+from tenfold.drawing import fragments, glyphs, negatives, pen
 from tenfold.drawing.negatives import KINDS, make_frames, make_pictures
 from tenfold.errors import DataError
 from tenfold.imaging.frame import to_frame
@@ -72,18 +72,18 @@ def test_upright_strokes_are_known() -> None:
     for degrees, upright in [(0, True), (30, True), (-50, True), (60, False), (90, False)]:
         end = 0.4 * np.array([np.sin(np.radians(degrees)), np.cos(np.radians(degrees))])
         line = np.stack([middle - end, middle + end])
-        assert fragments.is_upright_stroke(scrawls.draw([line], 28, 2)) is upright, degrees
+        assert fragments.is_upright_stroke(pen.draw([line], 28, 2)) is upright, degrees
     cross = [np.array([[0.1, 0.5], [0.9, 0.5]]), np.array([[0.5, 0.1], [0.5, 0.9]])]
-    assert not fragments.is_upright_stroke(scrawls.draw(cross, 28, 2))
+    assert not fragments.is_upright_stroke(pen.draw(cross, 28, 2))
 
 
 def test_holes_are_known(labelled: Pair) -> None:
     """A drawn ring has a hole, the same ring with a gap has none, and no cut-off part keeps one."""
     angle = np.linspace(0, 2 * np.pi, 40)
     ring = 0.5 + 0.35 * np.stack([np.cos(angle), np.sin(angle)], 1)
-    assert fragments.has_hole(scrawls.draw([ring], 40, 2))
-    assert not fragments.has_hole(scrawls.draw([ring[:33]], 40, 2))
-    source = fragments.DigitSource(*labelled)
+    assert fragments.has_hole(pen.draw([ring], 40, 2))
+    assert not fragments.has_hole(pen.draw([ring[:33]], 40, 2))
+    source = fragments.Materials(*labelled)
     parts = [fragments.cut_off(source, 40, np.random.default_rng(i)) for i in range(60)]
     kept = [part for part in parts if part is not None]
     assert len(kept) > 20
@@ -93,9 +93,9 @@ def test_holes_are_known(labelled: Pair) -> None:
 def test_overlapping_digits_both_show(labelled: Pair) -> None:
     """Two digits over each other have more ink than one of them, and most draws of a 1 or an equal pair are refused."""
     images, labels = labelled
-    same = fragments.DigitSource(images[labels == 3], labels[labels == 3])
+    same = fragments.Materials(images[labels == 3], labels[labels == 3])
     assert all(fragments.overlap(same, 40, np.random.default_rng(i)) is None for i in range(20))
-    source = fragments.DigitSource(images, labels)
+    source = fragments.Materials(images, labels)
     made = [fragments.overlap(source, 40, np.random.default_rng(i)) for i in range(80)]
     areas = [int((ink >= fragments.SOLID).sum()) for ink in made if ink is not None]
     single = [int((fragments._resized(image, 40, 1.0, np.random.default_rng(0)) >= 64).sum()) for image in images[:80]]

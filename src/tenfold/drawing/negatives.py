@@ -10,30 +10,28 @@ MNIST's, are not among the kinds.
 """
 
 import zlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from tenfold.drawing import fragments, glyphs, scrawls
-from tenfold.drawing.fragments import DigitSource
-from tenfold.drawing.scrawls import Ink
+from tenfold.drawing import fragments, glyphs, pen, scrawls
+from tenfold.drawing.fragments import Materials
+from tenfold.drawing.pen import InkMap
 from tenfold.errors import DataError, nearest
 from tenfold.imaging.frame import to_frame
 
 SIDE = 28
-SIDES = (
-    28,
-    56,
-)  # of the pictures, in pixels, smallest and largest; framing takes most of the time, and grows with both
+SIDES = (28, 56)  # of the pictures, in pixels, smallest and largest; framing takes most of the time and grows with them
 RAW_SHARE = 0.4  # of the training frames: put into 28x28 as they are, neither fitted nor centred
 TRIES = 100  # draws until one is surely no digit; most kinds need one or two, `overlap` more
 LEAST_INK = 8  # pixels of a frame; less is a speck
 
+LabelledImages = tuple[NDArray[np.uint8], NDArray[np.int64]]
 Fonts = Sequence[Path]
-Draw = Callable[[DigitSource, Fonts, int, np.random.Generator], Ink | None]
+Draw = Callable[[Materials, int, np.random.Generator], InkMap | None]
 
 
 class Kind(NamedTuple):
@@ -63,7 +61,7 @@ class Frames(NamedTuple):
 def make_pictures(
     count: int,
     seed: int,
-    digits: tuple[NDArray[np.uint8], NDArray[np.int64]],
+    digits: LabelledImages,
     kinds: Sequence[str] | None = None,
     fonts: Fonts | None = None,
     sides: tuple[int, int] = SIDES,
@@ -75,15 +73,14 @@ def make_pictures(
     sides: the least and the greatest height in pixels, before paper is left around.
     Raises DataError for an unknown kind or digits of another form, MissingExtraError where no font is installed.
     """
-    names, source, files = _checked(count, seed, digits, kinds, fonts)
-    made = [_make(names[i % len(names)], i // len(names), seed, source, files, sides)[0] for i in range(count)]
-    return Pictures(made, [names[i % len(names)] for i in range(count)])
+    made = list(_all(count, seed, digits, kinds, fonts, sides))
+    return Pictures([picture for _, picture, _ in made], [kind for kind, _, _ in made])
 
 
 def make_frames(
     count: int,
     seed: int,
-    digits: tuple[NDArray[np.uint8], NDArray[np.int64]],
+    digits: LabelledImages,
     kinds: Sequence[str] | None = None,
     fonts: Fonts | None = None,
     raw_share: float = RAW_SHARE,
@@ -93,94 +90,91 @@ def make_frames(
     The latter are what a recogniser is given where the caller does the framing. Arguments and errors as in
     `make_pictures`; the framed ones are the frames of the pictures that it gives.
     """
-    names, source, files = _checked(count, seed, digits, kinds, fonts)
-    images = np.empty((count, SIDE, SIDE), dtype=np.uint8)
-    for i in range(count):
-        # Shape: (28, 28)
-        images[i] = _make(names[i % len(names)], i // len(names), seed, source, files, SIDES, raw_share)[1]
-    return Frames(images, [names[i % len(names)] for i in range(count)])
+    made = Frames(np.empty((max(count, 0), SIDE, SIDE), dtype=np.uint8), [])
+    for i, (kind, _, frame) in enumerate(_all(count, seed, digits, kinds, fonts, SIDES, raw_share)):
+        made.images[i] = frame  # Shape: (28, 28)
+        made.kinds.append(kind)
+    return made
 
 
-def _checked(
+def _all(
     count: int,
     seed: int,
-    digits: tuple[NDArray[np.uint8], NDArray[np.int64]],
+    digits: LabelledImages,
     kinds: Sequence[str] | None,
     fonts: Fonts | None,
-) -> tuple[tuple[str, ...], DigitSource, Fonts]:
+    sides: tuple[int, int],
+    raw_share: float = 0.0,
+) -> Iterator[tuple[str, NDArray[np.uint8], NDArray[np.uint8]]]:
+    """Give the kind, the picture and the frame of each negative. Raises DataError and MissingExtraError."""
     images, labels = digits
-    if (
-        images.shape[1:] != (SIDE, SIDE)
-        or images.dtype != np.uint8
-        or labels.shape != images.shape[:1]
-        or not len(labels)
-    ):
+    good = images.shape[1:] == (SIDE, SIDE) and images.dtype == np.uint8
+    if not good or labels.shape != images.shape[:1] or not len(labels):
         raise DataError(f"Digits have shapes '{images.shape}' and '{labels.shape}'. Give (N, 28, 28) uint8 and (N,).")
     if count < 0 or seed < 0:
         raise DataError(f"The count is '{count}' and the seed '{seed}'. Give 0 or more.")
-    for kind in kinds or ():
+    names = tuple(kinds or KINDS)
+    for kind in names:
         if kind not in KINDS:
             raise DataError(f"There is no kind of negative '{kind}'.{nearest(kind, KINDS)} Known: {', '.join(KINDS)}.")
-    return tuple(kinds or KINDS), DigitSource(images, labels), fonts or glyphs.font_files()
+    materials = Materials(images, labels, fonts or glyphs.font_files())
+    for i in range(count):
+        kind = names[i % len(names)]
+        yield kind, *_make(kind, i // len(names), seed, materials, sides, raw_share)
 
 
 def _make(
-    name: str,
-    index: int,
-    seed: int,
-    source: DigitSource,
-    fonts: Fonts,
-    sides: tuple[int, int],
-    raw_share: float = 0.0,
+    name: str, index: int, seed: int, materials: Materials, sides: tuple[int, int], raw_share: float
 ) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
     """Return a picture, (H, W) uint8, and its frame, (28, 28) uint8."""
     kind = KINDS[name]
-    rng = np.random.default_rng([seed, zlib.crc32(name.encode()), index])
-    raw = bool(rng.random() < raw_share)
+    generator = np.random.default_rng([seed, zlib.crc32(name.encode()), index])
+    raw = bool(generator.random() < raw_share)
     for _ in range(TRIES):
-        ink = kind.draw(source, fonts, int(rng.integers(sides[0], sides[1] + 1)), rng)
+        ink = kind.draw(materials, int(generator.integers(sides[0], sides[1] + 1)), generator)
         if ink is None or not (kind.empty or _shows(ink)):
             continue
         if kind.margin:
-            ink = _with_margin(ink, rng)
-        picture = _laid_raw(ink, rng) if raw else on_paper(ink, rng)
+            ink = _with_margin(ink, generator)
+        picture = _laid_raw(ink, generator) if raw else _on_paper(ink, generator)
         frame = picture if raw else to_frame(picture)
         if not _shows(frame):
-            if kind.empty:
-                return picture, frame
-        elif not (kind.checked and fragments.is_upright_stroke(frame)) and not (
-            kind.wide and fragments.is_upright(frame)
-        ):
+            good = kind.empty
+        else:
+            is_one = kind.checked and fragments.is_upright_stroke(frame)
+            good = not (is_one or (kind.wide and fragments.is_upright(frame)))
+        if good:
             return picture, frame
     # Reached by digits that lend themselves to nothing, such as blank ones: paper is never a digit.
     return np.full((SIDE, SIDE), 255, dtype=np.uint8), np.zeros((SIDE, SIDE), dtype=np.uint8)
 
 
-def _shows(ink: Ink) -> bool:
+def _shows(ink: InkMap) -> bool:
     return int((ink >= fragments.SOLID).sum()) >= LEAST_INK
 
 
-def on_paper(ink: Ink, rng: np.random.Generator) -> NDArray[np.uint8]:
+def _on_paper(ink: InkMap, generator: np.random.Generator) -> NDArray[np.uint8]:
     """Return the ink on paper or on a screen, (H, W) uint8: dark on light or the reverse, lit, blurred, with noise."""
     import cv2
 
     strength = ink.astype(np.float32) / 255
-    if rng.random() < 0.3:
-        strength = np.asarray(cv2.GaussianBlur(strength, (0, 0), float(rng.uniform(0.4, 1.0))), dtype=np.float32)
-    paper = float(rng.uniform(0, 60)) if (light := rng.random() < 0.3) else float(rng.uniform(170, 255))
-    pen = float(rng.uniform(170, 255)) if light else float(rng.uniform(0, 80))
-    if rng.random() < 0.4:  # a screen or a clean scan: no noise, no light
-        paper, pen = (0.0, 255.0) if light else (255.0, 0.0)
-        return np.asarray(np.rint(paper + (pen - paper) * strength), dtype=np.uint8)
-    picture = paper + (pen - paper) * strength
-    slope = rng.uniform(-20, 20, 2)
+    if generator.random() < 0.3:
+        strength = np.asarray(cv2.GaussianBlur(strength, (0, 0), float(generator.uniform(0.4, 1.0))), dtype=np.float32)
+    light = generator.random() < 0.3
+    paper = float(generator.uniform(*((0, 60) if light else (170, 255))))
+    stroke = float(generator.uniform(*((170, 255) if light else (0, 80))))
+    if generator.random() < 0.4:  # a screen or a clean scan: no noise, no light
+        paper, stroke = (0.0, 255.0) if light else (255.0, 0.0)
+        return np.asarray(np.rint(paper + (stroke - paper) * strength), dtype=np.uint8)
+    picture = paper + (stroke - paper) * strength
+    slope = generator.uniform(-20, 20, 2)
     picture += slope[0] * np.linspace(-1, 1, ink.shape[0], dtype=np.float32)[:, None]
     picture += slope[1] * np.linspace(-1, 1, ink.shape[1], dtype=np.float32)
-    picture += rng.standard_normal(ink.shape, dtype=np.float32) * float(rng.uniform(0, 6))
+    picture += generator.standard_normal(ink.shape, dtype=np.float32) * float(generator.uniform(0, 6))
     return np.asarray(np.clip(np.rint(picture), 0, 255), dtype=np.uint8)
 
 
-def _laid_raw(ink: Ink, rng: np.random.Generator) -> NDArray[np.uint8]:
+def _laid_raw(ink: InkMap, generator: np.random.Generator) -> NDArray[np.uint8]:
     """Return the ink shrunk into 28x28, light on dark, in a square of its own; some fainter, some with noise."""
     import cv2
 
@@ -191,22 +185,23 @@ def _laid_raw(ink: Ink, rng: np.random.Generator) -> NDArray[np.uint8]:
         square[top : top + height, left : left + width] = ink
         ink = square
     small = cv2.resize(ink, (SIDE, SIDE), interpolation=cv2.INTER_AREA).astype(np.float32)
-    small *= float(rng.uniform(0.6, 1.0)) if rng.random() < 0.4 else 1.0
-    if rng.random() < 0.3:
-        small += np.abs(rng.standard_normal(small.shape, dtype=np.float32)) * float(rng.uniform(4, 25))
+    small *= float(generator.uniform(0.6, 1.0)) if generator.random() < 0.4 else 1.0
+    if generator.random() < 0.3:
+        small += np.abs(generator.standard_normal(small.shape, dtype=np.float32)) * float(generator.uniform(4, 25))
     return np.asarray(np.clip(np.rint(small), 0, 255), dtype=np.uint8)
 
 
-def _with_margin(ink: Ink, rng: np.random.Generator) -> Ink:
+def _with_margin(ink: InkMap, generator: np.random.Generator) -> InkMap:
     """Return the ink with paper around it: 4% to 20% of its height on each side."""
-    top, bottom, left, right = np.rint(rng.uniform(0.04, 0.2, 4) * len(ink)).astype(int) + 1
+    top, bottom, left, right = np.rint(generator.uniform(0.04, 0.2, 4) * len(ink)).astype(int) + 1
     return np.pad(ink, ((top, bottom), (left, right)))
 
 
 def _letter(characters: str) -> Draw:
-    def draw(source: DigitSource, fonts: Fonts, side: int, rng: np.random.Generator) -> Ink:
-        character = characters[int(rng.integers(len(characters)))]
-        return _bent(glyphs.printed(character, fonts[int(rng.integers(len(fonts)))], side), side, rng)
+    def draw(materials: Materials, side: int, generator: np.random.Generator) -> InkMap:
+        character = pen.choose(characters, generator)
+        font = materials.fonts[int(generator.integers(len(materials.fonts)))]
+        return _bent(glyphs.printed(character, font, side), side, generator)
 
     return draw
 
@@ -214,40 +209,35 @@ def _letter(characters: str) -> Draw:
 def _written(alphabet: dict[str, str]) -> Draw:
     strokes = tuple(alphabet.values())
 
-    def draw(source: DigitSource, fonts: Fonts, side: int, rng: np.random.Generator) -> Ink:
-        lines = [
-            0.12 + 0.7 * line * [rng.uniform(0.7, 1.1), 1] for line in glyphs.written(glyphs.choose(strokes, rng), rng)
-        ]
-        return _bent(fragments.cropped(scrawls.draw(lines, side, scrawls.pen_width(side, rng))), side, rng)
+    def draw(materials: Materials, side: int, generator: np.random.Generator) -> InkMap:
+        letter = glyphs.written(pen.choose(strokes, generator), generator)
+        lines = [0.12 + 0.7 * line * [generator.uniform(0.7, 1.1), 1] for line in letter]
+        return _bent(fragments.cropped(pen.draw(lines, side, pen.width(side, generator))), side, generator)
 
     return draw
 
 
-def _bent(glyph: Ink, side: int, rng: np.random.Generator) -> Ink:
+def _bent(glyph: InkMap, side: int, generator: np.random.Generator) -> InkMap:
     """Return a glyph turned, slanted and bent a little, its strokes thinner or thicker, (H, W) uint8."""
     import cv2
 
     glyph = np.pad(glyph, side // 6 + 1)
     height, width = glyph.shape
-    turn, slant = np.radians(rng.uniform(-12, 12)), rng.uniform(-0.2, 0.2)  # more would make an N of a Z
+    turn, slant = np.radians(generator.uniform(-12, 12)), generator.uniform(-0.2, 0.2)  # more would make an N of a Z
     rows, columns = np.mgrid[0:height, 0:width].astype(np.float32)
     x, y = columns - width / 2, rows - height / 2
-    bend = rng.normal(0, 0.03 * side, (2, 4, 4)).astype(np.float32)
+    bend = generator.normal(0, 0.03 * side, (2, 4, 4)).astype(np.float32)
     across, down = (cv2.resize(each, (width, height), interpolation=cv2.INTER_CUBIC) for each in bend)
     map_x = (np.cos(turn) * x - np.sin(turn) * y + slant * y + width / 2 + across).astype(np.float32)
     map_y = (np.sin(turn) * x + np.cos(turn) * y + height / 2 + down).astype(np.float32)
     bent = cv2.remap(glyph, map_x, map_y, cv2.INTER_LINEAR)
-    if rng.random() < 0.3:
+    if generator.random() < 0.3:
         bent = cv2.dilate(bent, cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (3, 3)))
     return fragments.cropped(np.asarray(bent, dtype=np.uint8))
 
 
-def _scrawl(draw: Callable[[int, np.random.Generator], Ink]) -> Draw:
-    return lambda source, fonts, side, rng: draw(side, rng)
-
-
-def _from_digits(draw: Callable[[DigitSource, int, np.random.Generator], Ink | None]) -> Draw:
-    return lambda source, fonts, side, rng: draw(source, side, rng)
+def _scrawl(draw: Callable[[int, np.random.Generator], InkMap]) -> Draw:
+    return lambda materials, side, generator: draw(side, generator)
 
 
 KINDS: dict[str, Kind] = {
@@ -261,9 +251,9 @@ KINDS: dict[str, Kind] = {
     "written letter": Kind(_written(glyphs.HAND_LETTERS)),
     "printed sign": Kind(_letter(glyphs.SIGNS)),
     "written sign": Kind(_written(glyphs.HAND_SIGNS)),
-    "two digits": Kind(_from_digits(fragments.two_digits), checked=False),
-    "overlap": Kind(_from_digits(fragments.overlap)),
-    "cut off": Kind(_from_digits(fragments.cut_off)),
-    "fragment": Kind(_from_digits(fragments.fragment), margin=False, wide=True),
+    "two digits": Kind(fragments.two_digits, checked=False),
+    "overlap": Kind(fragments.overlap),
+    "cut off": Kind(fragments.cut_off),
+    "fragment": Kind(fragments.fragment, margin=False, wide=True),
 }
 """What is drawn, by name. A new kind comes last: the others' pictures stay as they are."""
