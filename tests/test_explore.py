@@ -2,16 +2,18 @@
 
 import json
 import re
+from dataclasses import asdict
 from html.parser import HTMLParser
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 
 from tenfold.data.digits import Digits
+from tenfold.data.explored import look_at
 from tenfold.errors import DataError
-from tenfold.explore import describe, draw_map, explore, look_at
+from tenfold.explore import Explored, explore
+from tenfold.pages.explore import draw_map
 
 
 def patterns(n: int = 200, seed: int = 0) -> Digits:
@@ -79,9 +81,9 @@ def saved(path: Path, digits: Digits) -> str:
     return str(path)
 
 
-def read(result: dict[str, Any]) -> Page:
+def read(result: Explored) -> Page:
     """Return the page that `explore` wrote."""
-    return Page(Path(result["report"]).read_text("utf-8"))
+    return Page(Path(result.report).read_text("utf-8"))
 
 
 def flawed(digits: Digits) -> Digits:
@@ -95,8 +97,9 @@ def flawed(digits: Digits) -> Digits:
 
 def test_findings_of_one_set(digits: Digits, tmp_path: Path) -> None:
     """Counts, duplicates, conflicting labels and empty images are found, and named by their numbers in the source."""
-    result = explore([saved(tmp_path / "flawed.npz", flawed(digits))], tmp_path / "page.html", quiet=True)
-    (found,) = result["sets"]
+    result = explore(saved(tmp_path / "flawed.npz", flawed(digits)), str(tmp_path / "page.html"), quiet=True)
+    printed = asdict(result)
+    (found,) = printed["sets"]
     assert found["n"] == 200
     assert found["counts"] == [20] * 10
     assert found["chi_square"] == {"statistic": 0, "p": 1}
@@ -104,9 +107,10 @@ def test_findings_of_one_set(digits: Digits, tmp_path: Path) -> None:
     assert found["conflicts"] == {"n": 1, "ids": [[2, 11]]}
     assert found["empty"] == {"n": 1, "ids": [33]}
     assert found["data"]["sha256"] == flawed(digits).content_hash()
-    assert result["comparison"] is None
+    assert printed["comparison"] is None
+    assert list(printed) == ["sets", "comparison", "report", "seconds"]
     assert 33 in found["unusual"]
-    json.dumps(result, allow_nan=False)
+    json.dumps(printed, allow_nan=False)
 
 
 def test_page_of_one_set(digits: Digits, tmp_path: Path) -> None:
@@ -120,13 +124,13 @@ def test_page_of_one_set(digits: Digits, tmp_path: Path) -> None:
     assert {link.removeprefix("#") for link in page.links} <= set(page.ids)
     assert len(set(page.ids)) == len(page.ids)
     assert "Every digit has 20." in page.words
-    assert "1 equals an earlier image, and 1 nearly." in page.words
-    assert "1 and 0, exactly images 2 and 11" in page.words
+    assert "1 equals an earlier one, and 1 nearly does." in page.words
+    assert "1 and 0, equal images 2 and 11" in page.words
 
 
 def test_page_is_self_contained(digits: Digits, tmp_path: Path) -> None:
     """Nothing on the page makes a browser ask the network, or run a script."""
-    html = Path(explore([saved(tmp_path / "a.npz", digits)], tmp_path / "page.html", quiet=True)["report"]).read_text()
+    html = Path(explore([saved(tmp_path / "a.npz", digits)], tmp_path / "page.html", quiet=True).report).read_text()
     assert all(target.startswith("data:image/png;base64,") for target in re.findall(r"url\(([^)]*)\)", html))
     assert re.findall(r'(?:src|href)="(?!#|data:)', html) == []
     assert "<script" not in html
@@ -142,24 +146,25 @@ def test_two_sets_are_compared(tmp_path: Path) -> None:
     labels[0] = 7
     specs = [saved(tmp_path / "one.npz", first), saved(tmp_path / "two.npz", Digits.of(images, labels))]
     result = explore(specs, tmp_path / "page.html", quiet=True)
-    comparison = result["comparison"]
-    assert comparison["overlap"] == {"exact": 5, "near": 0, "conflicts": 1}
-    assert comparison["measures"]["ink"] < -2
-    assert abs(comparison["measures"]["down"]) < 0.5
+    comparison = result.comparison
+    assert comparison is not None
+    assert comparison.overlap == {"exact": 5, "near": 0, "conflicts": 1}
+    assert comparison.measures["ink"] < -2
+    assert abs(comparison.measures["down"]) < 0.5
     page = read(result)
     assert page.headings[:3] == ["one.npz and two.npz", "How they differ", "Map"]
     assert "Samples, one.npz" in page.headings
     assert "Samples, two.npz" in page.headings
     assert "5 of the 100 images of two.npz are in one.npz too" in page.words
-    assert "1 of these have another label there." in page.words
+    assert "1 of these has another label there." in page.words
 
 
 def test_images_without_labels(digits: Digits, tmp_path: Path) -> None:
     """Unlabelled images, such as a competition's test set, have a page without class balance or conflicts."""
     spec = saved(tmp_path / "test.npz", Digits.of(digits.images))
     result = explore([spec], tmp_path / "page.html", quiet=True)
-    assert result["sets"][0]["counts"] is None
-    assert result["sets"][0]["chi_square"] is None
+    assert result.sets[0].counts is None
+    assert result.sets[0].chi_square is None
     assert "Class balance" not in read(result).headings
 
 
@@ -168,24 +173,24 @@ def test_few_images(digits: Digits, tmp_path: Path, n: int) -> None:
     """A handful of images, of which some digits have none, is explored like any other set."""
     few = digits.take(np.arange(n))
     result = explore([saved(tmp_path / "few.npz", few)] * 2, tmp_path / "page.html", quiet=True)
-    assert result["sets"][0]["n"] == n
-    assert result["comparison"]["overlap"]["exact"] == n
+    assert result.sets[0].n == n
+    assert result.comparison is not None
+    assert result.comparison.overlap["exact"] == n
     read(result)
-    json.dumps(result, allow_nan=False)
+    json.dumps(asdict(result), allow_nan=False)
 
 
 def test_equal_images(tmp_path: Path) -> None:
     """A set of one image over and over, without any variance, is explored without a warning."""
     result = explore([saved(tmp_path / "blank.npz", Digits.of(np.zeros((30, 28, 28), np.uint8)))], tmp_path, quiet=True)
-    assert result["sets"][0]["duplicates"] == {"exact": 29, "near": 0}
-    assert result["sets"][0]["empty"]["n"] == 30
-    assert result["report"] == str(tmp_path / "explore.html")
+    assert result.sets[0].duplicates == {"exact": 29, "near": 0}
+    assert result.sets[0].empty.n == 30
+    assert result.report == str(tmp_path / "explore.html")
 
 
 def test_map_shows_each_digit_in_its_layer(digits: Digits) -> None:
     """The map has a layer for each digit, and no image stands on it twice."""
-    explored, coordinates = look_at(digits, "digits")
-    chart = draw_map([explored], [coordinates])
+    chart = draw_map([look_at(digits, "digits")])
     assert [layer["name"] for layer in chart["layers"]] == [str(digit) for digit in range(10)]
     assert sum(layer["n"] for layer in chart["layers"]) == chart["shown"] <= 200
     assert chart["shown"] > 100
@@ -194,7 +199,7 @@ def test_map_shows_each_digit_in_its_layer(digits: Digits) -> None:
 def test_hostile_file_names_are_escaped(digits: Digits, tmp_path: Path) -> None:
     """Markup in a file's name stays text, on the page and in the terminal."""
     specs = [saved(tmp_path / name, digits) for name in ("<img src=x onerror=1>.npz", "[red]'\"&.npz")]
-    html = Path(explore(specs, tmp_path / "page.html")["report"]).read_text("utf-8")
+    html = Path(explore(specs, tmp_path / "page.html").report).read_text("utf-8")
     assert "<img" not in html
     assert "&lt;img src=x" in html
     Page(html)
@@ -203,15 +208,15 @@ def test_hostile_file_names_are_escaped(digits: Digits, tmp_path: Path) -> None:
 def test_terminal_summary(digits: Digits, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """The summary goes to stderr, stdout stays free for the result, and `quiet` prints nothing."""
     spec = saved(tmp_path / "flawed.npz", flawed(digits))
-    result = explore([spec], tmp_path / "page.html")
+    explore([spec], tmp_path / "page.html")
     captured = capsys.readouterr()
     assert captured.out == ""
     assert "flawed.npz: 200 images" in captured.err
-    assert "Duplicates: 1 exact, 1 near; 1 of them with another label. Empty or nearly: 1." in captured.err
+    assert "Duplicates: 1 exact, 1 near; 1 of them with another label. Empty or nearly empty: 1." in captured.err
     assert "as even as chance allows" in captured.err
+    assert captured.err.splitlines()[-1] == f"Page: {tmp_path / 'page.html'}"
     explore([spec], tmp_path / "page.html", quiet=True)
     assert capsys.readouterr() == ("", "")
-    assert describe(result) == f"Page: {tmp_path / 'page.html'}"
 
 
 @pytest.mark.parametrize("n", [0, 3])
@@ -232,5 +237,6 @@ def test_page_that_cannot_be_written(digits: Digits, tmp_path: Path) -> None:
 def test_overlap_of_the_competition_with_mnist(tmp_path: Path) -> None:
     """The competition's training images are cut from MNIST: most of MNIST's test set is among them."""
     result = explore(["kaggle:train", "mnist:test"], tmp_path / "page.html", quiet=True)
-    assert 5_000 < result["comparison"]["overlap"]["exact"] < 7_000
-    assert result["comparison"]["overlap"]["conflicts"] == 0
+    assert result.comparison is not None
+    assert 5_000 < result.comparison.overlap["exact"] < 7_000
+    assert result.comparison.overlap["conflicts"] == 0

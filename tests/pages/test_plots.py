@@ -1,6 +1,5 @@
 """The charts' geometry against values worked out by hand."""
 
-import math
 import re
 from collections.abc import Callable
 
@@ -8,8 +7,7 @@ import numpy as np
 import pytest
 
 from tenfold.metrics.scores import calibration_bins
-from tenfold.pages import plots
-from tenfold.pages.plots import Axis
+from tenfold.pages import plots, svg
 
 
 def circles(svg: str, kind: str) -> list[tuple[float, float]]:
@@ -23,42 +21,9 @@ def texts(svg: str, kind: str) -> list[str]:
     return re.findall(rf'<text class="{kind}"[^>]*>([^<]*)</text>', svg)
 
 
-def test_axis_maps_linearly() -> None:
-    """The middle of the values lies at the middle of the pixels, also on an axis that runs upwards."""
-    assert Axis(0, 10, 100, 300)(5) == 200
-    assert Axis(0, 10, 300, 100)(2.5) == 250
-
-
-def test_axis_maps_logarithms() -> None:
-    """On a logarithmic axis from 1 to 100 the value 10 lies half way."""
-    assert Axis(1, 100, 0, 50, log=True)(10) == pytest.approx(25)
-
-
-def test_axis_holds_values_inside() -> None:
-    """A value outside the axis, even 0 on a logarithmic one, lands on its nearer end."""
-    assert Axis(0, 1, 10, 20)(7) == 20
-    assert Axis(1, 100, 10, 20, log=True)(0) == 10
-
-
-@pytest.mark.parametrize(
-    ("axis", "ticks"),
-    [
-        (Axis(0, 10, 0, 1), [0, 2, 4, 6, 8, 10]),
-        (Axis(0.3, 1.1, 0, 1), [0.4, 0.6, 0.8, 1]),
-        (Axis(0, 4, 0, 1), [0, 1, 2, 3, 4]),
-        (Axis(0.9, 20, 0, 1, log=True), [1, 2, 5, 10, 20]),
-        (Axis(1e-5, 1, 0, 1, log=True), [1e-5, 1e-4, 1e-3, 1e-2, 1e-1, 1]),
-        (Axis(0.31, 0.34, 0, 1, log=True), [0.31, 0.32, 0.33, 0.34]),  # no 1, 2 or 5 inside: as a linear axis
-    ],
-)
-def test_ticks_are_round(axis: Axis, ticks: list[float]) -> None:
-    """Ticks are the round numbers that a reader would choose."""
-    assert axis.ticks() == pytest.approx(ticks)
-
-
 def test_line_chart_places_points() -> None:
     """Three points lie at hand-worked pixels: x from 46 to 296; y from 1 to 100 with 5% of its logarithm as air."""
-    svg = plots.line_chart([1, 2, 4], [1, 10, 100], label="loss", text=lambda v: f"{v:g}", log=True)
+    svg = plots.line_chart([(1, 5, 1), (2, 9, 10), (4, 16, 100)], label="loss", text="{:g}".format, floor=1e-6)
     height = (182 - 14) / 1.1
     expected = [(46 + 62.5, 182 - 0.05 * height), (46 + 125, 98), (46 + 250, 14 + 0.05 * height)]
     for point, hand_worked in zip(circles(svg, "dot"), expected, strict=True):
@@ -69,7 +34,9 @@ def test_line_chart_places_points() -> None:
 
 def test_line_chart_flips() -> None:
     """With `flip` the smallest error, the best accuracy, is at the top."""
-    svg = plots.line_chart([1, 2], [0.1, 0.01], label="accuracy", text=plots.accuracy_text, log=True, flip=True)
+    svg = plots.line_chart(
+        [(1, 5, 0.1), (2, 9, 0.01)], label="accuracy", text=plots.accuracy_text, floor=1e-6, flip=True
+    )
     (_, first), (_, last) = circles(svg, "dot")
     assert last < first
     assert texts(svg, "value") == ["99%"]
@@ -77,14 +44,22 @@ def test_line_chart_flips() -> None:
 
 def test_line_chart_tells_elapsed_time() -> None:
     """Under epoch 2 of 4 stands the time interpolated between the evaluations, from 0 s at epoch 0."""
-    svg = plots.line_chart([1, 4], [3, 2], label="loss", text=str, seconds=[20, 110])
-    assert texts(svg, "sub") == ["20 s", "50 s", "80 s", "1.83 min", "epoch"]
+    svg = plots.line_chart([(1, 20, 3), (4, 110, 2)], label="loss", text=str, floor=1e-6)
+    assert texts(svg, "sub") == ["20.0\xa0s", "50.0\xa0s", "80.0\xa0s", "1\xa0min\xa050\xa0s", "epoch"]
+
+
+def test_line_chart_draws_no_error_at_its_floor() -> None:
+    """A value of 0 has no logarithm: it is drawn where `floor` lies, and named as what it is."""
+    svg = plots.line_chart([(1, 5, 0.5), (2, 9, 0.01), (3, 12, 0)], label="e", text=plots.accuracy_text, floor=0.01)
+    (_, _), second, third = circles(svg, "dot")
+    assert second[1] == third[1]
+    assert texts(svg, "value") == ["100%"]
 
 
 @pytest.mark.parametrize("y", [[0.5], [0.5, 0.5]])
 def test_line_chart_of_one_value(y: list[float]) -> None:
     """One evaluation, or several equal ones, are drawn half way up."""
-    svg = plots.line_chart([float(i + 1) for i in range(len(y))], y, label="loss", text=str, log=True)
+    svg = plots.line_chart([(i + 1, 9, value) for i, value in enumerate(y)], label="loss", text=str, floor=1e-6)
     assert {height for _, height in circles(svg, "dot")} == {98.0}
 
 
@@ -121,21 +96,6 @@ def test_histogram_counts_shares() -> None:
 def test_histogram_of_equal_values(whole: bool) -> None:
     """A sample without spread has a histogram too."""
     assert "NaN" not in plots.histogram([np.full(5, 7.0), np.full(3, 7.0)], label="ink", text=str, whole=whole)
-
-
-def test_interval_places_its_ends() -> None:
-    """On a domain of 0.9 to 1 the value 0.95 stands in the middle of the strip."""
-    svg = plots.interval(0.95, 0.9, 1.0, (0.9, 1.0), label="interval")
-    assert circles(svg, "last") == [(80.0, 8.0)]
-    assert 'class="whisker" x1="6.0" x2="154.0"' in svg
-
-
-def test_heat_leaves_the_diagonal_out() -> None:
-    """The most frequent confusion has shade 1, a rarer one its logarithm's share, and right answers none."""
-    confusion = np.array([[900, 7, 0], [1, 800, 0], [0, 0, 700]])
-    expected = [[0, 1, 0], [math.log(2) / math.log(8), 0, 0], [0, 0, 0]]
-    np.testing.assert_allclose(plots.heat(confusion), expected)
-    assert plots.heat(np.diag([5, 5])).max() == 0
 
 
 @pytest.mark.parametrize(
@@ -196,10 +156,9 @@ def test_scatter_names_every_point() -> None:
         lambda bad: plots.scatter(
             [(bad, 1.0, 0.9)], [0], numbers=[1], label=bad, unit=bad, text=lambda _: bad, floor=0.01
         ),
-        lambda bad: plots.line_chart([1, 2], [1, 2], label=bad, text=lambda _: bad),
+        lambda bad: plots.line_chart([(1, 5, 1), (2, 9, 2)], label=bad, text=lambda _: bad, floor=1e-6),
         lambda bad: plots.bars([[1, 2]], [bad, bad], label=bad, text=lambda _: bad),
         lambda bad: plots.histogram([np.arange(9.0)], label=bad, text=lambda _: bad),
-        lambda bad: plots.interval(0.5, 0.4, 0.6, (0, 1), label=bad),
     ],
 )
 def test_text_in_charts_is_escaped(draw: Callable[[str], str]) -> None:
@@ -215,8 +174,8 @@ def test_risk_falls_to_the_right_of_no_refusal() -> None:
     drawn = plots.risk_coverage(coverage, risk, label="risk")
     (line,) = re.findall(r'class="line" points="([^"]+)"', drawn)
     points = [tuple(map(float, point.split(","))) for point in line.split()]
-    assert points[0][0] == plots.LEFT
-    assert points[-1] == (plots.RIGHT, plots.BOTTOM)
+    assert points[0][0] == svg.LEFT
+    assert points[-1] == (svg.RIGHT, svg.BOTTOM)
     heights = [y for _, y in points]
     assert heights == sorted(heights)  # pixels count downwards: fewer and fewer errors
     assert "images refused" in drawn

@@ -9,7 +9,7 @@ import io
 from collections.abc import Callable, Sequence
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeGuard
 
 import numpy as np
 from numpy.typing import NDArray
@@ -62,7 +62,6 @@ def percent(fraction: float | None, digits: int = 2) -> str:
     """Return 0.9971 as "99.71%"; a fraction short of 1 is never rounded up to "100%"."""
     if not _finite(fraction):
         return MISSING
-    assert fraction is not None
     if fraction == 1:
         return "100%"
     shown = f"{100 * fraction:.{digits}f}%"
@@ -74,6 +73,11 @@ def count(value: float | None) -> str:
     return f"{value:,.0f}" if _finite(value) else MISSING
 
 
+def counted(n: int, noun: str) -> str:
+    """Return 1 and "image" as "1 image", 2000 as "2,000 images"."""
+    return f"{count(n)} {noun}" if n == 1 else f"{count(n)} {noun}s"
+
+
 def number(value: float | None, digits: int = 4) -> str:
     """Return 0.012345 as "0.0123", rounded to `digits` places."""
     return f"{value:.{digits}f}" if _finite(value) else MISSING
@@ -83,7 +87,6 @@ def short(value: float | None) -> str:
     """Return 214_321 as "214k", 1_500_000 as "1.5M"."""
     if not _finite(value):
         return MISSING
-    assert value is not None
     for size, unit in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
         if abs(value) >= size:
             return f"{value / size:.3g}{unit}"
@@ -94,7 +97,6 @@ def duration(seconds: float | None) -> str:
     """Return 58.23 as "58.2 s", 872 as "14 min 32 s", 3.41 as "3.41 s"; the spaces do not break."""
     if not _finite(seconds):
         return MISSING
-    assert seconds is not None
     if seconds < 10:
         return f"{seconds:.2f}\N{NO-BREAK SPACE}s"
     if seconds < 99.95:
@@ -112,7 +114,7 @@ def name_of(spec: str | Sequence[str]) -> str:
     return spec.replace("\\", "/").rstrip("/").rpartition("/")[2] or spec
 
 
-def _finite(value: float | None) -> bool:
+def _finite(value: float | None) -> TypeGuard[float]:
     return value is not None and bool(np.isfinite(value))
 
 
@@ -127,6 +129,6 @@ def _environment() -> "Environment":
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    filters: list[Callable[..., str]] = [percent, count, number, short, duration, name_of]
+    filters: list[Callable[..., str]] = [percent, count, counted, number, short, duration, name_of]
     environment.filters.update({function.__name__: function for function in filters})
     return environment

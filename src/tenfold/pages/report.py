@@ -1,8 +1,6 @@
 """A run's report: one self-contained HTML page made from what is in the run folder."""
 
 import shlex
-import zipfile
-import zlib
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,8 +8,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tenfold.errors import RunError
-from tenfold.metrics.scores import calibration_bins, most_confident_mistakes, score
+from tenfold.files import read_npz
+from tenfold.metrics.scores import calibration_bins, score
 from tenfold.pages import page, plots
+from tenfold.pages.svg import Text
 from tenfold.runs import ledger
 from tenfold.runtime.abstain import risk_coverage
 
@@ -22,6 +22,12 @@ SHOWN_MISTAKES = 60
 SHOWN_SETS = 4  # the newest evaluation of each of the largest data sets has a section; the table lists every look
 CALIBRATION_BINS = 10  # a phone has room for ten counts
 
+CURVES: list[tuple[str, str, Text, float]] = [  # key, title, words of a value, least value drawn
+    ("validation_accuracy", "Validation accuracy", plots.accuracy_text, 0),
+    ("loss", "Training loss", "{:.3g}".format, 1e-6),
+    ("validation_nll", "Validation loss (NLL)", "{:.3g}".format, 1e-6),
+    ("learning_rate", "Learning rate", "{:.2g}".format, 1e-8),
+]
 STATUS = {
     "interrupted": "Training was interrupted; the figures are those of the weights kept at that moment.",
     "out_of_time": "Training ended at its time limit, before the recipe was through.",
@@ -40,9 +46,10 @@ def write_report(run: "Run") -> Path:
     newest = {_data(look)["sha256"] or _data(look)["spec"]: look for look in looks}  # later looks replace earlier ones
     latest = sorted(newest.values(), key=lambda look: (look["n"], looks.index(look)), reverse=True)[:SHOWN_SETS]
     sections = [_evaluation(run.path, look, f"set-{i}") for i, look in enumerate(latest, 1)]
-    validation = _validation(run)
-    if validation:
-        sections.append(validation)
+    held_out = run.validation()
+    if held_out is not None and len(held_out["labels"]):
+        figures = score(held_out["labels"], held_out["probabilities"])
+        sections.append(_section(figures, held_out, "validation", title="Validation images", kind="validation"))
     html = page.render(
         "report.html",
         run=run,
@@ -52,7 +59,7 @@ def write_report(run: "Run") -> Path:
         curves=_curves(run.metrics(), run.manifest),
         looks=_look_rows(looks),
         status=STATUS.get(run.manifest.get("status", ""), ""),
-        recipe=_recipe_text(run),
+        recipe=recipe.read_text("utf-8", "replace") if (recipe := run.path / "recipe.toml").exists() else "",
         command=_command(run),
         provenance=_provenance(run.manifest),
     )
@@ -65,18 +72,13 @@ def write_report(run: "Run") -> Path:
 def _evaluation(folder: Path, look: dict[str, Any], anchor: str) -> dict[str, Any]:
     """Return the section of one evaluation: its figures from the record, its pictures from the .npz beside it."""
     file = folder / str(look.get("file") or "")
-    inside = file.is_file() and file.resolve().is_relative_to(folder.resolve())
-    arrays = _arrays(file) if inside else {}
+    arrays = {}
+    if file.is_file() and file.resolve().is_relative_to(folder.resolve()):
+        try:
+            arrays = read_npz(file)
+        except (OSError, ValueError) as error:
+            raise RunError(f"'{file}' is damaged: {error}. Evaluate the run again.") from None
     return _section(look, arrays, anchor, title=page.name_of(_data(look)["spec"]), kind="test")
-
-
-def _validation(run: "Run") -> dict[str, Any] | None:
-    """Return the section of the validation images, scored here, or None where the run held none out."""
-    held_out = run.validation()
-    if held_out is None or len(held_out["labels"]) == 0:
-        return None
-    figures = score(held_out["labels"], held_out["probabilities"])
-    return _section(figures, held_out, "validation", title="Validation images", kind="validation")
 
 
 def _section(
@@ -84,12 +86,13 @@ def _section(
 ) -> dict[str, Any]:
     """Return what the page shows of one set of predictions."""
     confusion = np.array(figures["confusion"])
+    shades = np.log1p(confusion * (1 - np.eye(len(confusion))))  # of errors alone, which differ by powers of ten
     section = figures | {
         "anchor": anchor,
         "title": title,
         "kind": kind,
         "when": _minute(figures.get("time")),
-        "confusion": np.dstack([confusion, plots.heat(confusion)]).tolist(),  # (10, 10, 2): images, shade
+        "confusion": np.dstack([confusion, shades / max(shades.max(), 1e-9)]).tolist(),  # (10, 10, 2): images, shade
         "confused": _most_confused(confusion),
         "overlap": figures.get("overlap"),
         "calibration": None,
@@ -102,27 +105,24 @@ def _section(
         section["calibration"] = plots.reliability(bins, label=f"Accuracy against confidence, {title}")
         _, coverage, risk = risk_coverage(probabilities.max(1), probabilities.argmax(1) == labels)
         section["refusal"] = plots.risk_coverage(coverage, risk, label=f"Errors against refusals, {title}")
-        section["mistakes"] = _mistakes(labels, probabilities, arrays)
+        section["mistakes"] = _mistakes(arrays)
     return section
 
 
-def _mistakes(
-    labels: NDArray[np.int64], probabilities: NDArray[np.float32], arrays: dict[str, NDArray[Any]]
-) -> list[dict[str, Any]] | None:
+def _mistakes(arrays: dict[str, NDArray[Any]]) -> list[dict[str, Any]] | None:
     """Return the surest mistakes with their pictures, or None where the pictures were not kept."""
     if "mistake_images" not in arrays or "mistake_indices" not in arrays:
         return None
-    pictures = {int(i): image for i, image in zip(arrays["mistake_indices"], arrays["mistake_images"], strict=True)}
-    shown = [int(i) for i in most_confident_mistakes(labels, probabilities, SHOWN_MISTAKES) if int(i) in pictures]
+    kept = zip(arrays["mistake_indices"][:SHOWN_MISTAKES], arrays["mistake_images"], strict=False)
     return [
         {
-            "image": page.picture(pictures[i]),
-            "index": i,
-            "label": int(labels[i]),
-            "given": int(probabilities[i].argmax()),
-            "confidence": float(probabilities[i].max()),
+            "image": page.picture(image),
+            "index": int(i),
+            "label": int(arrays["labels"][i]),
+            "given": int(arrays["probabilities"][i].argmax()),
+            "confidence": float(arrays["probabilities"][i].max()),
         }
-        for i in shown
+        for i, image in kept  # the surest first
     ]
 
 
@@ -136,50 +136,33 @@ def _most_confused(confusion: NDArray[np.int64], most: int = 3) -> list[tuple[in
 
 def _curves(metrics: list[dict[str, Any]], manifest: dict[str, Any]) -> list[dict[str, Any]]:
     """Return the charts of loss, validation accuracy and learning rate over training that there is data for."""
-    n = (manifest.get("data") or {}).get("n_validation") or 1000
-
-    def chart(key: str, title: str, text: plots.Text, floor: float, transform: plots.Transform, flip: bool) -> None:
+    half_an_image = 0.5 / ((manifest.get("data") or {}).get("n_validation") or 1000)  # stands for no error
+    charts = []
+    for key, title, text, least in CURVES:
         rows = [row for row in metrics if row.get(key) is not None and np.isfinite(row[key])]
         if len(rows) < 2:  # one point is no curve
-            return
-        x, seconds = [float(row["epoch"]) for row in rows], [float(row["seconds"]) for row in rows]
-        y = [max(transform(float(row[key])), floor) for row in rows]
-        last = text(y[-1]) if y[-1] > floor else text(transform(float(rows[-1][key])))
-        label = f"{title} over training, {last} at the end"
-        svg = plots.line_chart(x, y, label=label, text=text, log=True, flip=flip, seconds=seconds)
+            continue
+        points = [(float(row["epoch"]), float(row["seconds"]), float(row[key])) for row in rows]
+        accuracy = key == "validation_accuracy"
+        if accuracy:  # drawn by its error, or every good run is a line along the top
+            points = [(epoch, seconds, 1 - value) for epoch, seconds, value in points]
+        label = f"{title} over training, {text(points[-1][2])} at the end"
+        svg = plots.line_chart(
+            points, label=label, text=text, floor=half_an_image if accuracy else least, flip=accuracy
+        )
         charts.append({"title": title, "svg": svg})
-
-    charts: list[dict[str, Any]] = []
-    # Accuracy is drawn by the logarithm of its error, or every good run is a line along the top; half an image stands
-    # for no error, which has no logarithm.
-    chart("validation_accuracy", "Validation accuracy", plots.accuracy_text, 0.5 / n, lambda a: 1 - a, True)
-    chart("loss", "Training loss", lambda v: f"{v:.3g}", 1e-6, float, False)
-    chart("validation_nll", "Validation loss (NLL)", lambda v: f"{v:.3g}", 1e-6, float, False)
-    chart("learning_rate", "Learning rate", lambda v: f"{v:.2g}", 1e-8, float, False)
     return charts
 
 
 def _look_rows(looks: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Return a row for every look at labelled evaluation data, newest first, with its interval on a shared strip."""
-    if not looks:
-        return []
-    domain = (min(look["ci95"][0] for look in looks), max(look["ci95"][1] for look in looks))
-    rows = []
-    for look in looks:
-        low, high = look["ci95"]
-        strip = plots.interval(
-            look["accuracy"], low, high, domain, label=f"95% interval {page.percent(low)} to {page.percent(high)}"
-        )
-        rows.append(look | {"strip": strip, "spec": _data(look)["spec"], "when": _minute(look.get("time"))})
-    return rows[::-1]
+    """Return a row for every look at labelled evaluation data, newest first."""
+    return [look | {"spec": _data(look)["spec"], "when": _minute(look.get("time"))} for look in reversed(looks)]
 
 
 def _data(look: dict[str, Any]) -> dict[str, str]:
     """Return the spec and the content hash of the data that was looked at, "" where unknown."""
-    data = look.get("data")
-    if isinstance(data, dict):
-        return {"spec": str(data.get("spec", "")), "sha256": str(data.get("sha256", ""))}
-    return {"spec": str(data or ""), "sha256": str(look.get("data_sha256", ""))}
+    data = look["data"] if isinstance(look.get("data"), dict) else {}
+    return {key: str(data.get(key, "")) for key in ("spec", "sha256")}
 
 
 def _minute(time: str | None) -> str:
@@ -190,16 +173,8 @@ def _minute(time: str | None) -> str:
     return time[:16].replace("T", " ") + zone
 
 
-def _recipe_text(run: "Run") -> str:
-    path = run.path / "recipe.toml"
-    return path.read_text(encoding="utf-8", errors="replace") if path.exists() else ""
-
-
 def _command(run: "Run") -> str:
-    """Return the shell command that trains this run again: as it was typed where that is known."""
-    typed = run.manifest.get("command")
-    if typed:
-        return typed if isinstance(typed, str) else shlex.join(map(str, typed))
+    """Return the shell command that trains this run again."""
     data, source = (run.manifest.get(key) or {} for key in ("data", "from"))
     specs = data.get("spec", "DATA")
     words = ["tenfold", "train", str(run.path / "recipe.toml")]
@@ -245,12 +220,3 @@ def _provenance(manifest: dict[str, Any]) -> list[tuple[str, str]]:
         ("Commit", manifest.get("commit")),
     ]
     return [(name, str(value)) for name, value in rows if value not in (None, "")]
-
-
-def _arrays(file: Path) -> dict[str, NDArray[Any]]:
-    """Return the arrays of an .npz file; nothing in it is unpickled."""
-    try:
-        with file.open("rb") as stream, np.load(stream, allow_pickle=False) as stored:
-            return {name: stored[name] for name in stored.files}
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
-        raise RunError(f"'{file}' is damaged: {error}. Evaluate the run again.") from None

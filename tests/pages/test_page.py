@@ -1,0 +1,53 @@
+"""What the pages share: pictures inside the page, and numbers in words."""
+
+import base64
+import io
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from tenfold.pages import page
+
+
+def test_pictures_keep_their_ink() -> None:
+    """The PNG's opacity is the ink, to sixteen levels."""
+    ink = np.random.default_rng(0).integers(0, 256, (28, 28)).astype(np.uint8)
+    uri = page.picture(ink)
+    image = Image.open(io.BytesIO(base64.b64decode(uri.partition(",")[2]))).convert("RGBA")
+    pixels = np.asarray(image).astype(int)
+    assert (pixels[..., :3] == 0).all()
+    assert np.abs(pixels[..., 3] - ink).max() <= 9
+
+
+def test_sheet_lays_images_row_by_row() -> None:
+    """Three 1x1 images in two columns with a gap of one pixel."""
+    images = np.array([[[1]], [[2]], [[3]]], np.uint8)
+    assert page.sheet(images, columns=2, gap=1).tolist() == [[1, 0, 2], [0, 0, 0], [3, 0, 0]]
+
+
+@pytest.mark.parametrize(
+    ("shown", "expected"),
+    [
+        (page.percent(0.9971), "99.71%"),
+        (page.percent(1.0), "100%"),
+        (page.percent(0.999999), "99.9999%"),
+        (page.percent(None), page.MISSING),
+        (page.percent(float("nan")), page.MISSING),
+        (page.count(60000), "60,000"),
+        (page.counted(1, "image"), "1 image"),
+        (page.counted(2000, "image"), "2,000 images"),
+        (page.number(0.01234), "0.0123"),
+        (page.short(214321), "214k"),
+        (page.short(4.0), "4"),
+        (page.duration(3.414), "3.41\xa0s"),
+        (page.duration(58.23), "58.2\xa0s"),
+        (page.duration(872), "14\xa0min\xa032\xa0s"),
+        (page.duration(7260), "2\xa0h\xa01\xa0min"),
+        (page.name_of("/data/digit-recognizer.zip"), "digit-recognizer.zip"),
+        (page.name_of("mnist:test"), "mnist:test"),
+    ],
+)
+def test_numbers_are_worded_for_people(shown: str, expected: str) -> None:
+    """Numbers are short, and none is rounded up to a perfect score."""
+    assert shown == expected
