@@ -10,27 +10,18 @@ import csv
 import io
 import json
 import os
-import zipfile
 from pathlib import Path
 from typing import IO, Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from tenfold.errors import TenfoldError
 from tenfold.files import write_atomically
 from tenfold.runtime.recogniser import UNKNOWN, Answers
 from tenfold.runtime.streams import Chunk
 
-ROW = np.dtype([("digit", "i1"), ("confidence", "<f4"), ("abstained", "?"), ("probabilities", "<f4", 10)])
-ARRAYS: dict[str, tuple[str, type[Any]]] = {
-    "digits": ("digit", np.int64),
-    "confidences": ("confidence", np.float32),
-    "abstained": ("abstained", np.bool_),
-    "probabilities": ("probabilities", np.float32),
-}
-EPOCH = (1980, 1, 1, 0, 0, 0)  # the date of every zip member, so that the same answers give the same bytes
-BLOCK = 1 << 16  # rows that are copied into the NPZ at a time
+# The arrays of the NPZ, and what the partial file holds for each image.
+ROW = np.dtype([("digits", "<i8"), ("confidences", "<f4"), ("abstained", "?"), ("probabilities", "<f4", 10)])
 
 
 class Labels:
@@ -41,7 +32,8 @@ class Labels:
     """
 
     def __init__(self, out: Path, made_of: dict[str, Any], names: str) -> None:
-        self.out, self.made_of, self.names = out, made_of, names
+        self.out, self.names = out, names
+        self.made_of = made_of | {"row": ROW.itemsize}  # another Tenfold may keep other rows
         self.partial = out.with_name(f"{out.name}.partial")
         self.state = out.with_name(f"{out.name}.partial.json")
         self.rows = self.abstained = self.unreadable = 0
@@ -91,7 +83,11 @@ class Labels:
                 self.partial.replace(self.out)
             else:
                 whole = self.out.with_name(f"{self.out.name}.whole")
-                self._write_npz(whole)
+                records = np.memmap(self.partial, ROW, mode="r", shape=(self.rows,))
+                with whole.open("wb") as file:  # a column at a time goes from the one file to the other, piece by piece
+                    np.savez_compressed(file, allow_pickle=False, **{name: records[name] for name in ROW.names or ()})
+                    file.flush()
+                    os.fsync(file.fileno())
                 whole.replace(self.out)
                 self.partial.unlink()
             self.state.unlink(missing_ok=True)
@@ -121,24 +117,6 @@ class Labels:
             self.rows = 0
             return 0
 
-    def _write_npz(self, path: Path) -> None:
-        """Write the arrays from the partial file's records, a block at a time, each deflated into the zip."""
-        records: NDArray[Any] = np.memmap(self.partial, ROW, mode="r", shape=(self.rows,))
-        with path.open("wb") as file, zipfile.ZipFile(file, "w") as archive:
-            for name, (column, dtype) in ARRAYS.items():
-                info = zipfile.ZipInfo(f"{name}.npy", EPOCH)
-                info.compress_type = zipfile.ZIP_DEFLATED
-                with archive.open(info, "w", force_zip64=True) as member:
-                    shape = records[column].shape
-                    descr = np.lib.format.dtype_to_descr(np.dtype(dtype))
-                    header = {"descr": descr, "fortran_order": False, "shape": shape}
-                    np.lib.format.write_array_header_1_0(member, header)
-                    for start in range(0, self.rows, BLOCK):
-                        member.write(records[column][start : start + BLOCK].astype(dtype).tobytes())
-            archive.close()
-            file.flush()
-            os.fsync(file.fileno())
-
     def _not_writable(self, error: OSError) -> TenfoldError:
         return TenfoldError(
             f"Cannot write '{self.out}' ({error.strerror}). Give --out a file in a folder that you may write to."
@@ -158,6 +136,6 @@ def _csv(names: list[str], answers: Answers, reasons: dict[int, str]) -> bytes:
 
 def _records(answers: Answers) -> bytes:
     records = np.empty(len(answers.digits), ROW)
-    records["digit"], records["confidence"] = answers.digits, answers.confidences
-    records["abstained"], records["probabilities"] = answers.abstained, answers.probabilities
+    for name in ROW.names or ():
+        records[name] = getattr(answers, name)
     return records.tobytes()

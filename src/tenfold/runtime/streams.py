@@ -1,9 +1,11 @@
 """A million small images, a chunk at a time: a folder of pictures, or the array in an NPZ file."""
 
 import hashlib
+import itertools
+import math
 import os
 import zipfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass, field
@@ -70,20 +72,22 @@ class FolderStream:
 
     def chunks(self, start: int, threads: int) -> Iterator[Chunk]:
         """Yield chunks whose names are paths below the folder."""
+        names = itertools.islice((name for name, _ in _files(self.path, "")), start, None)
         with ThreadPoolExecutor(threads, thread_name_prefix="tenfold-read") as pool:
-            names: list[str] = []
-            for number, (name, _) in enumerate(_files(self.path, "")):
-                if number >= start:
-                    names.append(name)
-                if len(names) == ROWS:
-                    yield self._read(names, pool)
-                    names = []
-            if names:
-                yield self._read(names, pool)
+            while some := list(itertools.islice(names, ROWS)):
+                chunk = Chunk(some, np.zeros((len(some), *FRAME), np.uint8))
+                for row, read in enumerate(pool.map(self._read, some)):
+                    if isinstance(read, DataError):
+                        chunk.unreadable[row] = str(read)
+                    else:
+                        chunk.frames[row] = read
+                yield chunk
 
-    def _read(self, names: list[str], pool: ThreadPoolExecutor) -> Chunk:
-        jobs = [_picture(self.path / name, name) for name in names]
-        return _chunk(names, jobs, pool)
+    def _read(self, name: str) -> NDArray[np.uint8] | DataError:
+        try:
+            return read_frame(self.path / name, name)
+        except DataError as error:
+            return error
 
 
 class ArchiveStream:
@@ -113,21 +117,21 @@ class ArchiveStream:
             archive = stack.enter_context(open_zip(self.path))
             pool = stack.enter_context(ThreadPoolExecutor(threads, thread_name_prefix="tenfold-read"))
             file = stack.enter_context(archive.open(self.member))
-            size = int(np.prod(self.shape[1:]))
+            size = math.prod(self.shape[1:])
+            framed = self.shape[1:] in (FRAME, (PIXELS,))
+            step = ROWS if framed else max(1, (1 << 22) // size)  # 4 MB at a time, whatever size the images have
             self._skip(file, self.offset + start * size)
             for first in range(start, self.count, ROWS):
-                names = [str(index) for index in range(first, min(first + ROWS, self.count))]
-                if self.shape[1:] in (FRAME, (PIXELS,)):
-                    pixels = np.frombuffer(self._read(file, size * len(names)), np.uint8)
-                    yield Chunk(names, pixels.reshape(-1, *FRAME))
-                    continue
-                frames = np.empty((len(names), *FRAME), np.uint8)
-                step = max(1, (1 << 22) // size)  # 4 MB at a time, whatever size the images have
-                for row in range(0, len(names), step):
-                    some = range(row, min(row + step, len(names)))
+                last = min(first + ROWS, self.count)
+                frames = np.empty((last - first, *FRAME), np.uint8)
+                for row in range(0, last - first, step):
+                    some = frames[row : row + step]
                     pixels = np.frombuffer(self._read(file, size * len(some)), np.uint8)
-                    frames[some.start : some.stop] = list(pool.map(to_frame, pixels.reshape(-1, *self.shape[1:])))
-                yield Chunk(names, frames)
+                    if framed:
+                        some[:] = pixels.reshape(-1, *FRAME)
+                    else:
+                        some[:] = list(pool.map(to_frame, pixels.reshape(-1, *self.shape[1:])))
+                yield Chunk([str(index) for index in range(first, last)], frames)
 
     def _header(self, start: bytes) -> tuple[tuple[int, ...], int]:
         """Return the array's shape and the byte where its pixels begin."""
@@ -175,22 +179,3 @@ def _size(entry: "os.DirEntry[str]") -> int:
         return entry.stat().st_size
     except OSError:
         return -1  # a link that leads nowhere: it is among the unreadable
-
-
-def _picture(path: Path, name: str) -> Callable[[], NDArray[np.uint8]]:
-    return lambda: read_frame(path, name)
-
-
-def _chunk(names: list[str], jobs: list[Callable[[], NDArray[np.uint8]]], pool: ThreadPoolExecutor) -> Chunk:
-    """Return what the jobs read, side by side; a job that raises DataError leaves its reason and a blank frame."""
-    chunk = Chunk(names, np.zeros((len(names), *FRAME), np.uint8))
-
-    def run(row: int) -> None:
-        try:
-            chunk.frames[row] = jobs[row]()
-        except DataError as error:
-            chunk.unreadable[row] = str(error)
-
-    for _ in pool.map(run, range(len(jobs))):
-        pass
-    return chunk

@@ -1,13 +1,15 @@
 """An ONNX file's bytes to an outline of what is in it, without the `onnx` package and without running anything.
 
 ONNX is a Protocol Buffers message (onnx.proto, `ModelProto`). This walks the wire format as far as a refusal needs:
-field by field, by a table of the fields that a message may have. Graphs within nodes, functions, external data and
-training information are not in the table, so nothing nests deeper than the table does, and there is no recursion.
+field by field, by what a message may hold. Graphs within nodes, functions, external data and training information are
+not among it, so nothing nests deeper than that, and there is no recursion.
 Encoding: https://protobuf.dev/programming-guides/encoding.
 """
 
+import functools
 import re
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from tenfold.errors import ModelError
 
@@ -16,105 +18,38 @@ VARINT, EIGHT, BYTES, FOUR = 0, 1, 2, 5  # the wire types; 3 and 4 are groups, w
 MAX_FIELDS = 500_000  # outside runs; read in half a second. A forest of a million nodes has runs alone
 EXTERNAL = 1  # TensorProto.DataLocation
 
-# The fields of each message: number -> (name, wire types). A repeated number may be packed into one BYTES field.
-Table = dict[int, tuple[str, tuple[int, ...]]]
-TEXT, NUMBER, NUMBERS = (BYTES,), (VARINT,), (VARINT, BYTES)
-ENTRY: Table = {1: ("key", TEXT), 2: ("value", TEXT)}
-TABLES: dict[str, Table] = {
-    "model": {
-        1: ("ir_version", NUMBER),
-        2: ("producer_name", TEXT),
-        3: ("producer_version", TEXT),
-        4: ("domain", TEXT),
-        5: ("model_version", NUMBER),
-        6: ("doc_string", TEXT),
-        7: ("graph", TEXT),
-        8: ("opset_import", TEXT),
-        14: ("metadata_props", TEXT),
-    },
-    "opset_import": {1: ("domain", TEXT), 2: ("version", NUMBER)},
-    "metadata_props": ENTRY,
-    "graph": {
-        1: ("node", TEXT),
-        2: ("name", TEXT),
-        5: ("initializer", TEXT),
-        10: ("doc_string", TEXT),
-        11: ("input", TEXT),
-        12: ("output", TEXT),
-        13: ("value_info", TEXT),
-        14: ("quantization_annotation", TEXT),
-        16: ("graph_metadata", TEXT),
-    },
-    "node": {
-        1: ("input_name", TEXT),
-        2: ("output_name", TEXT),
-        3: ("name", TEXT),
-        4: ("op_type", TEXT),
-        5: ("attribute", TEXT),
-        6: ("doc_string", TEXT),
-        7: ("domain", TEXT),
-        9: ("node_metadata", TEXT),
-    },
-    "attribute": {
-        1: ("name", TEXT),
-        2: ("f", (FOUR,)),
-        3: ("i", NUMBER),
-        4: ("s", TEXT),
-        5: ("tensor", TEXT),
-        7: ("floats", (FOUR, BYTES)),
-        8: ("ints", NUMBERS),
-        9: ("strings", TEXT),
-        10: ("tensor", TEXT),
-        13: ("doc_string", TEXT),
-        20: ("type", NUMBER),
-    },
-    "tensor": {
-        1: ("dims", NUMBERS),
-        2: ("data_type", NUMBER),
-        4: ("float_data", (FOUR, BYTES)),
-        5: ("int32_data", NUMBERS),
-        7: ("int64_data", NUMBERS),
-        8: ("name", TEXT),
-        9: ("raw_data", TEXT),
-        10: ("double_data", (EIGHT, BYTES)),
-        11: ("uint64_data", NUMBERS),
-        12: ("doc_string", TEXT),
-        13: ("external_data", TEXT),
-        14: ("data_location", NUMBER),
-        16: ("tensor_metadata", TEXT),
-    },
-    "value_info": {1: ("name", TEXT), 2: ("type", TEXT), 3: ("doc_string", TEXT), 4: ("value_metadata", TEXT)},
-    "type": {1: ("tensor_type", TEXT), 6: ("denotation", TEXT)},
-    "tensor_type": {1: ("elem_type", NUMBER), 2: ("shape", TEXT)},
-    "shape": {1: ("dim", TEXT)},
-    "dim": {1: ("dim_value", NUMBER), 2: ("dim_param", TEXT), 3: ("denotation", TEXT)},
+# What each message may hold, as in onnx.proto: the number and the name of a field; "*" where it may be there repeatedly
+# (of the others Protocol Buffers would merge or overwrite a second one, after we had looked at the first), "=" where
+# its value is kept, and after ":" its type where that is not bytes.
+FIELDS = {
+    "model": "1 ir_version=:int 2 producer_name 3 producer_version 4 domain 5 model_version:int 6 doc_string 7 graph "
+    "8 opset_import* 14 metadata_props*",
+    "opset_import": "1 domain= 2 version=:int",
+    "metadata_props": "1 key= 2 value=",
+    "graph": "1 node* 2 name 5 tensor* 10 doc_string 11 input* 12 output* 13 value_info* 14 quantization_annotation* "
+    "16 graph_metadata*",
+    "node": "1 input_name* 2 output_name* 3 name 4 op_type= 5 attribute* 6 doc_string 7 domain= 9 node_metadata*",
+    "attribute": "1 name 2 f:float 3 i:int 4 s 5 tensor 7 floats*:floats 8 ints*:ints 9 strings* 10 tensor* "
+    "13 doc_string 20 type:int",
+    "tensor": "1 dims*:ints 2 data_type:int 4 float_data*:floats 5 int32_data*:ints 7 int64_data*:ints 8 name "
+    "9 raw_data 10 double_data*:doubles 11 uint64_data*:ints 12 doc_string 13 external_data* 14 data_location:int "
+    "16 tensor_metadata*",
+    "value_info": "1 name= 2 type 3 doc_string 4 value_metadata*",
+    "type": "1 tensor_type 6 denotation",
+    "tensor_type": "1 elem_type=:int 2 shape",
+    "shape": "1 dim*",
+    "dim": "1 dim_value=:int 2 dim_param= 3 denotation",
 }
-TABLES["graph"][5] = ("tensor", TEXT)
-INSIDE = {name: name for name in TABLES} | {"input": "value_info", "output": "value_info"}
-# What a message holds once; Protocol Buffers would merge or overwrite a second one, after we had looked at the first.
-ONCE = {
-    "model": {"ir_version", "graph"},
-    "opset_import": {"domain", "version"},
-    "metadata_props": {"key", "value"},
-    "node": {"op_type", "domain"},
-    "value_info": {"name", "type"},
-    "type": {"tensor_type"},
-    "tensor_type": {"elem_type", "shape"},
-    "dim": {"dim_value", "dim_param"},
+# The wire types of a field's type; a repeated number may be packed into one BYTES field.
+TYPES = {
+    "bytes": (BYTES,),
+    "int": (VARINT,),
+    "ints": (VARINT, BYTES),
+    "float": (FOUR,),
+    "floats": (FOUR, BYTES),
+    "doubles": (EIGHT, BYTES),
 }
-LEAVES = {  # the values that the outline keeps
-    ("opset_import", "domain"),
-    ("opset_import", "version"),
-    ("metadata_props", "key"),
-    ("metadata_props", "value"),
-    ("node", "op_type"),
-    ("node", "domain"),
-    ("value_info", "name"),
-    ("tensor_type", "elem_type"),
-    ("dim", "dim_value"),
-    ("dim", "dim_param"),
-    ("model", "ir_version"),
-}
+INSIDE = {name: name for name in FIELDS} | {"input": "value_info", "output": "value_info"}
 FORBIDDEN = {
     ("model", 20): "training information",
     ("model", 25): "functions of its own",
@@ -136,6 +71,26 @@ RUNS = {
     0x40: re.compile(rb"(?:\x40[\x80-\xff]{0,9}+[\x00-\x7f]){2,10000}+"),
     0x4A: re.compile(rb"(?:\x4a(?:\x04.{4}|\x0a.{10})){2,10000}+", re.DOTALL),
 }
+
+
+class Field(NamedTuple):
+    """A field that a message may have."""
+
+    name: str
+    wires: tuple[int, ...]
+    once: bool
+    kept: bool
+
+
+@functools.cache
+def fields_of(message: str) -> dict[int, Field]:
+    """Return the fields that a message may have by their numbers."""
+    words = FIELDS[message].split()
+    fields = {}
+    for number, word in zip(words[::2], words[1::2], strict=True):
+        name, _, kind = word.partition(":")
+        fields[int(number)] = Field(name.rstrip("=*"), TYPES[kind or "bytes"], "*" not in name, "=" in name)
+    return fields
 
 
 @dataclass(eq=False, slots=True)
@@ -194,7 +149,7 @@ class _Walk:
 
     def _message(self, kind: str, start: int, end: int, kept: dict[str, int | str]) -> list[tuple[str, int, int]]:
         """Return the messages within one message, (label, start, end) each; its own values go into `kept`."""
-        table, once, seen = TABLES[kind], ONCE.get(kind, set()), set()
+        table, seen = fields_of(kind), set()
         inside: list[tuple[str, int, int]] = []
         content, at = self.content, start
         while at < end:
@@ -208,12 +163,13 @@ class _Walk:
             number, wire = tag >> 3, tag & 7
             if (kind, number) in FORBIDDEN:
                 raise ModelError(f"'{self.name}' holds '{FORBIDDEN[kind, number]}'. {ADVICE}")
-            label, wires = table.get(number, ("", ()))
-            if wire not in wires:
+            known = table.get(number)
+            if known is None or wire not in known.wires:
                 raise self._broken(f"its {kind.replace('_', ' ')} has an unknown field '{number}' at byte {at}")
-            if label in once and label in seen:
+            label = known.name
+            if known.once and number in seen:
                 raise self._broken(f"its {kind.replace('_', ' ')} has two fields '{label}'")
-            seen.add(label)
+            seen.add(number)
             integer = 0
             first = at
             if wire == VARINT:
@@ -229,7 +185,7 @@ class _Walk:
                 raise ModelError(f"'{self.name}' keeps 'external data' in other files. {ADVICE}")
             if label in INSIDE and wire == BYTES:
                 inside.append((label, first, at))
-            elif (kind, label) in LEAVES:
+            elif known.kept:
                 kept[label] = integer if wire == VARINT else self._text(first, at)
         return inside
 
