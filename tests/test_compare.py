@@ -1,6 +1,7 @@
-"""Comparing runs: paired on the same images, on data or on what they held out, or refused."""
+"""Comparing systems: paired on the same images, on data or on what runs held out, or refused."""
 
 import json
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +11,8 @@ from typer.testing import CliRunner
 from tenfold.cli import app
 from tenfold.compare import compare
 from tenfold.data import load
-from tenfold.errors import RunError
+from tenfold.errors import RunError, UsageError
+from tenfold.export import export
 from tenfold.metrics.paired import mcnemar
 from tenfold.runs import ledger
 from tenfold.runs.run import Run
@@ -55,17 +57,21 @@ def runs(folder: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[
 
 def test_on_data(runs: list[Path], folder: Path, tmp_path: Path) -> None:
     """Every run is evaluated, the pair has McNemar's p-value of the kept answers, and page and tables are written."""
-    result = compare(runs[:2], str(folder / "test.npz"), markdown=tmp_path / "t.md", quiet=True)
-    assert json.loads(json.dumps(result)) == result
+    result = compare(
+        [str(run) for run in runs[:2]], str(folder / "test.npz"), markdown=str(tmp_path / "t.md"), quiet=True
+    )
+    assert set(asdict(result)) == {
+        *("runs", "data", "n", "left_out", "pairs", "confusions", "wrong_everywhere", "page", "markdown")
+    }
     files = [run / ledger.read_lines(run / "evaluations.jsonl")[-1]["file"] for run in runs[:2]]
     kept = [np.load(file) for file in files]
     good, poor = (answers["probabilities"].argmax(1) == answers["labels"] for answers in kept)
-    (pair,) = result["pairs"]
-    assert (pair["only_first"], pair["only_second"]) == ((good & ~poor).sum(), (poor & ~good).sum())
-    assert pair["p"] == pair["p_holm"] == mcnemar(pair["only_first"], pair["only_second"])
-    assert [row["accuracy"] for row in result["runs"]] == [good.mean(), poor.mean()]
-    assert result["wrong_everywhere"] == (~good & ~poor).sum()
-    assert (result["n"], result["left_out"], result["page"]) == (100, 0, "compare.html")
+    (pair,) = result.pairs
+    assert (pair.only_first, pair.only_second) == ((good & ~poor).sum(), (poor & ~good).sum())
+    assert pair.p == pair.p_holm == mcnemar(pair.only_first, pair.only_second)
+    assert [row.accuracy for row in result.runs] == [good.mean(), poor.mean()]
+    assert result.wrong_everywhere == (~good & ~poor).sum()
+    assert (result.n, result.left_out, result.page) == (100, 0, "compare.html")
     assert (tmp_path / "compare.html").exists()
     assert "| good | poor |" in (tmp_path / "t.md").read_text()
 
@@ -73,18 +79,18 @@ def test_on_data(runs: list[Path], folder: Path, tmp_path: Path) -> None:
 def test_on_held_out_images(runs: list[Path]) -> None:
     """Without data the runs' answers to the images that both held out are compared, as validation.npz has them."""
     result = compare(runs[:2], quiet=True)
-    assert result["n"] == 60
-    for row, path in zip(result["runs"], runs, strict=False):
-        assert row["accuracy"] == Run.open(path).manifest["validation_accuracy"]
+    assert result.n == 60
+    for row, path in zip(result.runs, runs, strict=False):
+        assert row.accuracy == Run.open(path).manifest["validation_accuracy"]
 
 
 def test_trained_on_images_are_left_out(runs: list[Path], folder: Path) -> None:
     """Images that any of the runs was trained on do not count: of the training data the held-out ones remain."""
     result = compare(runs[:2], str(folder / "train.npz"), quiet=True)
-    assert result["left_out"] + result["n"] == 200
-    assert 0 < result["n"] <= 60
+    assert result.left_out + result.n == 200
+    assert 0 < result.n <= 60
     held_out = set(Run.open(runs[0]).held_out()) & set(Run.open(runs[2]).held_out())
-    assert compare([runs[0], runs[2]], str(folder / "train.npz"), quiet=True)["n"] <= len(held_out)
+    assert compare([runs[0], runs[2]], str(folder / "train.npz"), quiet=True).n <= len(held_out)
 
 
 def test_other_held_out_images_are_refused(runs: list[Path]) -> None:
@@ -103,9 +109,28 @@ def test_a_run_without_held_out_images_is_refused(runs: list[Path], tmp_path: Pa
 
 def test_fewer_than_two_runs_are_refused(runs: list[Path]) -> None:
     """One run, or the same one twice, cannot be compared."""
-    for given in (runs[:1], [runs[0], runs[0]]):
-        with pytest.raises(RunError, match="Give at least two runs, each once"):
-            compare(given, quiet=True)
+    with pytest.raises(UsageError, match="Give two or more"):
+        compare(runs[:1], quiet=True)
+    with pytest.raises(RunError, match="Give at least two runs, each once"):
+        compare([runs[0], runs[0]], quiet=True)
+
+
+def test_models_beside_runs(runs: list[Path], folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A model file and a shipped one are compared with a run on data, and are said to know more than is known of them.
+
+    Without data they are refused: they do not say what was held out.
+    """
+    model = folder / "good.onnx"
+    export(str(runs[0]), str(model), data=str(folder / "test.npz"), quiet=True)
+    result = compare([str(runs[0]), str(model), "tiny"], str(folder / "test.npz"))
+    assert [row.name for row in result.runs] == ["good", "good.onnx", "tiny"]
+    assert [row.recipe for row in result.runs] == ["good", "good", "tiny"]
+    assert [row.parameters is None for row in result.runs] == [False, True, True]
+    assert result.runs[0].errors == result.runs[1].errors
+    assert (result.pairs[0].only_first, result.pairs[0].only_second) == (0, 0)
+    assert "so it may know some of these: good.onnx, tiny." in capsys.readouterr().err
+    with pytest.raises(RunError, match="good.onnx' is a model.*Give --data"):
+        compare([runs[0], model], quiet=True)
 
 
 def test_names_that_are_the_same(runs: list[Path], tmp_path: Path) -> None:
@@ -113,7 +138,7 @@ def test_names_that_are_the_same(runs: list[Path], tmp_path: Path) -> None:
     (tmp_path / "copy").mkdir()
     (tmp_path / "copy" / "good").symlink_to(runs[1])
     result = compare([runs[0], tmp_path / "copy" / "good"], quiet=True)
-    assert [row["name"] for row in result["runs"]] == [str(runs[0]), str(tmp_path / "copy" / "good")]
+    assert [row.name for row in result.runs] == [str(runs[0]), str(tmp_path / "copy" / "good")]
 
 
 def test_command(runs: list[Path]) -> None:
@@ -127,8 +152,8 @@ def test_command(runs: list[Path]) -> None:
 
 @pytest.mark.parametrize(
     "arguments",
-    [["one"], [], ["a", "b", "--seeds", "2"], ["a", "--reproduce"], ["--reproduce", "--data", "uci"]],
+    [["one"], [], ["a", "b", "--seeds", "2"], ["a", "b", "--reproduce"]],
 )
 def test_wrong_usage(arguments: list[str]) -> None:
-    """Too few runs, and options of the other form, are usage errors."""
+    """Too few systems, and options of `reproduce`, are usage errors."""
     assert CliRunner().invoke(app, ["compare", *arguments]).exit_code == 2

@@ -4,7 +4,11 @@ import csv
 import hashlib
 import io
 import zipfile
+from collections.abc import Callable
+from dataclasses import asdict
+from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -12,28 +16,22 @@ import pytest
 from numpy.typing import NDArray
 
 from tenfold import settings
+from tenfold.data import load
 from tenfold.data.digits import Digits, image_hashes
 from tenfold.errors import DataError, TenfoldError
-from tenfold.submit import render, submit_run
+from tenfold.runs.systems import System
+from tenfold.runtime.recogniser import Recogniser
+from tenfold.submit import Submission, render, submit
 
 
-class CornerRun:
-    """As much of a run as submitting needs; it gives the digit written as a number into an image's first pixel."""
+class CornerReader:
+    """A classifier that gives the digit written as a number into an image's first pixel."""
 
-    def __init__(self, trained_on: NDArray[np.uint8]) -> None:
-        self._hashes = image_hashes(trained_on)
-
-    def training_hashes(self) -> NDArray[np.uint64]:
-        """Return the hashes of the images trained on."""
-        return self._hashes
-
-    def classifier(self, device: str = "auto") -> "CornerRun":
-        """Return the classifier: itself."""
-        return self
-
-    def predict_proba(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """Return (N, 10) probabilities."""
-        return np.eye(10, dtype=np.float32)[images[:, 0, 0]]
+    def answer(
+        self, images: NDArray[np.uint8], shifts: int | None = None
+    ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """Return (N, 10) probabilities, and (N,) that each is a digit."""
+        return np.eye(10, dtype=np.float32)[images[:, 0, 0]], np.ones(len(images), np.float32)
 
 
 def unlabelled(n: int = 300, digits: int = 10) -> Digits:
@@ -44,18 +42,40 @@ def unlabelled(n: int = 300, digits: int = 10) -> Digits:
 
 
 @pytest.fixture
-def run() -> Any:
-    """A run trained on an image that is not among the others."""
-    return CornerRun(np.full((1, 28, 28), 7, np.uint8))
+def answer(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Submission]:
+    """Return `submit` for images that are loaded already, by a run that was trained on `trained_on`."""
+    another = np.full((1, 28, 28), 7, np.uint8)
+
+    def call(
+        digits: Digits,
+        spec: str,
+        out: Path,
+        *,
+        force: bool = False,
+        sample_ids: NDArray[np.int64] | None = None,
+        reader: Any = None,
+        trained_on: NDArray[np.uint8] = another,
+    ) -> Submission:
+        recipe = SimpleNamespace(prediction=SimpleNamespace(shifts=0), classical=False)
+        run = SimpleNamespace(recipe=recipe, training_hashes=lambda: image_hashes(trained_on))
+        system = System("run", "run", "fake", 0.0, 1, run=run)  # type: ignore[arg-type]
+        vars(system)["_classifier"] = reader or CornerReader()
+        monkeypatch.setattr("tenfold.submit.open_system", lambda *_, **__: system)
+        monkeypatch.setattr("tenfold.submit.load", lambda *_: digits)
+        monkeypatch.setattr("tenfold.submit.locate", lambda *_: out)
+        monkeypatch.setattr("tenfold.data.formats.sample_submission_ids", lambda _: sample_ids)
+        return submit("run", spec, str(out), force=force, quiet=True)
+
+    return call
 
 
-def test_the_file(run: Any, tmp_path: Path) -> None:
+def test_the_file(answer: Callable[..., Submission], tmp_path: Path) -> None:
     """The file holds the header and a row an image, in order, with ids from 1, LF and a final newline."""
     out = tmp_path / "submission.csv"
-    result = submit_run(run, unlabelled(12), "test.csv", out)
+    result = answer(unlabelled(12), "test.csv", out)
     expected = "ImageId,Label\n" + "".join(f"{i + 1},{i % 10}\n" for i in range(12))
     assert out.read_bytes() == expected.encode()
-    assert result == {
+    assert asdict(result) == {
         "rows": 12,
         "out": str(out),
         "sha256": hashlib.sha256(expected.encode()).hexdigest(),
@@ -66,10 +86,10 @@ def test_the_file(run: Any, tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == [out]
 
 
-def test_csv_reads_it_back(run: Any, tmp_path: Path) -> None:
+def test_csv_reads_it_back(answer: Callable[..., Submission], tmp_path: Path) -> None:
     """The csv module reads back the ids and answers."""
     digits = unlabelled(300)
-    submit_run(run, digits, "test.csv", tmp_path / "s.csv")
+    answer(digits, "test.csv", tmp_path / "s.csv")
     rows = list(csv.DictReader((tmp_path / "s.csv").read_text().splitlines()))
     assert [int(row["ImageId"]) for row in rows] == digits.ids.tolist()
     assert [int(row["Label"]) for row in rows] == digits.images[:, 0, 0].tolist()
@@ -86,89 +106,88 @@ def test_bytes_equal_the_sample_submission() -> None:
     assert render(np.arange(1, 28_001), np.zeros(28_000, np.int64)) == sample
 
 
-def test_ids_of_the_sample_submission(run: Any, tmp_path: Path) -> None:
+def test_ids_of_the_sample_submission(answer: Callable[..., Submission], tmp_path: Path) -> None:
     """Data whose ids or count differ from the sample submission's are refused, with the first difference."""
     digits, out = unlabelled(300), tmp_path / "s.csv"
-    assert submit_run(run, digits, "d", out, sample_ids=np.arange(1, 301))["rows"] == 300
+    assert answer(digits, "d", out, sample_ids=np.arange(1, 301)).rows == 300
     before = out.read_bytes()
     with pytest.raises(DataError, match="'300' images and its sample_submission.csv '299' rows"):
-        submit_run(run, digits, "d", out, sample_ids=np.arange(1, 300))
+        answer(digits, "d", out, sample_ids=np.arange(1, 300))
     swapped = np.arange(1, 301)
     swapped[[4, 5]] = swapped[[5, 4]]
     with pytest.raises(DataError, match="Image 5 of 'd' has the id '5' where its sample_submission.csv has '6'"):
-        submit_run(run, digits, "d", out, sample_ids=swapped)
+        answer(digits, "d", out, sample_ids=swapped)
     assert out.read_bytes() == before
 
 
-def test_labelled_data_are_refused_unless_forced(run: Any, tmp_path: Path) -> None:
+def test_labelled_data_are_refused_unless_forced(answer: Callable[..., Submission], tmp_path: Path) -> None:
     """Labelled data are no test set: refused with nothing written, taken with force."""
     digits = unlabelled(300)
     labelled, out = Digits.of(digits.images, np.zeros(300, np.int64)), tmp_path / "new" / "s.csv"
     with pytest.raises(DataError, match="'mnist:test' has labels.*--force"):
-        submit_run(run, labelled, "mnist:test", out)
+        answer(labelled, "mnist:test", out)
     assert not out.parent.exists()
-    assert submit_run(run, labelled, "mnist:test", out, force=True)["rows"] == 300
+    assert answer(labelled, "mnist:test", out, force=True).rows == 300
     assert out.exists()
 
 
-def test_empty_data_are_refused(run: Any, tmp_path: Path) -> None:
+def test_empty_data_are_refused(answer: Callable[..., Submission], tmp_path: Path) -> None:
     """Data without an image are refused."""
     with pytest.raises(DataError, match="'0' images"):
-        submit_run(run, unlabelled(0), "d", tmp_path / "s.csv")
+        answer(unlabelled(0), "d", tmp_path / "s.csv")
 
 
-def test_uneven_answers_are_warned_of(run: Any, tmp_path: Path) -> None:
+def test_uneven_answers_are_warned_of(answer: Callable[..., Submission], tmp_path: Path) -> None:
     """Answers far from a tenth each are named; even ones, and few ones, are not."""
     out = tmp_path / "s.csv"
-    assert submit_run(run, unlabelled(300), "d", out)["warnings"] == []
-    assert submit_run(run, unlabelled(30, digits=2), "d", out)["warnings"] == []
-    (warning,) = submit_run(run, unlabelled(300, digits=2), "d", out)["warnings"]
+    assert answer(unlabelled(300), "d", out).warnings == []
+    assert answer(unlabelled(30, digits=2), "d", out).warnings == []
+    (warning,) = answer(unlabelled(300, digits=2), "d", out).warnings
     assert "0 (50.0%), 1 (50.0%), 2 (0.0%)" in warning
 
 
-def test_images_trained_on_are_warned_of(tmp_path: Path) -> None:
+def test_images_trained_on_are_warned_of(answer: Callable[..., Submission], tmp_path: Path) -> None:
     """Images that the run was trained on are counted and named."""
     digits = unlabelled(300)
-    run: Any = CornerRun(digits.images[::100])
-    result = submit_run(run, digits, "d", tmp_path / "s.csv")
-    assert result["trained_on"] == 3
-    assert "3 of these 300 images were trained on" in result["warnings"][0]
+    result = answer(digits, "d", tmp_path / "s.csv", trained_on=digits.images[::100])
+    assert result.trained_on == 3
+    assert "3 of these 300 images were trained on" in result.warnings[0]
 
 
-def test_an_old_file_stays_when_prediction_fails(run: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_old_file_stays_when_prediction_fails(
+    answer: Callable[..., Submission], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A file that is there is replaced by a whole new one, and stays as it was when anything fails before."""
     out = tmp_path / "s.csv"
     out.write_text("old")
 
-    def fails(self: CornerRun, images: NDArray[np.uint8]) -> None:
+    def fails(*_: object) -> None:
         raise MemoryError
 
-    with monkeypatch.context() as patch:
-        patch.setattr(CornerRun, "predict_proba", fails)
-        with pytest.raises(MemoryError):
-            submit_run(run, unlabelled(), "d", out)
+    with pytest.raises(MemoryError):
+        answer(unlabelled(), "d", out, reader=SimpleNamespace(answer=fails))
     assert out.read_text() == "old"
     with monkeypatch.context() as patch:
         patch.setattr("os.replace", lambda *_: (_ for _ in ()).throw(OSError(28, "No space left on device")))
         with pytest.raises(TenfoldError, match="'.*s.csv' .No space left on device"):
-            submit_run(run, unlabelled(), "d", out)
+            answer(unlabelled(), "d", out)
     assert out.read_text() == "old"
     assert list(tmp_path.iterdir()) == [out]
-    submit_run(run, unlabelled(), "d", out)
+    answer(unlabelled(), "d", out)
     assert out.read_bytes().startswith(b"ImageId,Label\n1,0\n")
 
 
-def test_places_that_cannot_be_written_are_named(run: Any, tmp_path: Path) -> None:
+def test_places_that_cannot_be_written_are_named(answer: Callable[..., Submission], tmp_path: Path) -> None:
     """A folder, a path through a file, and the data themselves are refused as the output, before predicting."""
-    run.predict_proba = None  # calling it would be a TypeError
+    call = partial(answer, reader=SimpleNamespace(answer=None))  # calling that would be a TypeError
     (tmp_path / "file").write_text("x")
     (tmp_path / "test.csv").write_text("the data")
     with pytest.raises(TenfoldError, match="is a folder"):
-        submit_run(run, unlabelled(), "d", tmp_path)
+        call(unlabelled(), "d", tmp_path)
     with pytest.raises(TenfoldError, match="Cannot write '.*file/s.csv'"):
-        submit_run(run, unlabelled(), "d", tmp_path / "file" / "s.csv")
+        call(unlabelled(), "d", tmp_path / "file" / "s.csv")
     with pytest.raises(TenfoldError, match="another file"):
-        submit_run(run, unlabelled(), str(tmp_path / "test.csv"), tmp_path / "test.csv")
+        call(unlabelled(), str(tmp_path / "test.csv"), tmp_path / "test.csv")
     assert (tmp_path / "test.csv").read_text() == "the data"
 
 
@@ -189,14 +208,23 @@ def kaggle_zip(path: Path, digits: Digits, rows: int) -> Path:
 def test_a_real_run(tmp_path: Path) -> None:
     """A trained run answers a Kaggle zip's test.csv, and a zip whose sample submission disagrees is refused."""
     pytest.importorskip("torch")
-    from tenfold.submit import submit
     from tenfold.train import train
 
     train("instant", "uci", tmp_path / "run", quiet=True)
     good = kaggle_zip(tmp_path / "good.zip", unlabelled(25), rows=25)
-    result = submit(tmp_path / "run", str(good), tmp_path / "s.csv", quiet=True)
+    result = submit(tmp_path / "run", str(good), str(tmp_path / "s.csv"), quiet=True)
     assert (tmp_path / "s.csv").read_text().count("\n") == 26
-    assert result["rows"] == sum(result["counts"]) == 25
+    assert result.rows == sum(result.counts) == 25
     bad = kaggle_zip(tmp_path / "bad.zip", unlabelled(25), rows=24)
     with pytest.raises(DataError, match="sample_submission.csv '24' rows"):
-        submit(tmp_path / "run", str(bad), tmp_path / "s.csv", quiet=True)
+        submit(str(tmp_path / "run"), str(bad), tmp_path / "s.csv", quiet=True)
+
+
+def test_a_model(tmp_path: Path) -> None:
+    """A model file answers too; what it was trained on is not known, so that no image of it is counted."""
+    good = kaggle_zip(tmp_path / "good.zip", unlabelled(25), rows=25)
+    result = submit("tiny", str(good), str(tmp_path / "s.csv"), quiet=True)
+    assert (result.rows, result.trained_on) == (25, None)
+    digits = load(str(good), "submit").images
+    expected = Recogniser.load("tiny").probabilities(digits).argmax(1)
+    assert (tmp_path / "s.csv").read_bytes() == render(np.arange(1, 26), expected)

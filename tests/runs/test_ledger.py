@@ -58,7 +58,7 @@ def test_a_torn_line_costs_no_other(cache: Path, torn: bytes) -> None:
 def test_concurrent_looks_are_all_kept(cache: Path) -> None:
     """Four processes that write 200 looks each at the same time leave 800 whole lines."""
     program = (
-        "import sys; from tenfold.scoring import ledger\n"
+        "import sys; from tenfold.runs import ledger\n"
         "for i in range(200): ledger.record(ledger.Look('t', 'r' * 500, sys.argv[1], 'd1', 's', i, 0.5))"
     )
     workers = [subprocess.Popen([sys.executable, "-c", program, str(i)]) for i in range(4)]
