@@ -22,12 +22,12 @@ check: .venv/.installed-dev
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/python -m pytest --quiet -m "not slow" tests/test_readme.py
-	$(BIN)/python -m tenfold.scoring.tables --check --results results $(TABLES)
-	$(BIN)/python -m tenfold.scoring.shipped --check
+	$(BIN)/python benchmarks/tables.py --check --results results $(TABLES)
+	$(BIN)/python benchmarks/card.py --check
 
 tables: .venv/.installed
-	$(BIN)/python -m tenfold.scoring.tables --write --results results $(TABLES)
-	$(BIN)/python -m tenfold.scoring.shipped --write
+	$(BIN)/python benchmarks/tables.py --write --results results $(TABLES)
+	$(BIN)/python benchmarks/card.py --write
 
 bench: .venv/.installed
 	$(BIN)/python benchmarks/time_to_accuracy.py

@@ -11,35 +11,43 @@ import argparse
 import json
 import statistics
 import sys
-from collections.abc import Sequence
-from datetime import UTC, datetime
+from collections.abc import Callable, Sequence
+from dataclasses import asdict
+from functools import partial
 from io import BytesIO
 from pathlib import Path
+from typing import Any
 
+import disputed  # beside this file
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
+from pydantic import Field
+from records import MISSING, NOTHING, Machine, Measured, Part, save, write_look
 
 from tenfold.data import load
 from tenfold.data.digits import Digits
-from tenfold.ensemble import REPEATS, STUDENT
-from tenfold.ensembles import pool as pools
-from tenfold.ensembles import selection
+from tenfold.ensembles.assemble import Answers, answers
+from tenfold.ensembles.averaging import combine
 from tenfold.ensembles.diversity import size_curve
+from tenfold.ensembles.nesting import best_rule, nested
+from tenfold.ensembles.pool import MEMBERS
+from tenfold.ensembles.selection import choose, compared
+from tenfold.ensembles.student import STUDENT
 from tenfold.errors import DataError, TenfoldError
 from tenfold.files import write_atomically
 from tenfold.metrics import paired
 from tenfold.metrics.scores import nll
-from tenfold.runs import ledger, records
+from tenfold.pages.markdown import table
+from tenfold.runs.begin import same_data
 from tenfold.runs.estimator import from_run
 from tenfold.runs.provenance import commit
+from tenfold.runs.records import Record, read
 from tenfold.runs.results import DataUsed
 from tenfold.runs.run import Run
-from tenfold.scoring import disputed, ensembles
-from tenfold.scoring.ensembles import Band, EnsembleTest, MemberScore
-from tenfold.scoring.leak import Part
 from tenfold.training.device import processor, use_threads
 
+FILE = "ensembles.jsonl"  # in the folder of results
 TRAINING_IMAGES, SIZE, DRAWS = 20_000, 10, 10_000
 SIZES = (1, 2, 3, 5, 10, 20)
 COLUMNS, WIDTH, HEIGHT, SCALE = 10, 92, 120, 3  # of the picture of mistakes; pixels
@@ -47,11 +55,127 @@ COLUMNS, WIDTH, HEIGHT, SCALE = 10, 92, 120, 3  # of the picture of mistakes; pi
 Probabilities = NDArray[np.float32]
 
 
+class MemberScore(Record):
+    """One member: errors on held-out and on test images, and accuracy on images that it was trained on."""
+
+    name: str
+    held_out: Part
+    held_out_nll: float
+    training: Part | None = None  # of two old records nobody asked
+    test: Part
+
+
+class Band(Record):
+    """What ensembles of one size, drawn at random, reach on the test images; fractions."""
+
+    size: int
+    draws: int
+    mean: float
+    p5: float
+    p95: float
+    least: float
+    most: float
+
+
+class EnsembleTest(Measured):
+    """A pool, what its held-out images say of the rules, and one look at the test images."""
+
+    name: str
+    recipes: list[str]
+    seconds_a_member: float = Field(description="of training, median")
+    wall_seconds_a_member: float | None = Field(None, description="of the pool's wall clock, where it was measured")
+    rules: list[dict[str, Any]] = Field(description="of `selection.nested`, on held-out images")
+    rule: str = Field(description="what `auto` took")
+    test: DataUsed
+    members: list[MemberScore]
+    ensembles: dict[str, Part] = Field(description="on the test images, by what chose them")
+    wrong: dict[str, list[int]] = Field({}, description="the test images that these, and the student, read wrong")
+    bands: list[Band]
+    student: dict[str, Part] = Field({}, description="student and the same network alone, on the test images")
+    pairs: list[dict[str, Any]] = Field([], description="of `paired.compare`, in the order of their names")
+    machine: Machine
+
+
+def table_of(render: Callable[[EnsembleTest], str], name: str, folder: Path) -> str:
+    """Return the Markdown that `render` makes of the newest record of that name."""
+    found = [each for each in read(folder / FILE, EnsembleTest) if each.name == name]
+    return render(found[-1]) if found else NOTHING
+
+
+def scores_table(record: EnsembleTest) -> str:
+    """Return the Markdown of what ensembles, student and members did on the test images."""
+    errors = sorted(each.test.errors for each in record.members)
+    n, mean = record.test.n, statistics.mean(errors)
+    spread = f" ± {100 * statistics.stdev(errors) / n:.3f}" if len(errors) > 1 else ""
+    rows = [
+        [f"one member, mean of {len(errors)}", f"{100 * (1 - mean / n):.3f}{spread}",
+         _interval(Part(n=n, errors=round(mean))), f"{mean:.1f}", MISSING],
+        ["the best and the worst member", f"{_percent(errors[0], n)}, {_percent(errors[-1], n)}", MISSING,
+         f"{errors[0]}, {errors[-1]}", MISSING],
+    ]  # fmt: skip
+    for title, part in {**record.ensembles, **record.student}.items():
+        wrong = record.wrong.get(title)
+        rows.append([*_row(title, part), MISSING if wrong is None else str(disputed.count(wrong))])
+    head = [f"{record.name}, {record.test.spec}", "accuracy, %", "95% interval", "errors", "of the 15 disputed"]
+    return table(head, rows)
+
+
+def rules_table(record: EnsembleTest) -> str:
+    """Return the Markdown of how the rules did on held-out images that they did not choose on."""
+    rows = [
+        [
+            f"`{each['rule']}`",
+            f"{each['members']:.1f}",
+            f"{each['nll']:.5f}",
+            f"{each['seen_nll']:.5f}",
+            MISSING if each["rule"] == "all" else f"{each['nll_difference']:+.5f} ± {each['nll_noise']:.5f}",
+            f"{each['errors']:.2f}",
+            MISSING if each["rule"] == "all" else f"{each['errors_difference']:+.2f} ± {each['errors_noise']:.2f}",
+        ]
+        for each in record.rules
+    ]
+    head = ["rule", "members", "NLL, not chosen on", "NLL, chosen on", "NLL against `all`", "errors", "against `all`"]
+    n = record.rules[0]["n"]
+    return f"Of {n:,} held-out images; `auto` took `{record.rule}`.\n\n{table(head, rows)}"
+
+
+def bands_table(record: EnsembleTest) -> str:
+    """Return the Markdown of what random ensembles of each size reach on the test images."""
+    rows = [
+        [str(each.size), *(f"{100 * value:.3f}" for value in (each.mean, each.p5, each.p95, each.least, each.most))]
+        for each in record.bands
+    ]
+    head = ["members drawn", "mean, %", "5% are below", "5% are above", "least", "most"]
+    return f"{record.bands[0].draws:,} draws.\n\n{table(head, rows)}"
+
+
+def _row(name: str, part: Part) -> list[str]:
+    return [name, _percent(part.errors, part.n), _interval(part), str(part.errors)]
+
+
+def _interval(part: Part) -> str:
+    low, high = part.interval()
+    return f"{100 * low:.2f} to {100 * high:.2f}"
+
+
+def _percent(errors: int, n: int) -> str:
+    return f"{100 * (1 - errors / n):.2f}"
+
+
+BLOCKS = {
+    "ensemble-test": partial(table_of, scores_table, "forty"),
+    "ensemble-rules": partial(table_of, rules_table, "forty"),
+    "ensemble-bands": partial(table_of, bands_table, "forty"),
+    "record-test": partial(table_of, scores_table, "record"),
+    "twenty-test": partial(table_of, scores_table, "twenty"),
+}
+
+
 def members_of(folder: Path) -> list[Run]:
     """Return the runs of a pool's folder, in the order of their numbers."""
-    paths = sorted((folder / pools.MEMBERS).iterdir())
+    paths = sorted((folder / MEMBERS).iterdir())
     runs = [Run.open(path) for path in paths]
-    unfinished = [run.path.name for run in runs if run.manifest["status"] != "finished"]
+    unfinished = [run.path.name for run in runs if not run.finished]
     if unfinished or len(runs) < 2:
         raise DataError(f"'{folder}' has {len(runs)} members, '{unfinished}' of them unfinished. Train at least two.")
     return runs
@@ -60,84 +184,67 @@ def members_of(folder: Path) -> list[Run]:
 def look(run: Run, test: Digits, spec: str, probabilities: Probabilities) -> Part:
     """Return how many test images a run reads wrong, the look written to the ledger."""
     assert test.labels is not None
-    errors = int((probabilities.argmax(1) != test.labels).sum())
-    ledger.record(
-        ledger.Look(
-            time=datetime.now(UTC).isoformat(timespec="seconds"),
-            run=str(run.path.resolve()),
-            weights_sha256=run.weights_sha256(),
-            data_sha256=test.content_hash(),
-            spec=spec,
-            n=len(test),
-            accuracy=1 - errors / len(test),
-        )
-    )
-    return Part(n=len(test), errors=errors)
+    part = Part.of(probabilities.argmax(1) != test.labels)
+    used = DataUsed(spec=spec, sha256=test.content_hash(), n=len(test))
+    write_look(run.path.resolve(), run.weights_sha256(), used, part.accuracy)
+    return part
 
 
 def training_part(run: Run, images: NDArray[np.uint8], labels: NDArray[np.int64], chosen: NDArray[np.int64]) -> Part:
     """Return how many of the chosen training images a member reads wrong, each read once, without shifts."""
-    classifier = from_run(run, "cpu")
-    prediction = run.recipe.prediction.model_copy(update={"shifts": 0})
-    classifier.recipe_ = run.recipe.model_copy(update={"prediction": prediction})
-    return Part(n=len(chosen), errors=int((classifier.predict(images[chosen]) != labels[chosen]).sum()))
+    probabilities, _ = from_run(run, "cpu").answer(images[chosen], shifts=0)
+    return Part.of(probabilities.argmax(1) != labels[chosen])
 
 
 def score_member(
     run: Run,
     number: int,
-    held: pools.Answers,
+    held: Answers,
     digits: Digits,
-    trained: NDArray[np.int64] | None,
+    trained: NDArray[np.int64],
     test: Digits,
     spec: str,
 ) -> tuple[MemberScore, Probabilities]:
     """Return a member's scores, on what it held out, on the `trained` images and on the test, and its test answers."""
     assert digits.labels is not None
-    answers = from_run(run, "cpu").predict_proba(test.images)
+    own_answers = from_run(run, "cpu").predict_proba(test.images)
     own = ~np.isnan(held.probabilities[number, :, 0])
     known, labels = held.probabilities[number, own], held.labels[own]
     score = MemberScore(
         name=run.path.name,
-        held_out=Part(n=len(labels), errors=int((known.argmax(1) != labels).sum())),
+        held_out=Part.of(known.argmax(1) != labels),
         held_out_nll=nll(labels, known),
-        training=None if trained is None else training_part(run, digits.images, digits.labels, trained),
-        test=look(run, test, spec, answers),
+        training=training_part(run, digits.images, digits.labels, trained),
+        test=look(run, test, spec, own_answers),
     )
     print(f"{run.path.name}: {score.held_out.errors} held-out, {score.test.errors} test images wrong", file=sys.stderr)
-    return score, answers
+    return score, own_answers
 
 
-def measure(
-    folder: Path, spec: str, name: str, wall: float | None, errors_sheet: Path | None, mean_alone: bool
-) -> EnsembleTest:
-    """Return the record of a pool; progress goes to stderr. mean_alone: of all ensembles look at the plain mean."""
+def measure(folder: Path, spec: str, name: str, wall: float | None, errors_sheet: Path | None) -> EnsembleTest:
+    """Return the record of a pool; progress goes to stderr."""
     from rich.console import Console
 
     use_threads()
     runs = members_of(folder)
-    held = pools.answers(runs)
-    digits = pools.data_of(runs[0], Console(stderr=True, quiet=True))
+    held = answers(runs)
+    digits = same_data(runs[0], (), Console(stderr=True, quiet=True))
     test = load(spec, "evaluate")
     if test.labels is None:
         raise DataError(f"'{spec}' has no labels. Give labelled data, such as mnist:test.")
-    rules = ["all"] if mean_alone else compared(len(runs))
-    nested = selection.nested(rules, held.probabilities, held.labels, repeats=REPEATS, seed=0)
-    rule = selection.best_rule(nested)
-    some = None
-    if not mean_alone:
-        trained = np.setdiff1d(np.arange(len(digits)), held.indices)
-        some = np.sort(np.random.default_rng(0).choice(trained, min(TRAINING_IMAGES, len(trained)), replace=False))
+    rules = compared(len(runs))
+    judged = nested(rules, held.probabilities, held.labels)
+    rule = best_rule(judged)
+    trained = np.setdiff1d(np.arange(len(digits)), held.indices)
+    some = np.sort(np.random.default_rng(0).choice(trained, min(TRAINING_IMAGES, len(trained)), replace=False))
     found = [score_member(run, number, held, digits, some, test, spec) for number, run in enumerate(runs)]
-    scores, probabilities = [score for score, _ in found], np.stack([answers for _, answers in found])
+    scores, probabilities = [score for score, _ in found], np.stack([own for _, own in found])
 
     means = {
-        title: selection.combine(
-            probabilities, selection.choose(words, held.probabilities, held.labels, seed=0).weights, "probabilities"
-        )
+        title: combine(probabilities, choose(words, held.probabilities, held.labels, seed=0).weights)
         for title, words in {f"`auto`: {rule}": rule, **{f"`{words}`": words for words in rules[:4]}}.items()
     }
-    if some is not None and len(runs) > SIZE:
+    if len(runs) > SIZE:
         errors = [score.training.errors if score.training else 0 for score in scores]
         best = sorted(range(len(runs)), key=lambda index: (errors[index], index))[:SIZE]
         means[f"the {SIZE} of highest training accuracy"] = probabilities[best].mean(0)
@@ -156,29 +263,23 @@ def measure(
         recipes=sorted({run.recipe.name for run in runs}),
         seconds_a_member=statistics.median(run.manifest["seconds"] for run in runs),
         wall_seconds_a_member=wall,
-        rules=[selection.as_json(each) for each in nested],
+        rules=[asdict(each) for each in judged],
         rule=rule,
         test=DataUsed(spec=spec, sha256=test.content_hash(), n=len(test)),
         members=scores,
-        ensembles={title: Part(n=len(test), errors=int(each.sum())) for title, each in wrong.items()},
+        ensembles={title: Part.of(each) for title, each in wrong.items()},
         wrong=indices if disputed.are_known(test) else {},
         bands=[
             Band(size=each.size, draws=DRAWS, mean=each.mean, p5=each.low, p95=each.high, least=each.lowest,
                  most=each.highest)
             for each in points
         ],
-        student={title: Part(n=len(test), errors=int(each.sum())) for title, each in taught_wrong.items()},
+        student={title: Part.of(each) for title, each in taught_wrong.items()},
         pairs=[pair._asdict() for pair in pairs],
         commit=commit(),
         versions=runs[0].manifest["versions"],
         machine={"cpu": processor(), "cores": runs[0].manifest["machine"].get("cores")},
     )  # fmt: skip
-
-
-def compared(models: int) -> list[str]:
-    """Return the rules that are compared with `all`, which comes first."""
-    size = min(SIZE, max(1, models // 2))
-    return ["all", f"random:{size}", f"top:{size}", f"greedy:{size}", f"diverse:{size}", "weights"]
 
 
 def taught(
@@ -189,11 +290,11 @@ def taught(
         return {}
     assert test.labels is not None
     student = Run.open(folder / STUDENT)
-    answers = from_run(student, "cpu").predict_proba(test.images)
-    look(student, test, spec, answers)
+    own = from_run(student, "cpu").predict_proba(test.images)
+    look(student, test, spec, own)
     alone = next(index for index, run in enumerate(runs) if run.recipe.name == student.recipe.name)
     return {
-        f"`{student.recipe.name}`, taught by the ensemble": answers.argmax(1) != test.labels,
+        f"`{student.recipe.name}`, taught by the ensemble": own.argmax(1) != test.labels,
         f"`{student.recipe.name}` alone, the same seed": probabilities[alone].argmax(1) != test.labels,
     }
 
@@ -254,20 +355,16 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--name", help="what the tables call the pool [default: its folder's name]")
     parser.add_argument("--wall", type=float, metavar="S", help="seconds a member that the pool took, by the clock")
     parser.add_argument("--errors", type=Path, metavar="PNG", help="write a picture of what the ensemble reads wrong")
-    parser.add_argument(
-        "--mean-alone", action="store_true", help="of all ensembles look at the plain mean of all members"
-    )
     parser.add_argument("--record", type=Path, help="append to this file, such as results/ensembles.jsonl")
     options = parser.parse_args(arguments)
     try:
         name = options.name or options.pool.name
-        record = measure(options.pool, options.data, name, options.wall, options.errors, options.mean_alone)
+        record = measure(options.pool, options.data, name, options.wall, options.errors)
     except TenfoldError as error:
         sys.exit(f"Error: {error}")
-    if options.record:
-        records.append(options.record, record)
-        for block in (ensembles.scores_block, ensembles.rules_block, ensembles.bands_block):
-            print(block(options.record.parent, record.name), end="\n\n")
+    save(options.record, [record])
+    for render in (scores_table, rules_table, bands_table):
+        print(render(record), end="\n\n")
     print(json.dumps(record.model_dump(mode="json")))
 
 

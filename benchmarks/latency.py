@@ -8,25 +8,26 @@ take turns; with --spinning, a thread pool within onnxruntime is measured beside
 
 import argparse
 import json
-import platform
 import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import onnxruntime
+from pydantic import Field
+from records import Machine, OfModel, by_place, facts, newest, save  # beside this file
 
-from tenfold import __version__, settings
-from tenfold.runs import records
-from tenfold.runs.provenance import commit
+from tenfold import settings
+from tenfold.pages.markdown import table
 from tenfold.runtime.model_file import INPUT, open_model
 from tenfold.runtime.recogniser import Recogniser
 from tenfold.runtime.shipped import model_path
-from tenfold.scoring.latency import Latency
+
+FILE = "latency.jsonl"  # in the folder of results
 
 COLD = """
 import time; start = time.perf_counter()
@@ -34,6 +35,42 @@ import sys, numpy, tenfold
 frame = numpy.zeros((28, 28), numpy.uint8); frame[4:24, 12:17] = 255
 tenfold.Recogniser.load(sys.argv[1]).digits([frame]); print(time.perf_counter() - start)
 """
+
+
+class Latency(OfModel):
+    """One model's times; each is the median of rounds in one quiet run."""
+
+    machine: Machine
+    model_bytes: int = Field(ge=1)
+    one_image: float = Field(gt=0, description="microseconds from an array in the frame to a Prediction, one thread")
+    one_image_p99: float = Field(gt=0, description="what 1% of these exceed")
+    model_alone: float = Field(gt=0, description="microseconds of these in onnxruntime")
+    images_per_second: dict[str, float] = Field(min_length=1, description="of many images at once, by threads")
+    first: float = Field(gt=0, description="seconds from the start of a process's imports to its first prediction")
+
+
+def block(folder: Path) -> str:
+    """Return the Markdown of every model's newest record on each processor."""
+    found = newest(folder / FILE, Latency, lambda each: (each.machine.get("cpu"), each.name))
+    return by_place(found, lambda each: str(each.machine.get("cpu")), latency_table)
+
+
+BLOCKS = {"latency": block}
+
+
+def latency_table(measured: Sequence[Latency]) -> str:
+    """Return a Markdown table, a row a model."""
+    threads = sorted({key for each in measured for key in each.images_per_second}, key=int)
+    head = ["model", "precision", "kB", "one image, µs", "– 1% above", "– in the model"]
+    head += [f"images/s, {key} {'thread' if key == '1' else 'threads'}" for key in threads]
+    rows = []
+    for each in measured:
+        speeds = [f"{each.images_per_second[key]:,.0f}" if key in each.images_per_second else "–" for key in threads]
+        times = [f"{value:.0f}" for value in (each.one_image, each.one_image_p99, each.model_alone)]
+        rows.append(
+            [f"`{each.name}`", each.precision, f"{each.model_bytes / 1000:,.0f}", *times, *speeds, f"{each.first:.2f}"]
+        )
+    return table([*head, "first prediction, s"], rows)
 
 
 def frames(count: int) -> np.ndarray[Any, np.dtype[np.uint8]]:
@@ -121,17 +158,10 @@ def record(name: str, path: str, result: dict[str, Any]) -> Latency:
     """Return the record of what was measured."""
     from tenfold.training.device import processor
 
-    reader, file = Recogniser.load(path), model_path(path)
-    versions = {"tenfold": __version__, "python": platform.python_version(), "onnxruntime": onnxruntime.__version__}
     return Latency(
-        name=name,
-        recipe=reader.card.recipe,
-        precision=reader.card.precision,
-        model_sha256=reader.sha256,
-        model_bytes=file.stat().st_size,
-        commit=commit(),
+        **facts(name, Recogniser.load(path)),
         machine={"cpu": processor(), "cores": result["cores"]},
-        versions=versions,
+        model_bytes=model_path(path).stat().st_size,
         one_image=result["one"]["prediction"]["median_us"],
         one_image_p99=result["one"]["prediction"]["p99_us"],
         model_alone=result["one"]["model"]["median_us"],
@@ -176,7 +206,7 @@ def main() -> None:
         print(f"many images, {name}: {speed:,.0f} images/s")
     print(f"first prediction in a new process: {result['cold']['median_s']:.2f} s")
     if options.record:
-        records.append(options.record, record(options.name or result["model"], path, result))
+        save(options.record, [record(options.name or result["model"], path, result)])
     print(json.dumps(result))
 
 

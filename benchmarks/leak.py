@@ -19,21 +19,98 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from pydantic import Field
+from records import MISSING, NOTHING, Machine, Measured, Part, newest, save  # beside this file
 
 from tenfold.data import load
 from tenfold.data.digits import Digits, image_hashes
 from tenfold.errors import DataError, RunError, TenfoldError
-from tenfold.evaluate import evaluate
 from tenfold.files import npz, write_atomically
-from tenfold.runs import records
+from tenfold.pages.markdown import table
+from tenfold.runs.fit import fit
 from tenfold.runs.run import Run
+from tenfold.runs.scoring import kept_probabilities, score_system
 from tenfold.runs.seen import find_seen
-from tenfold.scoring.leak import ALONE, MERGED, Leak, Part, leak_table
-from tenfold.train import train
+from tenfold.runs.systems import open_system
 from tenfold.training import recipe as recipes
 
+FILE = "leak.jsonl"  # in the folder of results
+ALONE, MERGED = "alone", "merged"
 TRAIN, TEST, ANSWERS = "kaggle:train", "kaggle:test", ("mnist:train", "mnist:test")
 LABELLED = "test-with-recovered-labels.npz"
+
+
+class Leak(Measured):
+    """One training and its answers to the competition's test images, by what it had seen of them."""
+
+    variant: str = Field(description="alone: the competition's images; merged: with those that hold the answers")
+    recipe: str
+    config_sha256: str
+    machine: Machine
+    seed: int
+    epochs: float
+    seconds: float
+    train_data: list[str]
+    train_sha256: str
+    test_data: str
+    test_sha256: str
+    n_train: int = Field(ge=1, description="images that the weights were fitted to")
+    validation: Part = Field(description="held out, and what the checkpoint was chosen on")
+    validation_known: int = Field(ge=0, description="held-out images of which the training part has a copy")
+    contained: int = Field(ge=0, description="test images that are in the training data, held out or not")
+    exact: Part = Field(description="test images that were trained on")
+    near: Part = Field(description="test images like one that was trained on, but for small noise or a shift")
+    unseen: Part = Field(description="all other test images")
+
+    def whole(self) -> Part:
+        """Return all test images."""
+        return Part.sum([self.exact, self.near, self.unseen])
+
+
+def block(folder: Path) -> str:
+    """Return the Markdown of the newest training with the answers beside the newest without."""
+    found = {each.variant: each for each in newest(folder / FILE, Leak, lambda each: each.variant)}
+    return leak_table([found[ALONE], found[MERGED]]) if {ALONE, MERGED} <= found.keys() else NOTHING
+
+
+BLOCKS = {"leak": block}
+
+
+def leak_table(trainings: Sequence[Leak]) -> str:
+    """Return two Markdown tables, a column a training: what of the test it was trained on, and how well it reads."""
+    heads = [" + ".join(record.train_data) for record in trainings]
+    counts = [
+        ("images trained on", [record.n_train for record in trainings]),
+        ("images held out to choose the epoch", [record.validation.n for record in trainings]),
+        ("– of which the training part has a copy", [record.validation_known for record in trainings]),
+        (f"images of {trainings[0].test_data} among all these", [record.contained for record in trainings]),
+        ("– trained on, bit for bit", [record.exact.n for record in trainings]),
+        ("– like one trained on, but for noise or a shift", [record.near.n for record in trainings]),
+    ]
+    known = recipes.load(trainings[0].recipe).published if trainings[0].recipe in recipes.available() else None
+    parts = [
+        ("the images held out to choose the epoch", [record.validation for record in trainings]),
+        (f"{trainings[0].test_data}, all, as a leaderboard shows it", [record.whole() for record in trainings]),
+        ("– the images that it was trained on", [record.exact for record in trainings]),
+        ("– the images that it was not trained on", [record.unseen for record in trainings]),
+    ]
+    scores = [[name, *(_score(part) for part in found)] for name, found in parts]
+    if known is not None and known.kaggle is not None:
+        scores.insert(2, ["– published", *([""] * (len(trainings) - 1)), f"{100 * known.kaggle:.3f}%"])
+    return "\n\n".join(
+        [
+            table(["trained on", *heads], [[name, *(f"{n:,}" for n in found)] for name, found in counts]),
+            table(["right answers on", *heads], scores),
+        ]
+    )
+
+
+def _score(part: Part) -> str:
+    """Return accuracy, its 95% interval and n, or a dash where there are no images."""
+    if not part.n:
+        return MISSING
+    low, high = part.interval()
+    return f"{100 * part.accuracy:.2f}% ({100 * low:.2f} to {100 * high:.2f}), {part.errors:,} wrong of {part.n:,}"
 
 
 def recover_labels(test: Digits, answers: Sequence[Digits]) -> Digits:
@@ -53,19 +130,18 @@ def measure(
     variant: str, specs: Sequence[str], test: str, folder: Path, recipe: str, overrides: Sequence[str], seed: int
 ) -> Leak:
     """Return the record of one training, in `folder`/`variant`, which is gone on with where an earlier call left it."""
-    path, labelled = folder / variant, folder / LABELLED
+    path, labelled = folder / variant, str(folder / LABELLED)
     if path.exists():
         run = Run.open(path)
         if run.recipe.config_hash() != recipes.load(recipe, overrides).config_hash() or run.manifest["seed"] != seed:
             raise RunError(f"'{path}' was trained with other settings. Give another --out, or delete it.")
-        trained = train(resume=path)
-    else:
-        trained = train(recipe, list(specs), path, overrides=overrides, seed=seed)
-    if trained["status"] != "finished":
+    run = fit(recipe, specs, path, overrides=overrides, seed=seed, quiet=False)
+    if not run.finished:
         raise KeyboardInterrupt
+    digits = load(labelled, "evaluate")
     if not (path / "evaluations.jsonl").exists():
-        evaluate(path, str(labelled))
-    return record(Run.open(path), variant, specs, test, load(str(labelled), "evaluate"))
+        score_system(open_system(path), digits, labelled)
+    return record(Run.open(path), variant, specs, test, digits)
 
 
 def record(run: Run, variant: str, specs: Sequence[str], test: str, digits: Digits) -> Leak:
@@ -75,8 +151,7 @@ def record(run: Run, variant: str, specs: Sequence[str], test: str, digits: Digi
     sha256 = digits.content_hash()
     if line["data"]["sha256"] != sha256:
         raise RunError(f"'{run.path}' was evaluated on something else since. Give another --out, or delete it.")
-    with np.load(run.path / line["file"], allow_pickle=False) as answers:
-        wrong = answers["probabilities"].argmax(1) != digits.labels
+    wrong = kept_probabilities(run.path / line["file"]).argmax(1) != digits.labels
     seen = find_seen(run, digits, sha256)
     if seen.unchecked:
         raise RunError(f"'{run.path}' cannot be compared with the test: {seen.unchecked}.")
@@ -100,18 +175,13 @@ def record(run: Run, variant: str, specs: Sequence[str], test: str, digits: Digi
         test_data=Path(test).name,
         test_sha256=sha256,
         n_train=manifest["data"]["n_train"],
-        validation=part(held_out["probabilities"].argmax(1) != held_out["labels"]),
+        validation=Part.of(held_out["probabilities"].argmax(1) != held_out["labels"]),
         validation_known=manifest["data"].get("copies", {}).get("held_out", 0),
         contained=int(np.isin(image_hashes(digits.images), everything).sum()),
-        exact=part(wrong[seen.exact]),
-        near=part(wrong[seen.near]),
-        unseen=part(wrong[~seen.mask(len(digits))]),
+        exact=Part.of(wrong[seen.exact]),
+        near=Part.of(wrong[seen.near]),
+        unseen=Part.of(wrong[~seen.mask(len(digits))]),
     )
-
-
-def part(wrong: np.ndarray) -> Part:
-    """Return how many images there are, and how many of them are wrong."""
-    return Part(n=len(wrong), errors=int(wrong.sum()))
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -133,8 +203,7 @@ def main(arguments: list[str] | None = None) -> None:
         sys.exit(f"Error: {error}")
     except KeyboardInterrupt:
         sys.exit("Interrupted. The same command goes on from here.")
-    for each in measured if options.record else ():
-        records.append(options.record, each)
+    save(options.record, measured)
     print(leak_table(measured))
     print(json.dumps({"leak": [each.model_dump(mode="json") for each in measured]}))
 

@@ -11,17 +11,16 @@ stdout is JSON.
 
 import argparse
 import json
-import platform
 import sys
-from datetime import UTC, datetime
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
-import onnxruntime
 from numpy.typing import NDArray
+from pydantic import Field
+from records import MISSING, NOTHING, OfModel, Part, dumped, facts, newest, save, write_look  # beside this file
 
-from tenfold import __version__
 from tenfold.data import load, locate
 from tenfold.data.archive import read_file
 from tenfold.data.idx import find_labels, parse_idx
@@ -29,40 +28,105 @@ from tenfold.drawing import glyphs
 from tenfold.drawing.negatives import make_pictures
 from tenfold.errors import DataError, ModelError, TenfoldError
 from tenfold.imaging.frame import to_frame
-from tenfold.runs import ledger, records
-from tenfold.runs.provenance import commit
+from tenfold.pages.markdown import table
+from tenfold.runs.records import read
 from tenfold.runs.results import DataUsed
 from tenfold.runtime.recogniser import Recogniser
-from tenfold.scoring.leak import Part
-from tenfold.scoring.reading import READINGS, REFUSALS, Reading, Refusal, readings_table, refusals_table
 
+READINGS, REFUSALS = "readings.jsonl", "refusals.jsonl"  # in the folder of results
 PROMISES = (0.001, 0.002, 0.005)  # shares of wrong answers; the first that the held-out images can promise
 
 
-def facts(name: str, recogniser: Recogniser) -> dict[str, Any]:
-    """Return what every record says of the model."""
-    card = recogniser.card
-    return {
-        "name": name,
-        "recipe": card.recipe,
-        "precision": card.precision,
-        "config_sha256": card.fields["config_sha256"],
-        "model_sha256": recogniser.sha256,
-        "commit": commit(),
-        "versions": {
-            "tenfold": __version__,
-            "python": platform.python_version(),
-            "numpy": np.__version__,
-            "onnxruntime": onnxruntime.__version__,
-        },
-        "threshold": recogniser.threshold,
-    }
+class Reading(OfModel):
+    """One model's answers to one labelled set, at one threshold."""
+
+    config_sha256: str
+    data: DataUsed
+    given_as: Literal["frames", "pictures"] = Field(description="in the frame already, or as they were found")
+    threshold: float
+    max_error: float | None = Field(None, description="what the threshold was chosen to promise")
+    digits: list[Part] = Field(min_length=10, max_length=10, description="best guesses, answered or not, by true digit")
+    answered: Part = Field(description="the images answered, and how many of those wrongly")
+
+    def total(self) -> Part:
+        """Return all images and the errors of the best guesses."""
+        return Part.sum(self.digits)
+
+
+class Refusal(OfModel):
+    """How many pictures of each kind of what is no digit a model answered all the same."""
+
+    config_sha256: str
+    threshold: float
+    seed: int = Field(ge=0)
+    kinds: dict[str, Part] = Field(min_length=1, description="pictures of each kind, and how many were answered")
+
+    def total(self) -> Part:
+        """Return all pictures, and how many were answered."""
+        return Part.sum(self.kinds.values())
+
+
+def readings_block(folder: Path) -> str:
+    """Return the Markdown of the newest reading of every set by every model, at every promise."""
+    found = newest(folder / READINGS, Reading, lambda each: (each.name, each.data.spec, each.max_error))
+    return readings_table(found) if found else NOTHING
+
+
+def refusals_block(folder: Path) -> str:
+    """Return the Markdown of every model's newest refusals."""
+    found = read(folder / REFUSALS, Refusal)
+    if not found:
+        return NOTHING
+    last = found[-1]
+    same = [each for each in found if each.seed == last.seed and each.kinds.keys() == last.kinds.keys()]
+    return refusals_table(list({each.name: each for each in same}.values()))
+
+
+BLOCKS = {"readings": readings_block, "refusals": refusals_block}
+
+
+def readings_table(readings: Sequence[Reading]) -> str:
+    """Return a Markdown table, a row a reading."""
+    head = ["model", "read", "images", "best guess right", "answered", "right where answered", "misread most"]
+    return table(head, [_reading_row(each) for each in readings])
+
+
+def _reading_row(reading: Reading) -> list[str]:
+    total, answered = reading.total(), reading.answered
+    worst = sorted(range(10), key=lambda digit: -reading.digits[digit].errors)[:3]
+    misread = ", ".join(f"{digit} ({reading.digits[digit].errors})" for digit in worst if reading.digits[digit].errors)
+    promise = f" (at most {100 * reading.max_error:g}% wrong)" if reading.max_error else ""
+    return [
+        f"`{reading.name}`",
+        f"{reading.data.spec}{promise}",
+        f"{total.n:,}",
+        total.words(),
+        f"{100 * answered.n / total.n:.2f}%",
+        answered.words() if answered.n else MISSING,
+        misread or "none",
+    ]
+
+
+def refusals_table(refusals: Sequence[Refusal]) -> str:
+    """Return a Markdown table, a row a kind and a column a model: the share refused. All must have the same kinds."""
+    rows = [["**all**", f"{refusals[0].total().n:,}", *(f"**{_refused(each.total())}**" for each in refusals)]]
+    for kind, part in refusals[0].kinds.items():
+        rows.append([kind, f"{part.n:,}", *(_refused(each.kinds[kind]) for each in refusals)])
+    return table(["what is no digit", "pictures", *(f"refused by `{each.name}`" for each in refusals)], rows)
+
+
+def _refused(part: Part) -> str:
+    return f"{100 * (1 - part.errors / part.n):.1f}%"
+
+
+def of_model(name: str, model: Recogniser) -> dict[str, Any]:
+    """Return what both records say of the model."""
+    return facts(name, model) | {"config_sha256": model.card.fields["config_sha256"], "threshold": model.threshold}
 
 
 def parts_of(labels: NDArray[np.int64], wrong: NDArray[np.bool_], answered: NDArray[np.bool_]) -> dict[str, Any]:
     """Return the record's counts: best guesses by digit, and answers."""
-    by_digit = [Part(n=int((labels == d).sum()), errors=int((wrong & (labels == d)).sum())) for d in range(10)]
-    return {"digits": by_digit, "answered": Part(n=int(answered.sum()), errors=int((wrong & answered).sum()))}
+    return {"digits": [Part.of(wrong[labels == digit]) for digit in range(10)], "answered": Part.of(wrong[answered])}
 
 
 def read_frames(name: str, recogniser: Recogniser, spec: str, max_error: float | None = None) -> Reading:
@@ -74,7 +138,7 @@ def read_frames(name: str, recogniser: Recogniser, spec: str, max_error: float |
     used = DataUsed(spec=spec, sha256=digits.content_hash(), n=len(digits))
     return _looked(
         Reading(
-            **facts(name, recogniser),
+            **of_model(name, recogniser),
             data=used,
             given_as="frames",
             max_error=max_error,
@@ -109,7 +173,7 @@ def read_pictures(name: str, recogniser: Recogniser, spec: str, sheets: Path | N
         write_sheet(sheets / f"{name}-{Path(spec).name}.png", [to_frame(pictures[index]) for index in misread], titles)
     used = DataUsed(spec=Path(spec).name, sha256=load(spec, "evaluate").content_hash(), n=len(labels))
     parts = parts_of(labels, wrong, answered)
-    return _looked(Reading(**facts(name, recogniser), data=used, given_as="pictures", **parts), wrong)
+    return _looked(Reading(**of_model(name, recogniser), data=used, given_as="pictures", **parts), wrong)
 
 
 def write_sheet(path: Path, frames: list[NDArray[np.uint8]], titles: list[str]) -> None:
@@ -129,17 +193,7 @@ def write_sheet(path: Path, frames: list[NDArray[np.uint8]], titles: list[str]) 
 
 def _looked(reading: Reading, wrong: NDArray[np.bool_]) -> Reading:
     """Write the look to the ledger and return the record."""
-    ledger.record(
-        ledger.Look(
-            time=datetime.now(UTC).isoformat(timespec="seconds"),
-            run=reading.name,
-            weights_sha256=reading.model_sha256,
-            data_sha256=reading.data.sha256,
-            spec=reading.data.spec,
-            n=reading.data.n,
-            accuracy=float(1 - wrong.mean()),
-        )
-    )
+    write_look(reading.name, reading.model_sha256, reading.data, float(1 - wrong.mean()))
     return reading
 
 
@@ -148,12 +202,10 @@ def refuse(name: str, recogniser: Recogniser, count: int, seed: int) -> Refusal:
     test = load("mnist:test", "evaluate")
     assert test.labels is not None
     made = make_pictures(count, seed, (test.images, test.labels), fonts=glyphs.font_files(held_out=True))
-    answered = [not each.abstained for each in recogniser.digits(made.pictures)]
-    kinds: dict[str, list[bool]] = {}
-    for kind, each in zip(made.kinds, answered, strict=True):
-        kinds.setdefault(kind, []).append(each)
-    parts = {kind: Part(n=len(those), errors=sum(those)) for kind, those in kinds.items()}
-    return Refusal(**facts(name, recogniser), seed=seed, kinds=parts)
+    answered = np.array([not each.abstained for each in recogniser.digits(made.pictures)])
+    drawn = np.array(made.kinds)
+    parts = {kind: Part.of(answered[drawn == kind]) for kind in dict.fromkeys(made.kinds)}
+    return Refusal(**of_model(name, recogniser), seed=seed, kinds=parts)
 
 
 def promised(name: str, place: str, spec: str) -> list[Reading]:
@@ -194,18 +246,12 @@ def main(arguments: list[str] | None = None) -> None:
     except TenfoldError as error:
         sys.exit(f"Error: {error}")
     if options.record:
-        for reading in readings:
-            records.append(options.record / READINGS, reading)
-        for refusal in refusals:
-            records.append(options.record / REFUSALS, refusal)
+        save(options.record / READINGS, readings)
+        save(options.record / REFUSALS, refusals)
     print(readings_table(readings))
     if refusals:
         print(refusals_table(refusals))
-    dumped = {
-        "readings": [each.model_dump(mode="json") for each in readings],
-        "refusals": [each.model_dump(mode="json") for each in refusals],
-    }
-    print(json.dumps(dumped))
+    print(json.dumps({"readings": dumped(readings), "refusals": dumped(refusals)}))
 
 
 if __name__ == "__main__":

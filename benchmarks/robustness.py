@@ -3,119 +3,120 @@
     python benchmarks/robustness.py fast=runs/fast world=model.onnx
     python benchmarks/robustness.py fast=runs/fast --record results/robustness.jsonl --sheet docs/corruptions.png
 
-A model is a run's folder or a model file that `tenfold export` wrote. It answers every image with its likeliest digit,
-sure of it or not. The images are those of `corruptions.py` at a fixed seed, not the published files, so scores are near
-the published ones but not the same. Nothing may be chosen by them: this is the test set, and each look at it is written
-to the ledger. The last line on stdout is JSON.
+A model is whatever `tenfold evaluate` takes. It answers every image with its likeliest digit, sure of it or not. The
+images are those of `corruptions.py` at a fixed seed, not the published files, so scores are near the published ones but
+not the same. Nothing may be chosen by them: this is the test set, and each look at it is written to the ledger. The
+last line on stdout is JSON.
 """
 
 import argparse
 import json
-import platform
+import statistics
 import sys
-from collections.abc import Callable, Sequence
-from datetime import UTC, datetime
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 from corruptions import CORRUPTIONS, corrupted  # beside this file
 from numpy.typing import NDArray
+from pydantic import Field
+from records import NOTHING, Measured, Part, dumped, save, versions, write_look
 
-from tenfold import __version__
 from tenfold.data import load
 from tenfold.data.digits import Digits
 from tenfold.errors import DataError, TenfoldError
-from tenfold.runs import ledger, records
-from tenfold.runs.estimator import from_run
+from tenfold.pages.markdown import table
 from tenfold.runs.provenance import commit
+from tenfold.runs.records import read
 from tenfold.runs.results import DataUsed
-from tenfold.scoring.leak import Part
-from tenfold.scoring.robustness import Robustness, accuracy, robustness_table
+from tenfold.runs.systems import System, open_system
 
+FILE = "robustness.jsonl"  # in the folder of results
 SHEET_COLUMNS = 20
-Probabilities = Callable[[NDArray[np.uint8]], NDArray[np.float32]]
 
 
-class Model(NamedTuple):
-    """What answers, and what it is."""
+class Robustness(Measured):
+    """One model's answers to images as they are and under each corruption, whose random numbers `seed` fixes."""
 
-    name: str
-    path: Path
-    probabilities: Probabilities
+    name: str = Field(min_length=1, description="what the tables call the model")
     recipe: str
     config_sha256: str
-    weights_sha256: str
-    versions: dict[str, str]
+    weights_sha256: str = Field(description="of the weights, or of the model file")
+    data: DataUsed
+    seed: int = Field(ge=0)
+    clean: Part
+    corruptions: dict[str, Part] = Field(min_length=1, description="in the order that they were made in")
+
+    def mean(self) -> float:
+        """Return the mean over the corruptions of the share of right answers, the clean images left out."""
+        return statistics.fmean(part.accuracy for part in self.corruptions.values())
 
 
-def open_model(words: str) -> Model:
-    """Return the model that NAME=PATH, or a path alone, names; DataError where there is nothing."""
-    name, _, place = words.rpartition("=")
-    path = Path(place)
-    if not path.exists():
-        raise DataError(f"There is no model '{place}'. Give NAME=FOLDER of a run, or NAME=FILE.onnx.")
-    name = name or path.stem
-    if path.is_dir():
-        from tenfold.runs.run import Run
-
-        run = Run.open(path)
-        recipe, versions = run.recipe, run.manifest["versions"]
-        answer = from_run(run).predict_proba
-        return Model(name, path, answer, recipe.name, recipe.config_hash(), run.weights_sha256(), versions)
-    from tenfold.runtime.recogniser import Recogniser
-
-    recogniser = Recogniser.load(path)
-    card = recogniser.card
-    versions = {"tenfold": __version__, "python": platform.python_version(), "numpy": np.__version__}
-    config_sha256 = card.fields["config_sha256"]
-    return Model(name, path, recogniser.probabilities, card.recipe, config_sha256, recogniser.sha256, versions)
+def block(folder: Path) -> str:
+    """Return the Markdown of the newest record of each model on the newest record's images and seed."""
+    found = read(folder / FILE, Robustness)
+    if not found:
+        return NOTHING
+    last = found[-1]
+    same = [record for record in found if (record.data, record.seed) == (last.data, last.seed)]
+    newest = {record.name: record for record in same if record.corruptions.keys() == last.corruptions.keys()}
+    return robustness_table(list(newest.values()))
 
 
-def measure(models: Sequence[Model], digits: Digits, spec: str, seed: int) -> list[Robustness]:
+BLOCKS = {"robustness": block}
+
+
+def robustness_table(measured: Sequence[Robustness]) -> str:
+    """Return a Markdown table, a row a corruption and a column a model: right answers in percent, and how many wrong.
+
+    The first row is the clean images' with their 95% interval, the second the mean over the corruptions. All records
+    must have the same corruptions.
+    """
+    rows = [["none: the images as they are", *(record.clean.words() for record in measured)]]
+    rows.append(["**mean of the corruptions**", *(f"**{100 * record.mean():.2f}%**" for record in measured)])
+    for name in measured[0].corruptions:
+        rows.append([name.replace("_", " "), *(_short(record.corruptions[name]) for record in measured)])
+    n = f"{measured[0].clean.n:,}"
+    return table([f"corruption of {measured[0].data.spec}, {n} images each", *(each.name for each in measured)], rows)
+
+
+def _short(part: Part) -> str:
+    return f"{100 * part.accuracy:.2f}% ({part.errors:,} wrong)"
+
+
+def measure(models: Mapping[str, System], digits: Digits, spec: str, seed: int) -> list[Robustness]:
     """Return each model's record on the images and on all their corruptions; progress goes to stderr."""
     if digits.labels is None or not len(digits):
         raise DataError(f"'{spec}' has no labelled images. Give labelled data, such as mnist:test.")
+    used = DataUsed(spec=Path(spec).name, sha256=digits.content_hash(), n=len(digits))
     wrong: list[dict[str, Part]] = [{} for _ in models]
     for name in ("clean", *CORRUPTIONS):
         images = digits.images if name == "clean" else corrupted(name, digits.images, seed)
-        for model, parts in zip(models, wrong, strict=True):
-            errors = int((model.probabilities(images).argmax(1) != digits.labels).sum())
-            parts[name] = Part(n=len(digits), errors=errors)
+        for model, parts in zip(models.values(), wrong, strict=True):
+            parts[name] = Part.of(model.probabilities(images).argmax(1) != digits.labels)
             if name == "clean":
-                _write_down(model, digits, spec, accuracy(parts[name]))
-        print(f"{name}: {', '.join(f'{100 * accuracy(parts[name]):.2f}%' for parts in wrong)}", file=sys.stderr)
-    used = DataUsed(spec=Path(spec).name, sha256=digits.content_hash(), n=len(digits))
+                write_look(Path(model.path).resolve(), model.sha256, used, parts[name].accuracy)
+        print(f"{name}: {', '.join(f'{100 * parts[name].accuracy:.2f}%' for parts in wrong)}", file=sys.stderr)
     return [
         Robustness(
-            name=model.name,
+            name=name,
             recipe=model.recipe,
-            config_sha256=model.config_sha256,
-            weights_sha256=model.weights_sha256,
+            config_sha256=config_sha256(model),
+            weights_sha256=model.sha256,
             commit=commit(),
-            versions=model.versions,
+            versions=model.run.manifest["versions"] if model.run else versions("numpy"),
             data=used,
             seed=seed,
             clean=parts.pop("clean"),
             corruptions=parts,
         )
-        for model, parts in zip(models, wrong, strict=True)
+        for (name, model), parts in zip(models.items(), wrong, strict=True)
     ]
 
 
-def _write_down(model: Model, digits: Digits, spec: str, score: float) -> None:
-    """Write the look at labelled images to the ledger, as `evaluate` does."""
-    ledger.record(
-        ledger.Look(
-            time=datetime.now(UTC).isoformat(timespec="seconds"),
-            run=str(model.path.resolve()),
-            weights_sha256=model.weights_sha256,
-            data_sha256=digits.content_hash(),
-            spec=spec,
-            n=len(digits),
-            accuracy=score,
-        )
-    )
+def config_sha256(model: System) -> str:
+    """Return the hash of the recipe that a run or a model was trained by."""
+    return model.run.recipe.config_hash() if model.run else model.card.fields["config_sha256"]
 
 
 def write_sheet(path: Path, images: NDArray[np.uint8], seed: int) -> None:
@@ -141,18 +142,18 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--sheet", type=Path, help="write a picture of the corruptions here")
     options = parser.parse_args(arguments)
     try:
-        models = [open_model(words) for words in options.models]
+        pairs = [(words.rpartition("=")[0], words.rpartition("=")[2]) for words in options.models]
+        models = {name or Path(place).stem: open_system(place) for name, place in pairs}
         digits = load(options.data, "evaluate")
         measured = measure(models, digits, options.data, options.seed)
     except TenfoldError as error:
         sys.exit(f"Error: {error}")
-    for record in measured if options.record else ():
-        records.append(options.record, record)
+    save(options.record, measured)
     if options.sheet:
         write_sheet(options.sheet, digits.images, options.seed)
     print(robustness_table(measured))
     means = {record.name: record.mean() for record in measured}
-    print(json.dumps({"mean": means, "robustness": [record.model_dump(mode="json") for record in measured]}))
+    print(json.dumps({"mean": means, "robustness": dumped(measured)}))
 
 
 if __name__ == "__main__":

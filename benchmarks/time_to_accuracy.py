@@ -24,23 +24,31 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 import torch.nn.functional as F
+from add_runs import newest_look  # beside this file
+from cells import errors, interval, label, parameters, processor, score
 from numpy.typing import NDArray
+from records import MISSING, NOTHING, dumped, save
 from torch import Tensor, nn
 
 from tenfold import data
-from tenfold.evaluate import evaluate
-from tenfold.pages import result_tables
+from tenfold.pages.markdown import seconds, table
 from tenfold.runs import results
 from tenfold.runs.run import Run
+from tenfold.runs.scoring import score_system
+from tenfold.runs.systems import open_system
 from tenfold.training import device as devices
 from tenfold.training.recipe import load
 
+FILE = "mnist.jsonl"  # in the folder of results
+TUTORIAL = "tutorial"  # the system that others' speed is measured against
+RATIO_TARGET = "0.9917"  # its accuracy after 14 epochs
 TARGETS = ("0.99", "0.9917", "0.995", "0.996", "0.997")
 TUTORIAL_EPOCHS = 14
 TUTORIAL_ACCURACY = 0.9917
@@ -51,6 +59,69 @@ LADDER: dict[str, list[list[str]]] = {
     "strong": [[]],
 }
 BASE = {"quick": "fast"}
+
+
+def block(folder: Path) -> str:
+    """Return the Markdown of the newest result of each recipe (and note) on each machine and test set."""
+    return speed(results.read(folder / FILE))
+
+
+BLOCKS = {"speed": block}
+
+
+def speed(found: Sequence[results.Result]) -> str:
+    """Return for each machine and test set the scores, then the seconds to given accuracies, the quickest first."""
+    kept = {(_group(result), result.recipe, result.note): result for result in found}
+    groups: dict[str, list[results.Result]] = {}
+    for result in sorted(kept.values(), key=lambda result: result.seconds()):
+        groups.setdefault(_group(result), []).append(result)
+    blocks = []
+    for title, members in sorted(groups.items()):
+        blocks.append(f"**{title}**\n\n{_score_table(members)}")
+        if any(member.seconds_to for member in members):
+            blocks.append(_speed_table(members))
+    return "\n\n".join(blocks) or NOTHING
+
+
+def _group(result: results.Result) -> str:
+    """Return what results share that stand in one table: the data and the processor."""
+    return f"{result.test_data.spec} on {processor(result)}"
+
+
+def _score_table(found: Sequence[results.Result]) -> str:
+    rows = [
+        [
+            label(result),
+            score(result),
+            interval(result),
+            errors(result),
+            str(len(result.trials)),
+            seconds(result.seconds()),
+            seconds(result.command_seconds()),
+            parameters(result),
+        ]
+        for result in found
+    ]
+    head = ["recipe", "test accuracy, %", "95% interval", "errors", "seeds", "training, s", "whole command, s"]
+    return table([*head, "parameters"], rows)
+
+
+def _speed_table(found: Sequence[results.Result]) -> str:
+    targets = sorted({target for result in found for target in result.seconds_to}, key=float)
+    slowest = next((result.seconds_to.get(RATIO_TARGET) for result in found if result.recipe == TUTORIAL), None)
+    head = ["seconds to a mean of", *(f"{100 * float(target):g}%" for target in targets)]
+    if slowest:
+        head.append(f"times faster to {100 * float(RATIO_TARGET):g}%")
+    rows = []
+    for result in found:
+        if not result.seconds_to:
+            continue
+        row = [label(result), *(seconds(result.seconds_to.get(target)) for target in targets)]
+        if slowest:
+            own = result.seconds_to.get(RATIO_TARGET)
+            row.append(f"{slowest / own:.3g}" if own else MISSING)
+        rows.append(row)
+    return table(head, rows)
 
 
 class TutorialNet(nn.Module):
@@ -85,7 +156,7 @@ def tutorial(seed: int, epochs: int, spec: str) -> dict[str, Any]:
     model = TutorialNet().to(device)
     optimiser = torch.optim.Adadelta(model.parameters(), lr=1.0)
     schedule = torch.optim.lr_scheduler.StepLR(optimiser, 1, gamma=0.7)
-    seconds, accuracies = [], []
+    taken, accuracies = [], []
     for _ in range(epochs):
         start = time.perf_counter()
         model.train()
@@ -95,13 +166,13 @@ def tutorial(seed: int, epochs: int, spec: str) -> dict[str, Any]:
             optimiser.step()
         schedule.step()
         devices.synchronise(device)
-        seconds.append(time.perf_counter() - start)
+        taken.append(time.perf_counter() - start)
         model.eval()
         with torch.no_grad():
             answers = torch.cat([model(batch).argmax(1) for batch in held_out.split(1000)])
         accuracies.append((answers == truth).float().mean().item())
-        say(f"tutorial seed {seed}: epoch of {seconds[-1]:.1f} s, {accuracies[-1]:.2%}")
-    return {"seed": seed, "seconds": seconds, "accuracies": accuracies}
+        say(f"tutorial seed {seed}: epoch of {taken[-1]:.1f} s, {accuracies[-1]:.2%}")
+    return {"seed": seed, "seconds": taken, "accuracies": accuracies}
 
 
 def measure_tutorial(seeds: int, epochs: int, spec: str) -> results.Result:
@@ -118,10 +189,10 @@ def measure_tutorial(seeds: int, epochs: int, spec: str) -> results.Result:
     ]
     whole = epochs >= TUTORIAL_EPOCHS or spec != "mnist"  # what is known is known of MNIST alone
     mean = statistics.fmean(trial.accuracy for trial in trials) if whole else TUTORIAL_ACCURACY
-    seconds = statistics.fmean(trial.seconds for trial in trials)
+    mean_seconds = statistics.fmean(trial.seconds for trial in trials)
     note = f"seconds of {max(epochs, TUTORIAL_EPOCHS)} epochs, accuracy after {epochs}"
     return results.Result(
-        recipe=result_tables.TUTORIAL,
+        recipe=TUTORIAL,
         config_sha256="",
         commit=None,
         machine=devices.describe(devices.choose("auto"), devices.Arithmetic("fp32", "contiguous")),
@@ -131,7 +202,7 @@ def measure_tutorial(seeds: int, epochs: int, spec: str) -> results.Result:
         parameters=sum(p.numel() for p in TutorialNet().parameters()),
         epochs=epochs,
         trials=trials,
-        seconds_to={target: seconds if mean >= float(target) else None for target in TARGETS},
+        seconds_to={target: mean_seconds if mean >= float(target) else None for target in TARGETS},
         note=note,
     )
 
@@ -151,15 +222,15 @@ def measure(recipe: str, overrides: list[str], seeds: int, spec: str, folder: Pa
             timing.write_text(str(time.perf_counter() - start))
         run = Run.open(out)
         if not (out / "evaluations.jsonl").exists():
-            evaluate(out, f"{spec}:test", quiet=True)
+            score_system(open_system(out), data.load(f"{spec}:test", "evaluate"), f"{spec}:test")
         commands[seed] = float(timing.read_text())
         runs.append(run)
-        score = json.loads((out / "evaluations.jsonl").read_text().splitlines()[-1])["accuracy"]
-        say(f"{recipe} {' '.join(overrides)} seed {seed}: {run.manifest['seconds']:.2f} s, {score:.2%}")
-    result = results.from_runs(runs, note=", ".join(overrides))
+        accuracy = newest_look(run)["accuracy"]
+        say(f"{recipe} {' '.join(overrides)} seed {seed}: {run.manifest['seconds']:.2f} s, {accuracy:.2%}")
+    result = results.from_runs(runs, [newest_look(run) for run in runs], note=", ".join(overrides))
     trials = [trial.model_copy(update={"command_seconds": commands[trial.seed]}) for trial in result.trials]
-    mean, seconds = result.accuracy()[0], result.seconds()
-    reached = {target: seconds if mean >= float(target) else None for target in TARGETS}
+    mean, mean_seconds = result.accuracy()[0], result.seconds()
+    reached = {target: mean_seconds if mean >= float(target) else None for target in TARGETS}
     return result.model_copy(update={"trials": trials, "seconds_to": reached})
 
 
@@ -190,11 +261,9 @@ def main() -> None:
                 recipe = BASE.get(name, name)
                 load(recipe, overrides)  # a misspelt override shall fail now, not in an hour
                 measured.append(measure(recipe, overrides, options.seeds, options.data, folder))
-    if options.record:
-        for result in measured:
-            results.append(options.record, result)
-    print(result_tables.speed(measured))
-    print(json.dumps({"results": [result.model_dump(mode="json") for result in measured]}))
+    save(options.record, measured)
+    print(speed(measured))
+    print(json.dumps({"results": dumped(measured)}))
 
 
 def say(line: str) -> None:

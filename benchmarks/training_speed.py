@@ -17,9 +17,10 @@ import argparse
 import json
 import math
 import random
+import statistics
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -28,23 +29,83 @@ import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
 from PIL import Image
+from pydantic import Field
+from records import MISSING, Machine, Measured, by_place, dumped, newest, save  # beside this file
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from tenfold import data
 from tenfold.data.digits import Digits
 from tenfold.models import build
-from tenfold.runs import provenance, records
-from tenfold.scoring.training_speed import TrainingSpeed, speed_table
+from tenfold.pages.markdown import table
+from tenfold.runs import provenance
 from tenfold.training import device as devices
 from tenfold.training import recipe as recipes
 from tenfold.training.loop import Trainer
 from tenfold.training.recipe import AugmentSettings, Recipe
 
+FILE = "training_speed.jsonl"  # in the folder of results
 ENDLESS = 1e6  # epochs: nobody gets there, so the schedule's end is never measured
 ELASTIC_SIGMA = 4.0  # pixels; the usual smoothing of Simard's displacement fields
 
 Measure = Callable[[float], float]  # seconds -> images a second over about so long
+
+
+class TrainingSpeed(Measured):
+    """One recipe's images a second, round by round, ours and the plain loop's in turn, in one run on one machine."""
+
+    recipe: str
+    config_sha256: str
+    machine: Machine
+    parameters: int = Field(ge=1)
+    batch_size: int = Field(ge=1)
+    ours: list[float] = Field(min_length=1)
+    plain: list[float] = Field(min_length=1, description="PyTorch's DataLoader in the training process itself")
+    plain_workers: list[float] = Field([], description="with DataLoader processes of its own; empty: not measured")
+    workers: int = Field(0, ge=0, description="how many such processes")
+
+    def ratio(self) -> float:
+        """Return how many times as fast ours is as the plain loop, at the median of the rounds."""
+        return statistics.median(self.ours) / statistics.median(self.plain)
+
+    def workers_ratio(self) -> float | None:
+        """Return the same against the plain loop with DataLoader processes, None where that was not measured."""
+        return statistics.median(self.ours) / statistics.median(self.plain_workers) if self.plain_workers else None
+
+
+def block(folder: Path) -> str:
+    """Return the Markdown of the newest record of each recipe on each processor, the quickest first."""
+    found = newest(folder / FILE, TrainingSpeed, lambda each: (_where(each), each.recipe))
+    return by_place(found, _where, speed_table)
+
+
+BLOCKS = {"training-speed": block}
+
+
+def speed_table(measured: Sequence[TrainingSpeed]) -> str:
+    """Return a Markdown table: images a second, medians over the rounds, ours and plain."""
+    workers = max(record.workers for record in measured)
+    head = ["recipe", "batch", "parameters", "ours, images/s", "plain loop, images/s", "times as fast"]
+    if workers:
+        head += [f"plain, {workers} loading processes", "times as fast"]
+    rows = []
+    for record in sorted(measured, key=lambda record: -statistics.median(record.ours)):
+        row = [f"`{record.recipe}`", str(record.batch_size), f"{record.parameters:,}"]
+        row += [_speed(record.ours), _speed(record.plain), f"{record.ratio():.1f}"]
+        if workers:
+            ratio = record.workers_ratio()
+            row += [MISSING, MISSING] if ratio is None else [_speed(record.plain_workers), f"{ratio:.1f}"]
+        rows.append(row)
+    return table(head, rows)
+
+
+def _speed(rounds: Sequence[float]) -> str:
+    return f"{statistics.median(rounds):,.0f}"
+
+
+def _where(record: TrainingSpeed) -> str:
+    machine = record.machine
+    return f"{machine.get('cpu') or 'unknown processor'}, {machine.get('threads')} threads"
 
 
 class PlainDigits(Dataset[tuple[Tensor, int]]):
@@ -227,10 +288,9 @@ def main(arguments: list[str] | None = None) -> None:
         record = compare(name, digits, options.rounds, options.seconds, options.workers)
         measured.append(record)
         print(f"{name}: {record.ratio():.1f} times as fast", file=sys.stderr, flush=True)
-        if options.record:
-            records.append(options.record, record)
+        save(options.record, [record])
     print(speed_table(measured))
-    result: dict[str, Any] = {"speeds": [record.model_dump(mode="json") for record in measured]}
+    result: dict[str, Any] = {"speeds": dumped(measured)}
     result["ratios"] = {record.recipe: record.ratio() for record in measured}
     print(json.dumps(result))
 

@@ -1,11 +1,21 @@
 """Records of ensembles on test images, and their tables."""
 
+import json
 from pathlib import Path
 
-from tenfold.runs import records
+import ensemble as script
+import numpy as np
+import pytest
+from ensemble import BLOCKS, FILE, Band, EnsembleTest, MemberScore
+from PIL import Image
+from records import NOTHING, Part
+
+from tenfold.data import load
+from tenfold.ensemble import ensemble
+from tenfold.runs import ledger, records
+from tenfold.runs.estimator import from_run
 from tenfold.runs.results import DataUsed
-from tenfold.scoring.ensembles import FILE, Band, EnsembleTest, MemberScore, bands_block, rules_block, scores_block
-from tenfold.scoring.leak import Part
+from tenfold.runs.run import Run
 
 RULE = {"rule": "all", "members": 3.0, "n": 3000, "nll": 0.0123, "seen_nll": 0.0123, "nll_difference": 0.0,
         "nll_noise": 0.0, "errors": 11.5, "errors_difference": 0.0, "errors_noise": 0.0}  # fmt: skip
@@ -41,17 +51,38 @@ def record_of(name: str, errors: int) -> EnsembleTest:
 
 def test_tables_of_the_newest_record(tmp_path: Path) -> None:
     """Members in the mean, ensembles and student with intervals; rules by unseen images; the band."""
-    assert {block(tmp_path) for block in (scores_block, rules_block, bands_block)} == {"Nothing is recorded yet."}
+    assert {block(tmp_path) for block in BLOCKS.values()} == {NOTHING}
     for each in (record_of("forty", 99), record_of("forty", 25), record_of("record", 20)):
         records.append(tmp_path / FILE, each)
-    assert scores_block(tmp_path).splitlines()[2:] == [
+    assert BLOCKS["ensemble-test"](tmp_path).splitlines()[2:] == [
         "| one member, mean of 3 | 99.670 ± 0.030 | 99.54 to 99.76 | 33.0 | – |",
         "| the best and the worst member | 99.70, 99.64 | – | 30, 36 | – |",
         "| `auto`: all | 99.75 | 99.63 to 99.83 | 25 | 2 |",
         "| `fast`, taught | 99.71 | 99.58 to 99.80 | 29 | – |",
     ]
-    assert "| `auto`: all | 99.80 | 99.69 to 99.87 | 20 | 2 |" in scores_block(tmp_path, "record")
-    rules = rules_block(tmp_path)
+    assert "| `auto`: all | 99.80 | 99.69 to 99.87 | 20 | 2 |" in BLOCKS["record-test"](tmp_path)
+    rules = BLOCKS["ensemble-rules"](tmp_path)
     assert "`auto` took `all`" in rules
     assert "| `greedy:2` | 3.0 | 0.01250 | 0.01230 | +0.00020 ± 0.00010 | 12.00 | +0.50 ± 0.75 |" in rules
-    assert "| 2 | 99.710 | 99.680 | 99.740 | 99.660 | 99.750 |" in bands_block(tmp_path)
+    assert "| 2 | 99.710 | 99.680 | 99.740 | 99.660 | 99.750 |" in BLOCKS["ensemble-bands"](tmp_path)
+
+
+def test_ensemble(recipe: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Members, their mean and a student are scored in one go, each look goes to the ledger, and mistakes are drawn."""
+    pool = tmp_path / "pool"
+    ensemble([str(recipe)], "uci:train", pool, models=2, distil=str(recipe), workers=1, quiet=True)
+    test = load("uci:test", "evaluate")
+    words = [str(pool), "--data", "uci:test", "--record", str(tmp_path / FILE)]
+    script.main([*words, "--errors", str(tmp_path / "errors.png")])
+    (full,) = records.read(tmp_path / FILE, EnsembleTest)
+    runs = [Run.open(path) for path in sorted((pool / "members").iterdir())]
+    answers = np.stack([from_run(run, "cpu").predict_proba(test.images) for run in runs])
+    assert [each.test.errors for each in full.members] == (answers.argmax(2) != test.labels).sum(1).tolist()
+    assert full.ensembles["`all`"].errors == (answers.mean(0).argmax(1) != test.labels).sum()
+    assert len(full.student) == 2
+    assert len(full.pairs) == 3
+    assert None not in [each.training for each in full.members]
+    assert ledger.looks(test.content_hash()) == 3  # two members and the student
+    with Image.open(tmp_path / "errors.png") as sheet:
+        assert sheet.width == script.WIDTH * script.COLUMNS
+    assert json.loads(capsys.readouterr().out.splitlines()[-1])["name"] == "pool"

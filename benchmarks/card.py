@@ -1,7 +1,7 @@
 """The card of the models that come with Tenfold: every number from `results/*.jsonl` or from the model's own metadata.
 
-    python -m tenfold.scoring.shipped --write
-    python -m tenfold.scoring.shipped --check     # exits with 1 when card.json is stale, or a model has no record
+    python benchmarks/card.py --write
+    python benchmarks/card.py --check     # exits with 1 when card.json is stale, or a model has no record
 
 A record counts where it is of that very file, by SHA-256; a model that was trained again has to be measured again.
 """
@@ -13,19 +13,21 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import latency  # beside this file
+import recogniser
+import robustness
+from recogniser import PROMISES
+from records import MISSING, Part
+
 from tenfold.errors import DataError, ModelError, TenfoldError
 from tenfold.files import write_atomically
-from tenfold.metrics.intervals import wilson
-from tenfold.pages.result_tables import table
-from tenfold.runs import records
+from tenfold.pages.markdown import table
+from tenfold.runs.records import read
 from tenfold.runtime.abstain import guarantee
 from tenfold.runtime.model_file import open_model
 from tenfold.runtime.shipped import CARD, PRETRAINED, SHIPPED
-from tenfold.scoring import latency, reading, robustness
-from tenfold.scoring.leak import Part
 
-COMMAND = "python -m tenfold.scoring.shipped"
-PROMISES = (0.001, 0.002, 0.005)  # shares of wrong answers; the first that the held-out images can promise
+COMMAND = "python benchmarks/card.py"
 FILES = tuple(dict.fromkeys(SHIPPED.values()))
 
 
@@ -86,19 +88,19 @@ def _promise(held: Any) -> dict[str, Any] | None:
 
 
 def _readings(results: Path, sha256: str, name: str) -> list[dict[str, Any]]:
-    every = records.read(results / reading.READINGS, reading.Reading)
+    every = read(results / recogniser.READINGS, recogniser.Reading)
     newest = {(each.data.spec, each.max_error): each for each in every if each.model_sha256 == sha256}
     return [
         {"data": each.data.spec, "max_error": each.max_error, "given_as": each.given_as}
         | _score(each.total())
         | {"answered": each.answered.n, "answered_wrongly": each.answered.errors}
-        for each in _some(list(newest.values()), name, reading.READINGS)
+        for each in _some(list(newest.values()), name, recogniser.READINGS)
     ]
 
 
 def _no_digits(results: Path, sha256: str, name: str) -> dict[str, Any]:
-    every = records.read(results / reading.REFUSALS, reading.Refusal)
-    newest = _some([each for each in every if each.model_sha256 == sha256], name, reading.REFUSALS)[-1]
+    every = read(results / recogniser.REFUSALS, recogniser.Refusal)
+    newest = _some([each for each in every if each.model_sha256 == sha256], name, recogniser.REFUSALS)[-1]
     total = newest.total()
     return {
         "n": total.n,
@@ -108,14 +110,14 @@ def _no_digits(results: Path, sha256: str, name: str) -> dict[str, Any]:
 
 
 def _corruptions(results: Path, sha256: str, name: str) -> dict[str, Any]:
-    every = records.read(results / robustness.FILE, robustness.Robustness)
+    every = read(results / robustness.FILE, robustness.Robustness)
     newest = _some([each for each in every if each.weights_sha256 == sha256], name, robustness.FILE)[-1]
     parts = newest.corruptions.items()
-    return {"mean": newest.mean(), "accuracy": {kind: robustness.accuracy(part) for kind, part in parts}}
+    return {"mean": newest.mean(), "accuracy": {kind: part.accuracy for kind, part in parts}}
 
 
 def _speed(results: Path, sha256: str, name: str) -> dict[str, Any]:
-    every = records.read(results / latency.FILE, latency.Latency)
+    every = read(results / latency.FILE, latency.Latency)
     newest = _some([each for each in every if each.model_sha256 == sha256], name, latency.FILE)[-1]
     return {
         "cpu": newest.machine.get("cpu"),
@@ -133,7 +135,7 @@ def _some(found: list[Any], name: str, file: str) -> list[Any]:
 
 def _score(part: Part) -> dict[str, Any]:
     right = part.n - part.errors
-    return {"n": part.n, "errors": part.errors, "accuracy": right / part.n, "ci95": list(wilson(right, part.n))}
+    return {"n": part.n, "errors": part.errors, "accuracy": right / part.n, "ci95": list(part.interval())}
 
 
 def block(results: Path) -> str:
@@ -159,6 +161,9 @@ def block(results: Path) -> str:
     return table(["", *(f"`{facts['recipe']}`" for facts in every)], rows)
 
 
+BLOCKS = {"shipped": block}
+
+
 def _percent(score: dict[str, Any]) -> str:
     low, high = score["ci95"]
     return f"{100 * score['accuracy']:.2f}% ({100 * low:.2f} to {100 * high:.2f}) of {score['n']:,}"
@@ -166,7 +171,7 @@ def _percent(score: dict[str, Any]) -> str:
 
 def _reading(readings: list[dict[str, Any]], index: int) -> str:
     if index >= len(readings):
-        return "–"
+        return MISSING
     each = readings[index]
     if each["max_error"]:
         return f"answers {100 * each['answered'] / each['n']:.2f}%, {each['answered_wrongly']} wrong"

@@ -5,61 +5,51 @@ A document holds blocks, each between two lines that name it; what lies between 
     <!-- results:speed:start -->
     <!-- results:speed:end -->
 
-    python -m tenfold.scoring.tables --write README.md docs/results.md
-    python -m tenfold.scoring.tables --check README.md docs/results.md    # exits with 1 when a table is stale
+    python benchmarks/tables.py --write README.md docs/results.md
+    python benchmarks/tables.py --check README.md docs/results.md    # exits with 1 when a table is stale
 
-A new kind of table is a new entry of BLOCKS.
+A new kind of table is a new entry of a script's own BLOCKS.
 """
 
 import argparse
 import re
 import sys
-from collections.abc import Callable, Sequence
-from functools import partial
+from collections.abc import Sequence
 from pathlib import Path
+
+# beside this file
+import ablations
+import card
+import ensemble
+import latency
+import leak
+import recogniser
+import reproduced
+import robustness
+import time_to_accuracy
+import training_speed
+from records import Block
 
 from tenfold.errors import DataError, TenfoldError, nearest
 from tenfold.files import write_atomically
-from tenfold.pages import ablation_tables, result_tables
-from tenfold.runs import results
-from tenfold.runs.results import Result
-from tenfold.scoring import ensembles, latency, leak, reading, robustness, shipped, training_speed
 
-COMMAND = "python -m tenfold.scoring.tables"
+COMMAND = "python benchmarks/tables.py"
 BLOCK = re.compile(r"(<!-- results:(?P<name>[\w-]+):start -->)(?P<old>.*?)(<!-- results:(?P=name):end -->)", re.DOTALL)
 MARKER = re.compile(r"<!-- results:.*?-->")
 
-Block = Callable[[Path], str]
-"""A function from the folder of results to a block's Markdown."""
-
-
-def of(file: str, render: Callable[[Sequence[Result]], str]) -> Block:
-    """Return the block that `render` makes of the results in one file of the folder."""
-    return partial(_render_file, file, render)
-
-
-def _render_file(file: str, render: Callable[[Sequence[Result]], str], folder: Path) -> str:
-    return render(results.read(folder / file))
-
-
-BLOCKS: dict[str, Block] = {
-    "speed": of("mnist.jsonl", result_tables.speed),
-    "reproduced-mnist": of("reproduced.jsonl", result_tables.reproduced("mnist")),
-    "reproduced-kaggle": of("reproduced.jsonl", result_tables.reproduced("kaggle")),
-    "ablations": of("ablations.jsonl", ablation_tables.render),
-    "training-speed": training_speed.block,
-    "leak": leak.block,
-    "robustness": robustness.block,
-    "readings": reading.readings_block,
-    "refusals": reading.refusals_block,
-    "latency": latency.block,
-    "shipped": shipped.block,
-    "ensemble-test": ensembles.scores_block,
-    "ensemble-rules": ensembles.rules_block,
-    "ensemble-bands": ensembles.bands_block,
-    "record-test": partial(ensembles.scores_block, name="record"),
-    "twenty-test": partial(ensembles.scores_block, name="twenty"),
-}
+SCRIPTS = (
+    ablations,
+    card,
+    ensemble,
+    latency,
+    leak,
+    recogniser,
+    reproduced,
+    robustness,
+    time_to_accuracy,
+    training_speed,
+)
+BLOCKS: dict[str, Block] = {name: block for script in SCRIPTS for name, block in script.BLOCKS.items()}
 
 
 def stale(document: Path, folder: Path | None = None) -> list[str]:

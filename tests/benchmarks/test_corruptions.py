@@ -1,43 +1,10 @@
-"""The fifteen corruptions do what their descriptions say, and their benchmark records every one of them."""
+"""The fifteen corruptions do what their descriptions say."""
 
-import importlib.util
-import json
-import sys
-from collections.abc import Callable
-from pathlib import Path
-from types import ModuleType
-
+import corruptions
 import numpy as np
 import pytest
-from PIL import Image
 
 from tenfold.data.digits import Digits
-from tenfold.runs import ledger, records
-from tenfold.runs.results import DataUsed
-from tenfold.scoring.leak import Part
-from tenfold.scoring.robustness import FILE, Robustness, block, robustness_table
-from tenfold.train import train
-
-BENCHMARKS = Path(__file__).parent.parent / "benchmarks"
-RECIPE = """
-name = "small"
-model = { kind = "layers", layers = ["conv 8", "pool", "conv 16", "global max"] }
-training = { epochs = 1, batch_size = 32, precision = "fp32" }
-"""
-
-
-def load_benchmark(name: str) -> ModuleType:
-    """Return a benchmark's module under its own name, as `python benchmarks/X.py` finds its neighbours."""
-    spec = importlib.util.spec_from_file_location(name, BENCHMARKS / f"{name}.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[name] = module
-    spec.loader.exec_module(module)
-    return module
-
-
-corruptions = load_benchmark("corruptions")
 
 
 @pytest.mark.parametrize("name", corruptions.CORRUPTIONS)
@@ -133,63 +100,3 @@ def test_lines_cross_the_image() -> None:
     zigzag = corruptions.corrupted("zigzag", nothing, 0)
     assert (zigzag.max((0, 1))[3:24] > 200).all()
     assert not zigzag[:, :, :1].any()
-
-
-@pytest.mark.slow
-def test_benchmark(
-    make_digits: Callable[..., Digits],
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-) -> None:
-    """A run is scored on all fifteen, the look is in the ledger, the record gives the table, and the sheet is there."""
-    monkeypatch.setenv("TENFOLD_CACHE", str(tmp_path / "cache"))
-    for name, seed in (("train", 1), ("test", 2)):
-        made = make_digits(120, seed=seed)
-        np.savez(tmp_path / f"{name}.npz", X=made.images, y=made.labels)
-    (tmp_path / "small.toml").write_text(RECIPE)
-    train(str(tmp_path / "small.toml"), str(tmp_path / "train.npz"), tmp_path / "run", seed=0)
-    words = [f"small={tmp_path / 'run'}", "--data", str(tmp_path / "test.npz"), "--sheet", str(tmp_path / "sheet.png")]
-    robustness = load_benchmark("robustness")
-    robustness.main([*words, "--record", str(tmp_path / FILE)])
-    (record,) = records.read(tmp_path / FILE, Robustness)
-    assert list(record.corruptions) == list(corruptions.CORRUPTIONS)
-    assert {part.n for part in (record.clean, *record.corruptions.values())} == {120}
-    assert record.mean() == pytest.approx(1 - sum(part.errors for part in record.corruptions.values()) / 15 / 120)
-    assert ledger.looks(record.data.sha256) == 1
-    out = capsys.readouterr().out
-    assert block(tmp_path) in out
-    assert json.loads(out.splitlines()[-1])["mean"] == {"small": record.mean()}
-    with Image.open(tmp_path / "sheet.png") as sheet:
-        assert sheet.size == (2 * (20 * 29 - 1), 2 * (16 * 29 - 1))
-    with pytest.raises(SystemExit, match="There is no model 'nowhere'"):
-        robustness.main(["nowhere"])
-
-
-def test_table_has_the_newest_of_each_model(tmp_path: Path) -> None:
-    """The mean leaves the clean images out, a newer record replaces an older, and other images' records stay away."""
-    assert block(tmp_path) == "No robustness is recorded yet."
-    used = DataUsed(spec="test", sha256="ab", n=100)
-
-    def record(name: str, errors: int, data: DataUsed = used) -> Robustness:
-        return Robustness(
-            name=name,
-            recipe="fast",
-            config_sha256="c",
-            weights_sha256="w",
-            commit=None,
-            versions={},
-            data=data,
-            seed=0,
-            clean=Part(n=100, errors=1),
-            corruptions={"fog": Part(n=100, errors=errors), "dotted_line": Part(n=100, errors=0)},
-        )
-
-    for each in (record("other", 9, DataUsed(spec="x", sha256="y", n=5)), record("a", 50), record("b", 20)):
-        records.append(tmp_path / FILE, each)
-    records.append(tmp_path / FILE, record("a", 40))
-    table = block(tmp_path)
-    assert table == robustness_table([record("a", 40), record("b", 20)])
-    assert "| **mean of the corruptions** | **80.00%** | **90.00%** |" in table
-    assert "| fog | 60.00% (40 wrong) | 80.00% (20 wrong) |" in table
-    assert "| dotted line | 100.00% (0 wrong) | 100.00% (0 wrong) |" in table

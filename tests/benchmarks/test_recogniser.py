@@ -1,15 +1,21 @@
 """Records of reading and refusing, and their tables."""
 
+import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+import recogniser as script
 from pydantic import ValidationError
+from recogniser import READINGS, REFUSALS, Reading, Refusal, readings_block, refusals_block
+from records import NOTHING, Part
 
+from tenfold.data import load
+from tenfold.export import export
 from tenfold.runs import records
 from tenfold.runs.results import DataUsed
-from tenfold.scoring.leak import Part
-from tenfold.scoring.reading import READINGS, REFUSALS, Reading, Refusal, readings_block, refusals_block
+from tenfold.train import train
 
 MODEL: dict[str, Any] = {
     "name": "world",
@@ -39,7 +45,7 @@ def refusal(name: str = "world", answered: int = 3) -> Refusal:
 
 def test_the_newest_reading_of_each_set_counts(tmp_path: Path) -> None:
     """One row a set and promise, with intervals and the digits misread; an older record of the same is left out."""
-    assert readings_block(tmp_path) == "Nothing is recorded yet."
+    assert readings_block(tmp_path) == NOTHING
     for each in (reading(errors=9), reading(errors=5), reading(max_error=0.001), reading("mnist:test", 0)):
         records.append(tmp_path / READINGS, each)
     rows = readings_block(tmp_path).splitlines()[2:]
@@ -54,7 +60,7 @@ def test_the_newest_reading_of_each_set_counts(tmp_path: Path) -> None:
 
 def test_refusals_of_several_models_stand_side_by_side(tmp_path: Path) -> None:
     """A column a model, the share refused of each kind and of all."""
-    assert refusals_block(tmp_path) == "Nothing is recorded yet."
+    assert refusals_block(tmp_path) == NOTHING
     for each in (refusal(answered=9), refusal(answered=3), refusal("tiny", 50)):
         records.append(tmp_path / REFUSALS, each)
     assert refusals_block(tmp_path).splitlines() == [
@@ -70,3 +76,26 @@ def test_a_reading_has_ten_digits() -> None:
     """A record without all ten digits is refused."""
     with pytest.raises(ValidationError):
         Reading.model_validate(reading().model_dump() | {"digits": [{"n": 1, "errors": 0}]})
+
+
+@pytest.mark.data
+def test_recogniser(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A model reads a set in the frame and one as it was found, and refuses what is no digit; all is recorded."""
+    train("logistic", ["uci:train"], tmp_path / "run", quiet=True)
+    export(tmp_path / "run", tmp_path / "model.onnx", data="uci:test", quiet=True)
+    test = load("uci:test", "evaluate")
+    assert test.labels is not None
+    count = np.array([len(test)], ">u4").tobytes()
+    pictures = b"\0\0\x08\x03" + count + np.array([28, 28], ">u4").tobytes() + (255 - test.images).tobytes()
+    (tmp_path / "others-images-idx3-ubyte").write_bytes(pictures)
+    labels = b"\0\0\x08\x01" + count + test.labels.astype(np.uint8).tobytes()
+    (tmp_path / "others-labels-idx1-ubyte").write_bytes(labels)
+    words = [f"small={tmp_path / 'model.onnx'}", "--data", "uci:test", "--sets", str(tmp_path / "others")]
+    script.main([*words, "--negatives", "28", "--record", str(tmp_path / "results")])
+    found = records.read(tmp_path / "results" / READINGS, Reading)
+    assert [each.data.spec for each in found] == ["uci:test", "others"]  # too few held out for the promise
+    assert found[0].total() == found[1].total()
+    assert sum(part.n for part in found[0].digits) == len(test)
+    (refused,) = records.read(tmp_path / "results" / REFUSALS, Refusal)
+    assert refused.total().n == 28
+    assert json.loads(capsys.readouterr().out.splitlines()[-1])["refusals"][0]["name"] == "small"

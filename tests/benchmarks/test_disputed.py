@@ -1,11 +1,11 @@
 """The test images whose labels are disputed."""
 
+import disputed
 import numpy as np
 import pytest
 
 from tenfold.data import load
 from tenfold.data.digits import Digits
-from tenfold.scoring import disputed
 
 
 def test_votes_are_of_five_and_against_the_label() -> None:

@@ -6,9 +6,8 @@ from typing import Any
 import pytest
 from scipy import stats
 
-from tenfold.pages.ablation_tables import render, rows, study_table
+from tenfold.pages.ablation import rows, study_table
 from tenfold.runs.results import DataUsed, Result, Trial
-from tenfold.training import ablation as ablations
 
 
 def result(variant: str, accuracies: list[float], study: str = "kernel", **changes: Any) -> Result:
@@ -41,14 +40,14 @@ SMALL, LARGE = result("3x3", [0.980, 0.981, 0.985]), result("5x5", [0.984, 0.986
 def test_rows_have_means_and_paired_differences() -> None:
     """Means and deviations are over the seeds; the interval is Student's for pairs, as scipy's own test gives it."""
     small, large = rows([SMALL, LARGE], "3x3")
-    assert small["accuracy"] == pytest.approx(0.982)
-    assert small["std"] == pytest.approx(statistics.stdev([0.980, 0.981, 0.985]))
-    assert (small["difference"], small["difference_ci95"]) == (None, None)
-    assert (small["images"], small["seeds"], small["parameters"]) == (50_000, 3, 24_058)
-    assert (small["nll"], small["seconds"]) == (pytest.approx(0.04), 11.0)
+    assert small.accuracy == pytest.approx(0.982)
+    assert small.std == pytest.approx(statistics.stdev([0.980, 0.981, 0.985]))
+    assert (small.difference, small.difference_ci95) == (None, None)
+    assert (small.images, small.seeds, small.parameters) == (50_000, 3, 24_058)
+    assert (small.nll, small.seconds) == (pytest.approx(0.04), 11.0)
     expected = stats.ttest_rel([0.984, 0.986, 0.988], [0.980, 0.981, 0.985]).confidence_interval(0.95)
-    assert large["difference"] == pytest.approx(0.004)
-    assert large["difference_ci95"] == pytest.approx([expected.low, expected.high])
+    assert large.difference == pytest.approx(0.004)
+    assert large.difference_ci95 == pytest.approx([expected.low, expected.high])
 
 
 def test_pairs_are_made_by_seed() -> None:
@@ -58,15 +57,15 @@ def test_pairs_are_made_by_seed() -> None:
         update={"variant": "5x5", "trials": [Trial(seed=s, accuracy=a, seconds=1) for s, a in [(1, 0.85), (7, 0.5)]]}
     )
     row = rows([baseline, other], "3x3")[1]
-    assert row["difference"] == pytest.approx(0.05)
-    assert row["difference_ci95"] is None
-    assert row["nll"] is None
+    assert row.difference == pytest.approx(0.05)
+    assert row.difference_ci95 is None
+    assert row.nll is None
 
 
 def test_one_seed_has_no_spread() -> None:
     """With one seed there is neither a deviation nor an interval."""
     _, row = rows([result("3x3", [0.98]), result("5x5", [0.99])], "3x3")
-    assert (row["std"], row["difference_ci95"]) == (None, None)
+    assert (row.std, row.difference_ci95) == (None, None)
     assert "| **99.00** | +1.00 |" in study_table([result("3x3", [0.98]), result("5x5", [0.99])], "3x3")
 
 
@@ -79,31 +78,3 @@ def test_table_marks_the_best() -> None:
     few = LARGE.model_copy(update={"train_data": DataUsed(spec="mnist", sha256="a" * 64, n=500)})
     assert study_table([SMALL, few], "3x3").splitlines()[3].startswith("| **5x5** | 500 |")
     assert "−0.40" in study_table([SMALL, LARGE], "5x5")
-
-
-def test_render_shows_the_newest() -> None:
-    """Each study is its question and its newest records, its variants in the order of its file; others are left out."""
-    newer = result("3x3", [0.95], time="2026-02-01T00:00:00+00:00")
-    elsewhere = result("3x3", [0.1], protocol="mnist", time="2026-03-01T00:00:00+00:00")
-    unknown = result("3x3", [0.2], study="no-such")
-    text = render([newer, LARGE, SMALL, elsewhere, unknown, result("9x9", [0.3])])
-    assert text.startswith(
-        "Judged on 10,000 images (mnist, held out); trained on Example CPU, 1 thread.\n\n"
-        f"### {ablations.load('kernel').question}"
-    )
-    assert text.count("###") == 1
-    assert text.index("| 3x3 | 95.00 |") < text.index("| **5x5**")
-    assert not any(number in text for number in ("98.20", "10.00", "20.00", "30.00"))
-
-
-def test_render_gives_the_answer(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The sentence that answers the question stands between it and the table."""
-    answered = ablations.load("kernel").model_copy(update={"answer": "Five by five."})
-    monkeypatch.setattr(ablations, "load", lambda name: answered)
-    assert f"### {answered.question}\n\nFive by five.\n\n| variant" in render([SMALL, LARGE])
-
-
-def test_nothing_recorded() -> None:
-    """Without records the place says so, and without any of a study's present variants too."""
-    assert "have changed since" in render([result("9x9", [0.3])])
-    assert render([]) == "No ablations are recorded yet."
