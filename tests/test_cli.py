@@ -1,10 +1,12 @@
 """The command line: what it prints where, and how it ends."""
 
+import functools
 import json
 import os
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +19,32 @@ from tenfold.cli import app
 from tenfold.data.digits import Digits
 from tenfold.errors import DataError
 
-VERBS = ["quickstart", "explore", "train", "tune", "ablate", "evaluate", "compare", "submit", "export", "read"]
-SCORE = {"accuracy": 0.5, "n": 2}
+VERBS = [
+    *("quickstart", "explore", "train", "tune", "ensemble", "ablate", "evaluate", "compare", "reproduce", "submit"),
+    *("export", "read"),
+]
+
+
+@dataclass(frozen=True)
+class Score:
+    """What a verb returns."""
+
+    accuracy: float = 0.5
+    n: int = 2
+
+
+@dataclass(frozen=True)
+class Doubtful(Score):
+    """What a verb returns that did not do all that was asked."""
+
+    problem = "'1' of 2 could not be read. Look at it."
+
+
+@dataclass(frozen=True)
+class Halted(Score):
+    """What a verb returns that Ctrl-C ended."""
+
+    status: str = "interrupted"
 
 
 def run(*words: object) -> Result:
@@ -28,8 +54,19 @@ def run(*words: object) -> Result:
 
 @pytest.fixture
 def evaluate(monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[[], Any]], None]:
-    """Return a function that puts another in the place of what `tenfold evaluate` calls."""
-    return lambda call: monkeypatch.setattr("tenfold.evaluate.evaluate", lambda *_, **__: call())
+    """Return a function that puts another, with the same signature, in the place of what `tenfold evaluate` calls."""
+    import tenfold.evaluate as module
+
+    verb = module.evaluate
+
+    def put(call: Callable[[], Any]) -> None:
+        @functools.wraps(verb)
+        def instead(*_: object, **__: object) -> Any:
+            return call()
+
+        monkeypatch.setattr(module, "evaluate", instead)
+
+    return put
 
 
 def raising(error: BaseException) -> Callable[[], Any]:
@@ -94,14 +131,14 @@ def test_wrong_usage_exits_with_2(words: list[str]) -> None:
 
 def test_json_is_the_last_line(evaluate: Callable[..., None]) -> None:
     """With --json the last line on stdout is one JSON object; without it stdout is empty."""
-    evaluate(lambda: SCORE)
-    assert json.loads(run("evaluate", "r", "--data", "uci", "--json").stdout.splitlines()[-1]) == SCORE
+    evaluate(Score)
+    assert json.loads(run("evaluate", "r", "--data", "uci", "--json").stdout.splitlines()[-1]) == asdict(Score())
     assert run("evaluate", "r", "--data", "uci").stdout == ""
 
 
 def test_no_nan_in_json(evaluate: Callable[..., None]) -> None:
     """A result that JSON cannot hold is an error, not a `NaN` that other readers stumble over."""
-    evaluate(lambda: {"accuracy": float("nan")})
+    evaluate(lambda: Score(accuracy=float("nan")))
     result = run("evaluate", "r", "--data", "uci", "--json")
     assert result.exit_code == 1
     assert list(json.loads(result.stdout)) == ["error"]
@@ -134,14 +171,19 @@ def test_ctrl_c_exits_with_130(evaluate: Callable[..., None]) -> None:
     assert (result.exit_code, result.stderr) == (130, "Interrupted.\n")
 
 
-def test_interrupted_training_exits_with_130(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Training that Ctrl-C ended has a run to show, and still ends with 130, so that `&&` does not go on."""
-    trained = {"run": "runs/fast-1", "status": "interrupted", "epochs": 0.5, "seconds": 3.0, "report": "report.html"}
-    monkeypatch.setattr("tenfold.train.train", lambda *_, **__: trained | {"validation_accuracy": None})
-    result = run("train", "--data", "uci", "--json")
-    assert result.exit_code == 130
-    assert "tenfold train --resume runs/fast-1" in result.stderr
-    assert json.loads(result.stdout)["run"] == "runs/fast-1"
+def test_interrupted_training_exits_with_130(evaluate: Callable[..., None]) -> None:
+    """A verb that Ctrl-C ended has a result to show, and still ends with 130, so that `&&` does not go on."""
+    evaluate(Halted)
+    result = run("evaluate", "r", "--data", "uci", "--json")
+    assert (result.exit_code, json.loads(result.stdout)["status"]) == (130, "interrupted")
+
+
+def test_a_problem_exits_with_1(evaluate: Callable[..., None]) -> None:
+    """A result with a problem is printed whole, then the problem is told as an error is."""
+    evaluate(Doubtful)
+    result = run("evaluate", "r", "--data", "uci", "--json")
+    assert (result.exit_code, json.loads(result.stdout)) == (1, asdict(Score()))
+    assert result.stderr == "Error: '1' of 2 could not be read. Look at it.\n"
 
 
 def test_unexpected_error_says_what_to_do(evaluate: Callable[..., None]) -> None:
