@@ -34,6 +34,17 @@ def read_file(path: Path) -> bytes:
         raise unreadable(path, error) from error
 
 
+def read_unpacked(path: Path) -> bytes:
+    """Return the bytes of a regular file, those that it holds where it is gzipped. DataError as the two functions."""
+    data = read_file(path)
+    return gunzip(data, path.name) if is_gzip(data) else data
+
+
+def is_gzip(start: bytes) -> bool:
+    """Return True where a file's first bytes are those of a gzip stream."""
+    return start[:2] == b"\x1f\x8b"
+
+
 def unreadable(path: Path, error: Exception) -> DataError:
     """Return the DataError for a file that the operating system does not hand over."""
     reason = getattr(error, "strerror", None) or error
@@ -64,7 +75,7 @@ def gunzip(data: bytes, name: str) -> bytes:
         if stream.eof:
             if not data[position:].strip(b"\0"):  # tape padding, which gzip itself ignores
                 return b"".join(parts)
-            if data[position : position + 2] != b"\x1f\x8b":
+            if not is_gzip(data[position:]):
                 raise DataError(
                     f"'{name}' goes on after its gzip data ended at byte '{position}' of {len(data)}. "
                     "Get the file again."
@@ -77,7 +88,9 @@ def gunzip(data: bytes, name: str) -> bytes:
 
 
 def gunzip_start(start: bytes) -> bytes:
-    """Return the first bytes (at most 4,096) of a gzip stream from its first bytes; b"" where it is damaged."""
+    """Return the first bytes (at most 4,096) of what a file with these first bytes holds; b"" where it is damaged."""
+    if not is_gzip(start):
+        return start
     try:
         return zlib.decompressobj(GZIP_WINDOW).decompress(start, 4096)
     except zlib.error:
@@ -142,6 +155,14 @@ def read_member(archive: zipfile.ZipFile, info: zipfile.ZipInfo, name: str) -> b
 def is_clutter(path: PurePosixPath | Path) -> bool:
     """Return True for what file managers leave behind: hidden files, Thumbs.db, desktop.ini, __MACOSX."""
     return path.name.startswith(".") or path.name in ("Thumbs.db", "desktop.ini") or "__MACOSX" in path.parts
+
+
+def entries(folder: Path) -> list[Path]:
+    """Return what is in a folder, but clutter, by name. DataError where it cannot be read."""
+    try:
+        return sorted((entry for entry in folder.iterdir() if not is_clutter(Path(entry.name))), key=lambda p: p.name)
+    except OSError as error:
+        raise unreadable(folder, error) from error
 
 
 def quoted(text: str) -> str:

@@ -8,19 +8,18 @@ Each reader has its own file: idx.py, csv_format.py, npz.py, pictures.py; archiv
 
 from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
-from typing import BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
 
 from tenfold.data.archive import (
-    gunzip,
+    entries,
     gunzip_start,
-    is_clutter,
     open_zip,
     quoted,
     read_file,
     read_member,
+    read_unpacked,
     safe_members,
     unreadable,
 )
@@ -31,8 +30,6 @@ from tenfold.data.idx import IMAGE_DIMENSIONS, find_labels, is_idx, read_idx
 from tenfold.data.npz import is_npz, read_npz
 from tenfold.data.pictures import list_pictures, read_pictures
 from tenfold.errors import DataError
-
-__all__ = ["read", "read_csv", "read_idx", "sample_submission_ids"]
 
 KINDS = "IDX, Kaggle's CSV or zip, NPZ, or a folder with class folders 0 to 9"
 NEEDS_LABELS = ("train", "evaluate")
@@ -63,15 +60,6 @@ def read(path: Path, purpose: str) -> Digits:
             "Give a CSV with a label column, the IDX labels file beside the images, 'y' in an NPZ, or class folders."
         )
     return digits
-
-
-def read_csv(source: Path | BinaryIO) -> Digits:
-    """Return the digits of a Kaggle CSV, a path (gzipped or not) or an open binary stream."""
-    if isinstance(source, Path):
-        data, name = read_file(source), source.name
-    else:
-        data, name = source.read(), str(getattr(source, "name", "CSV"))
-    return parse_csv(gunzip(data, name) if data[:2] == b"\x1f\x8b" else data, name)
 
 
 def sample_submission_ids(path: Path) -> NDArray[np.int64] | None:
@@ -111,8 +99,7 @@ def kind_of(path: Path) -> str:
         raise DataError(f"'{path.name}' is empty: '0' bytes. Give {KINDS}.")
     if start[:2] == b"PK":
         return "zip"
-    if start[:2] == b"\x1f\x8b":
-        start = gunzip_start(start) or gunzip(read_file(path), path.name)  # the second says where it is damaged
+    start = gunzip_start(start) or read_unpacked(path)  # the second says where it is damaged
     if is_idx(start):
         return "idx"
     if start.startswith(PICTURE_STARTS):
@@ -127,7 +114,7 @@ def _read_file(path: Path, purpose: str) -> Digits:
     if kind == "zip":
         return _read_zip(path, purpose)
     if kind == "csv":
-        return parsed({"csv": path}, lambda: read_csv(path))
+        return parsed({"csv": path}, lambda: parse_csv(read_unpacked(path), path.name))
     labels = find_labels(path)
     files = {"images": path} if labels is None else {"images": path, "labels": labels}
     return parsed(files, lambda: read_idx(path))
@@ -146,18 +133,15 @@ def _read_zip(path: Path, purpose: str) -> Digits:
 
 
 def _read_folder(path: Path, purpose: str) -> Digits:
-    try:
-        entries = sorted((entry for entry in path.iterdir() if not is_clutter(Path(entry.name))), key=lambda p: p.name)
-    except OSError as error:
-        raise unreadable(path, error) from error
-    files = {entry.name: entry for entry in entries if entry.is_file()}
+    inside = entries(path)
+    files = {entry.name: entry for entry in inside if entry.is_file()}
     name = _kaggle_file(files, purpose, path.name)
     if name is not None:
         return _read_file(files[name], purpose)
     images = [file for file in files.values() if "images" in file.name and _is_idx_images(file)]
     if images:
         return _read_file(_choose_part(images, path, purpose), purpose)
-    folders = [entry for entry in entries if entry.is_dir()]
+    folders = [entry for entry in inside if entry.is_dir()]
     if folders and {folder.name.lower() for folder in folders} <= PART_FOLDERS:
         path = _choose_part(folders, path, purpose)
     elif files and not folders:
@@ -191,9 +175,7 @@ def _base(name: str) -> str:
 
 
 def _is_idx_images(path: Path) -> bool:
-    start = read_start(path)
-    if start[:2] == b"\x1f\x8b":
-        start = gunzip_start(start)
+    start = gunzip_start(read_start(path))
     return is_idx(start) and start[3] == IMAGE_DIMENSIONS
 
 

@@ -106,7 +106,9 @@ def load(
             f"download -c digit-recognizer' and put '{KAGGLE_ZIP}' into '{settings.cache_folder() / 'kaggle'}', "
             f"or give its path."
         )
-    digits = formats.read(path, _reading_purpose(name, part, purpose))
+    # Whatever a part of Kaggle's zip is for: its reader takes train.csv to explore, and test.csv to submit.
+    reading = purpose if name == "mnist" else "submit" if part == "test" else "explore"
+    digits = formats.read(path, reading)
     if digits.labels is None and purpose in ("train", "evaluate"):
         raise DataError(f"'{name}:{part}' has no labels, and {purpose} needs them. Give '{name}:train'.")
     return digits
@@ -157,13 +159,6 @@ def _enlarge(image: NDArray[np.float64]) -> NDArray[np.uint8]:
     frame = np.zeros(IMAGE_SHAPE, np.uint8)
     frame[top : top + 20, left : left + 20] = np.rint(large)
     return frame
-
-
-def _reading_purpose(name: str, part: str | None, purpose: str) -> str:
-    """Return the purpose that makes the reader of a Kaggle zip take this part, whatever it is for."""
-    if name == "kaggle":
-        return "submit" if part == "test" else "explore"
-    return purpose
 
 
 def _download_mnist(part: str, deadline: float, mirrors: Sequence[str]) -> Path:

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 
-from tenfold.data.archive import is_clutter, quoted, read_file, unreadable
+from tenfold.data.archive import entries, quoted, read_file
 from tenfold.data.digits import Digits
 from tenfold.errors import DataError
 
@@ -18,10 +18,10 @@ def list_pictures(folder: Path) -> dict[str, Path]:
     folders, a folder or special file among the pictures, and where there is no picture at all.
     """
     pictures: dict[str, Path] = {}
-    for entry in _entries(folder):
+    for entry in entries(folder):
         if not entry.is_dir() or entry.name not in CLASSES:
             raise DataError(f"'{folder.name}' holds {quoted(entry.name)}. Give folders named 0 to 9 and nothing else.")
-        for picture in _entries(entry):
+        for picture in entries(entry):
             name = f"{entry.name}/{picture.name}"
             if not picture.is_file():
                 raise DataError(f"{quoted(name)} is not a picture file. Give pictures and nothing else in a class.")
@@ -40,10 +40,3 @@ def read_pictures(pictures: dict[str, Path]) -> Digits:
     for index, (name, path) in enumerate(pictures.items()):
         images[index] = to_frame(decode(read_file(path), name))
     return Digits.of(images, np.array([int(name[0]) for name in pictures], dtype=np.int64))
-
-
-def _entries(folder: Path) -> list[Path]:
-    try:
-        return sorted((entry for entry in folder.iterdir() if not is_clutter(Path(entry.name))), key=lambda p: p.name)
-    except OSError as error:
-        raise unreadable(folder, error) from error

@@ -12,6 +12,7 @@ following with no less; to end too low, the walk has to pass at A, or at its sta
 there is the event of 5%.
 """
 
+import bisect
 import math
 from dataclasses import dataclass
 from typing import Any
@@ -204,13 +205,8 @@ def _start(n: int, max_error: float) -> int | None:
 
 def _fewest(errors: int, n: int, max_error: float) -> int | None:
     """Return the fewest answers, at most n, that pass with so many errors; None where n is too small."""
-    if not _passes(errors, n, max_error):
-        return None
-    low, high = errors, n  # `low` fails: all are wrong
-    while high - low > 1:
-        middle = (low + high) // 2
-        low, high = (low, middle) if _passes(errors, middle, max_error) else (middle, high)
-    return high
+    found = bisect.bisect(range(n + 1), False, lo=errors, key=lambda answers: _passes(errors, answers, max_error))
+    return found if found <= n else None
 
 
 def _least(card: Card) -> float | None:
