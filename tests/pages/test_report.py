@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from tenfold.errors import RunError
+from tenfold.errors import DataError, RunError
 from tenfold.metrics.scores import most_confident_mistakes, score
 from tenfold.pages import report
 from tenfold.runs.run import Run
@@ -422,7 +422,7 @@ def test_old_report_survives_a_failure(tmp_path: Path, monkeypatch: pytest.Monke
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr("os.replace", fail)
-    with pytest.raises(RunError, match=r"cannot be written to '.*run': No space left on device"):
+    with pytest.raises(DataError, match=r"The page '.*report.html' cannot be written: No space left on device"):
         report.write_report(run)
     assert path.read_bytes() == before
     assert sorted(run.path.iterdir()) == files

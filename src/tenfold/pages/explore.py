@@ -10,7 +10,6 @@ from numpy.typing import NDArray
 from tenfold.data import statistics
 from tenfold.data.explored import Contrast, ExploredSet, differ
 from tenfold.data.overlap import Overlap
-from tenfold.errors import DataError
 from tenfold.pages import page, plots
 
 SHEET = (2, 14)  # rows and columns of each digit's sample sheet
@@ -42,11 +41,7 @@ def write(
         measures=statistics.MEASURES,
         chart=draw_map(sets),
     )
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        return page.write(path, html)
-    except OSError as error:
-        raise DataError(f"The page '{path}' cannot be written: {error.strerror}. Give another with --out.") from None
+    return page.write(path, html, "Give another with --out.")
 
 
 def _name(one: ExploredSet) -> str:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, TypeGuard
 import numpy as np
 from numpy.typing import NDArray
 
+from tenfold.errors import DataError
 from tenfold.files import write_atomically
 
 if TYPE_CHECKING:
@@ -27,9 +28,16 @@ def render(template: str, **values: Any) -> str:
     return _environment().get_template(template).render(**values)
 
 
-def write(path: Path, html: str) -> Path:
-    """Return `path`, written whole: a crash leaves the old page or the new one, never half of one."""
-    write_atomically(path, html.encode())
+def write(path: Path, html: str, remedy: str = "Free it or move it.") -> Path:
+    """Return `path`, written whole: a crash leaves the old page or the new one, never half of one.
+
+    Raises DataError, which ends with `remedy`, where it cannot be written.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_atomically(path, html.encode())
+    except OSError as error:
+        raise DataError(f"The page '{path}' cannot be written: {error.strerror}. {remedy}") from None
     return path
 
 

@@ -37,7 +37,7 @@ def line_chart(
     epochs, seconds, values = zip(*curve, strict=True)
     drawn = [max(value, floor) for value in values]
     horizontal = Axis(0, max(*epochs, 0) or 1, LEFT, RIGHT - VALUE)
-    vertical = Axis(*svg.widened(min(drawn), max(drawn), True), *((TOP, BOTTOM) if flip else (BOTTOM, TOP)), log=True)
+    vertical = svg.log_axis(drawn, *((TOP, BOTTOM) if flip else (BOTTOM, TOP)))
     points = [(horizontal(a), vertical(b)) for a, b in zip(epochs, drawn, strict=True)]
     body = [svg.grid(vertical, text, RIGHT - VALUE), svg.below(horizontal, "{:g}".format, 5)]
     for tick in horizontal.ticks(5)[1:]:
@@ -164,10 +164,8 @@ def scatter(
     no room for its name. Accuracy is drawn by the logarithm of its error, at least `floor`.
     """
     wrong = [max(1 - accuracy, floor) for _, _, accuracy in points]
-    costs = [cost for _, cost, _ in points]
-    horizontal = Axis(*svg.widened(min(costs), max(costs), True), LEFT, RIGHT, True)
-    vertical = Axis(*svg.widened(min(wrong), max(wrong), True), TOP, BOTTOM, True)
-    places = [(horizontal(cost), vertical(error)) for cost, error in zip(costs, wrong, strict=True)]
+    horizontal, vertical = svg.log_axis([cost for _, cost, _ in points], LEFT, RIGHT), svg.log_axis(wrong, TOP, BOTTOM)
+    places = [(horizontal(cost), vertical(error)) for (_, cost, _), error in zip(points, wrong, strict=True)]
     order = [*frontier, *(i for i in range(len(points)) if i not in frontier)]  # the frontier has first choice of room
     body = [
         svg.grid(vertical, accuracy_text),

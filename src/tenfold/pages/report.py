@@ -40,7 +40,7 @@ def write_report(run: "Run") -> Path:
 
     Shows the newest evaluation of each data set, the largest set first, then the validation images; either may be
     missing.
-    Raises RunError where the folder cannot be written or a file in it is damaged.
+    Raises DataError where it cannot be written, and RunError where a file in the folder is damaged.
     """
     looks = ledger.read_lines(run.path / "evaluations.jsonl")
     newest = {_data(look)["sha256"] or _data(look)["spec"]: look for look in looks}  # later looks replace earlier ones
@@ -63,10 +63,7 @@ def write_report(run: "Run") -> Path:
         command=_command(run),
         provenance=_provenance(run.manifest),
     )
-    try:
-        return page.write(run.path / "report.html", html)
-    except OSError as error:
-        raise RunError(f"The report cannot be written to '{run.path}': {error.strerror}. Free it or move it.") from None
+    return page.write(run.path / "report.html", html)
 
 
 def _evaluation(folder: Path, look: dict[str, Any], anchor: str) -> dict[str, Any]:

@@ -55,12 +55,11 @@ class Axis:
         return [round(i * step, 12) for i in range(first, last + 1)]
 
 
-def widened(low: float, high: float, log: bool) -> tuple[float, float]:
-    """Return the range with a little air at both ends, and of some width where all values are equal."""
-    if math.isclose(low, high):  # equal but for rounding would leave no width either
-        return (low / 1.5, high * 1.5) if log else (low - 0.5, high + 0.5)
-    air = (high / low) ** 0.05 if log else 0.05 * (high - low)
-    return (low / air, high * air) if log else (low - air, high + air)
+def log_axis(values: Sequence[float], start: float, end: float) -> Axis:
+    """Return a logarithmic axis over values > 0, with a little air at both ends."""
+    low, high = min(values), max(values)
+    air = 1.5 if math.isclose(low, high) else (high / low) ** 0.05  # equal but for rounding would leave no width
+    return Axis(low / air, high * air, start, end, True)
 
 
 def grid(vertical: Axis, text: Text, right: float = RIGHT) -> str:
