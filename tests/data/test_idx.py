@@ -32,11 +32,12 @@ def pair(tmp_path: Path) -> tuple[Path, NDArray[np.uint8], NDArray[np.uint8]]:
     return tmp_path / "train-images-idx3-ubyte", images, labels
 
 
-@given(st.integers(1, 5), st.integers(1, 9), st.integers(1, 9))
-def test_round_trip(count: int, height: int, width: int) -> None:
-    """Images of any size come back as packed."""
+@given(st.integers(1, 5), st.integers(1, 9), st.integers(1, 9), st.booleans())
+def test_round_trip(count: int, height: int, width: int, zipped: bool) -> None:
+    """Images of any size come back as packed, gzipped or not."""
     images = np.random.default_rng(count).integers(0, 256, (count, height, width)).astype(np.uint8)
-    np.testing.assert_array_equal(parse_idx(pack(images), "a", 3), images)
+    data = pack(images)
+    np.testing.assert_array_equal(parse_idx(gzip.compress(data) if zipped else data, "a", 3), images)
 
 
 @pytest.mark.parametrize(("images_gz", "labels_gz"), [(False, False), (True, True), (True, False), (False, True)])
@@ -110,12 +111,12 @@ def test_bad_bytes(data: bytes, fault: str) -> None:
     assert fault in str(error.value)
 
 
-@given(st.binary(max_size=200))
-def test_random_bytes(noise: bytes) -> None:
-    """Whatever the bytes, with a good header or without: an array or a DataError."""
+@given(st.binary(max_size=200), st.booleans())
+def test_random_bytes(noise: bytes, zipped: bool) -> None:
+    """Whatever the bytes, with a good header or without, gzipped or not: an array or a DataError."""
     for data in (noise, GOOD[:4] + noise, GOOD[:16] + noise):
         try:
-            assert parse_idx(data, "a", 3).ndim == 3
+            assert parse_idx(gzip.compress(data) if zipped else data, "a", 3).ndim == 3
         except DataError as error:
             assert "\n" not in str(error)
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from tenfold.data.archive import read_unpacked
+from tenfold.data.archive import gunzip, is_gzip, read_file
 from tenfold.data.digits import Digits
 from tenfold.errors import DataError
 from tenfold.imaging.frame import to_frames
@@ -27,11 +27,11 @@ def read_idx(path: Path) -> Digits:
     Images of another size than 28x28, and sets drawn dark on light, are brought into the frame.
     DataError names the byte where a file is wrong, and the two counts where they disagree.
     """
-    images = to_frames(parse_idx(read_unpacked(path), path.name, IMAGE_DIMENSIONS))
+    images = to_frames(parse_idx(read_file(path), path.name, IMAGE_DIMENSIONS))
     labels_path = find_labels(path)
     if labels_path is None:
         return Digits.of(images)
-    labels = parse_idx(read_unpacked(labels_path), labels_path.name, LABEL_DIMENSIONS)
+    labels = parse_idx(read_file(labels_path), labels_path.name, LABEL_DIMENSIONS)
     if len(labels) != len(images):
         raise DataError(
             f"'{path.name}' holds {len(images)} images but '{labels_path.name}' holds '{len(labels)}' labels. "
@@ -61,7 +61,9 @@ def is_idx(start: bytes) -> bool:
 
 
 def parse_idx(data: bytes, name: str, dimensions: int) -> NDArray[np.uint8]:
-    """Return the array in the bytes of an IDX file: (N, H, W) or (N,) uint8, writable."""
+    """Return the array in the bytes of an IDX file (gzipped or not): (N, H, W) or (N,) uint8, writable."""
+    if is_gzip(data):
+        data = gunzip(data, name)
     if not data:
         raise DataError(f"'{name}' is empty: '0' bytes. Give an IDX file.")
     header_bytes = 4 + 4 * dimensions
