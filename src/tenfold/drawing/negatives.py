@@ -1,8 +1,8 @@
 """Pictures that a recogniser of digits must refuse, made here from nothing, from fonts and from labelled digits.
 
 Which picture comes is a function of (kind, index, seed), the labelled digits and the fonts: the same words give the
-same pixels, one by one or in thousands. For training: `make_frames`, in MNIST's frame as they will be seen in use.
-For the benchmark of refusal: `make_pictures` with fonts held out and digits that no training saw.
+same pixels, one by one or in thousands. For training they are drawn in MNIST's frame, as they will be seen in use; for
+the benchmark of refusal as pictures, with fonts held out and digits that no training saw.
 
 What a reader could take for a digit is left out on purpose: see `glyphs.LOOKALIKES`, `fragments.PARTS`, and the
 checks for a lone upright stroke and for a ring. Digits that are struck out, and handwriting of other people than
@@ -44,69 +44,31 @@ class Kind(NamedTuple):
     wide: bool = False  # whether the frame must be wider than high: two parts, of which framing may drop one
 
 
-class Pictures(NamedTuple):
-    """Pictures of various sizes, (H, W) uint8 each, light or dark ones, and the name of the kind of each."""
+class Negative(NamedTuple):
+    """What is no digit: the name of its kind, a picture of it, (H, W) uint8, and its frame, (28, 28) uint8."""
 
-    pictures: list[NDArray[np.uint8]]
-    kinds: list[str]
-
-
-class Frames(NamedTuple):
-    """Images in MNIST's format, (N, 28, 28) uint8, ink 255 on 0, and the name of the kind of each."""
-
-    images: NDArray[np.uint8]
-    kinds: list[str]
+    kind: str
+    picture: NDArray[np.uint8]
+    frame: NDArray[np.uint8]
 
 
-def make_pictures(
+def make_negatives(
     count: int,
     seed: int,
     digits: LabelledImages,
     kinds: Sequence[str] | None = None,
     fonts: Fonts | None = None,
     sides: tuple[int, int] = SIDES,
-) -> Pictures:
-    """Return pictures as a camera, a scanner or a drawing box gives them, none of them a digit.
+    raw_share: float = 0.0,
+) -> Iterator[Negative]:
+    """Give pictures as a camera, a scanner or a drawing box gives them, none of them a digit, and their frames.
 
     digits: images (N, 28, 28) uint8 in MNIST's frame and their labels (N,). kinds: names from KINDS, which take turns;
     all by default. fonts: font files, those for training by default; `glyphs.font_files(held_out=True)` for a test.
-    sides: the least and the greatest height in pixels, before paper is left around.
+    sides: the least and the greatest height in pixels, before paper is left around. raw_share: of the frames, light
+    ink laid into 28x28 neither fitted nor centred, as a recogniser is given it where the caller does the framing.
     Raises DataError for an unknown kind or digits of another form, MissingExtraError where no font is installed.
     """
-    made = list(_all(count, seed, digits, kinds, fonts, sides))
-    return Pictures([picture for _, picture, _ in made], [kind for kind, _, _ in made])
-
-
-def make_frames(
-    count: int,
-    seed: int,
-    digits: LabelledImages,
-    kinds: Sequence[str] | None = None,
-    fonts: Fonts | None = None,
-    raw_share: float = RAW_SHARE,
-) -> Frames:
-    """Return images to train on: pictures put through `to_frame`, and a share of them laid into 28x28 without it.
-
-    The latter are what a recogniser is given where the caller does the framing. Arguments and errors as in
-    `make_pictures`; the framed ones are the frames of the pictures that it gives.
-    """
-    made = Frames(np.empty((max(count, 0), SIDE, SIDE), dtype=np.uint8), [])
-    for i, (kind, _, frame) in enumerate(_all(count, seed, digits, kinds, fonts, SIDES, raw_share)):
-        made.images[i] = frame  # Shape: (28, 28)
-        made.kinds.append(kind)
-    return made
-
-
-def _all(
-    count: int,
-    seed: int,
-    digits: LabelledImages,
-    kinds: Sequence[str] | None,
-    fonts: Fonts | None,
-    sides: tuple[int, int],
-    raw_share: float = 0.0,
-) -> Iterator[tuple[str, NDArray[np.uint8], NDArray[np.uint8]]]:
-    """Give the kind, the picture and the frame of each negative. Raises DataError and MissingExtraError."""
     images, labels = digits
     good = images.shape[1:] == (SIDE, SIDE) and images.dtype == np.uint8
     if not good or labels.shape != images.shape[:1] or not len(labels):
@@ -120,7 +82,7 @@ def _all(
     materials = Materials(images, labels, fonts or glyphs.font_files())
     for i in range(count):
         kind = names[i % len(names)]
-        yield kind, *_make(kind, i // len(names), seed, materials, sides, raw_share)
+        yield Negative(kind, *_make(kind, i // len(names), seed, materials, sides, raw_share))
 
 
 def _make(

@@ -37,9 +37,10 @@ def _make(images: Images, labels: Labels, settings: SyntheticSettings, seed: int
     variants, variant_labels = make_variants(settings.variants, seed)
     negatives = images[:0]
     if settings.negatives:
-        from tenfold.drawing.negatives import make_frames
+        from tenfold.drawing.negatives import RAW_SHARE, make_negatives
 
-        negatives = make_frames(settings.negatives, seed, (images, labels)).images
+        made = make_negatives(settings.negatives, seed, (images, labels), raw_share=RAW_SHARE)
+        negatives = np.stack([each.frame for each in made])
     return (
         np.concatenate([variants, negatives]),
         np.concatenate([variant_labels, np.full(len(negatives), NO_DIGIT, np.int64)]),
