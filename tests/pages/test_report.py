@@ -249,6 +249,7 @@ def test_perfect_score(tmp_path: Path) -> None:
     assert "It reads all 200 images of mnist:test correctly." in words
     assert "100% Test accuracy" in words
     assert "None: every answer is right." in words
+    assert "If it may refuse" not in words
 
 
 @pytest.mark.parametrize(

@@ -87,9 +87,8 @@ def risk_coverage(coverage: NDArray[np.floating], risk: NDArray[np.floating], *,
     vertical = Axis(0, max(float(wrong.max(initial=0)), 1e-4) * 1.1, BOTTOM, TOP)
     places = ((horizontal(max(a, 0.7 / n)), vertical(b)) for a, b in zip(refused[::-1], wrong[::-1], strict=True))
     points = list({round(2 * x): (x, y) for x, y in places}.values())  # one for each half pixel
-    digits = 2 if vertical.high < 0.01 else 1
     body = [
-        svg.grid(vertical, lambda v: f"{100 * v:.{digits}f}%"),
+        svg.grid(vertical, lambda v: f"{100 * v:g}%"),
         svg.below(horizontal, lambda v: f"{100 * v:g}%", 6),
         svg.words(RIGHT, BOTTOM + 32, "images refused", "sub", "end"),
         svg.path("line", svg.stepped(points)),

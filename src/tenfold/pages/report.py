@@ -100,8 +100,9 @@ def _section(
         labels, probabilities = arrays["labels"], arrays["probabilities"]
         bins = calibration_bins(labels, probabilities, CALIBRATION_BINS)
         section["calibration"] = plots.reliability(bins, label=f"Accuracy against confidence, {title}")
-        _, coverage, risk = risk_coverage(probabilities.max(1), probabilities.argmax(1) == labels)
-        section["refusal"] = plots.risk_coverage(coverage, risk, label=f"Errors against refusals, {title}")
+        if figures["errors"]:  # or there is nothing to gain by refusing
+            _, coverage, risk = risk_coverage(probabilities.max(1), probabilities.argmax(1) == labels)
+            section["refusal"] = plots.risk_coverage(coverage, risk, label=f"Errors against refusals, {title}")
         section["mistakes"] = _mistakes(arrays)
     return section
 
