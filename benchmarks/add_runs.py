@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from tenfold.errors import RunError, TenfoldError
-from tenfold.runs import ledger, records, results
+from tenfold.runs import ledger, results
 from tenfold.runs.run import Run
 
 
@@ -33,7 +33,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     try:
         runs = [Run.open(path) for path in options.runs]
         result = results.from_runs(runs, [newest_look(run) for run in runs], options.note)
-        records.append(options.record, result)
+        results.append(options.record, result)
     except TenfoldError as error:
         sys.exit(f"Error: {error}")
     print(json.dumps(result.model_dump(mode="json")))

@@ -22,7 +22,7 @@ from records import MISSING, Part
 from tenfold.errors import DataError, ModelError, TenfoldError
 from tenfold.files import write_atomically
 from tenfold.pages.markdown import table
-from tenfold.runs.records import read
+from tenfold.runs.results import read_records
 from tenfold.runtime.abstain import guarantee
 from tenfold.runtime.model_file import open_model
 from tenfold.runtime.shipped import CARD, PRETRAINED, SHIPPED
@@ -88,7 +88,7 @@ def _promise(held: Any) -> dict[str, Any] | None:
 
 
 def _readings(results: Path, sha256: str, name: str) -> list[dict[str, Any]]:
-    every = read(results / recogniser.READINGS, recogniser.Reading)
+    every = read_records(results / recogniser.READINGS, recogniser.Reading)
     newest = {(each.data.spec, each.max_error): each for each in every if each.model_sha256 == sha256}
     return [
         {"data": each.data.spec, "max_error": each.max_error, "given_as": each.given_as}
@@ -99,7 +99,7 @@ def _readings(results: Path, sha256: str, name: str) -> list[dict[str, Any]]:
 
 
 def _no_digits(results: Path, sha256: str, name: str) -> dict[str, Any]:
-    every = read(results / recogniser.REFUSALS, recogniser.Refusal)
+    every = read_records(results / recogniser.REFUSALS, recogniser.Refusal)
     newest = _some([each for each in every if each.model_sha256 == sha256], name, recogniser.REFUSALS)[-1]
     total = newest.total()
     return {
@@ -110,14 +110,14 @@ def _no_digits(results: Path, sha256: str, name: str) -> dict[str, Any]:
 
 
 def _corruptions(results: Path, sha256: str, name: str) -> dict[str, Any]:
-    every = read(results / robustness.FILE, robustness.Robustness)
+    every = read_records(results / robustness.FILE, robustness.Robustness)
     newest = _some([each for each in every if each.weights_sha256 == sha256], name, robustness.FILE)[-1]
     parts = newest.corruptions.items()
     return {"mean": newest.mean(), "accuracy": {kind: part.accuracy for kind, part in parts}}
 
 
 def _speed(results: Path, sha256: str, name: str) -> dict[str, Any]:
-    every = read(results / latency.FILE, latency.Latency)
+    every = read_records(results / latency.FILE, latency.Latency)
     newest = _some([each for each in every if each.model_sha256 == sha256], name, latency.FILE)[-1]
     return {
         "cpu": newest.machine.get("cpu"),

@@ -42,8 +42,7 @@ from tenfold.pages.markdown import table
 from tenfold.runs.begin import same_data
 from tenfold.runs.estimator import from_run
 from tenfold.runs.provenance import commit
-from tenfold.runs.records import Record, read
-from tenfold.runs.results import DataUsed
+from tenfold.runs.results import DataUsed, Record, read_records
 from tenfold.runs.run import Run
 from tenfold.training.device import processor, use_threads
 
@@ -98,7 +97,7 @@ class EnsembleTest(Measured):
 
 def table_of(render: Callable[[EnsembleTest], str], name: str, folder: Path) -> str:
     """Return the Markdown that `render` makes of the newest record of that name."""
-    found = [each for each in read(folder / FILE, EnsembleTest) if each.name == name]
+    found = [each for each in read_records(folder / FILE, EnsembleTest) if each.name == name]
     return render(found[-1]) if found else NOTHING
 
 

@@ -25,12 +25,11 @@ from tenfold.data import load, locate
 from tenfold.data.archive import read_file
 from tenfold.data.idx import find_labels, parse_idx
 from tenfold.drawing import glyphs
-from tenfold.drawing.negatives import make_pictures
+from tenfold.drawing.negatives import make_negatives
 from tenfold.errors import DataError, ModelError, TenfoldError
 from tenfold.imaging.frame import to_frame
 from tenfold.pages.markdown import table
-from tenfold.runs.records import read
-from tenfold.runs.results import DataUsed
+from tenfold.runs.results import DataUsed, read_records
 from tenfold.runtime.recogniser import Recogniser
 
 READINGS, REFUSALS = "readings.jsonl", "refusals.jsonl"  # in the folder of results
@@ -74,7 +73,7 @@ def readings_block(folder: Path) -> str:
 
 def refusals_block(folder: Path) -> str:
     """Return the Markdown of every model's newest refusals."""
-    found = read(folder / REFUSALS, Refusal)
+    found = read_records(folder / REFUSALS, Refusal)
     if not found:
         return NOTHING
     last = found[-1]
@@ -201,10 +200,10 @@ def refuse(name: str, recogniser: Recogniser, count: int, seed: int) -> Refusal:
     """Return the record of `count` pictures that show no digit, from held-out fonts and MNIST's test digits."""
     test = load("mnist:test", "evaluate")
     assert test.labels is not None
-    made = make_pictures(count, seed, (test.images, test.labels), fonts=glyphs.font_files(held_out=True))
-    answered = np.array([not each.abstained for each in recogniser.digits(made.pictures)])
-    drawn = np.array(made.kinds)
-    parts = {kind: Part.of(answered[drawn == kind]) for kind in dict.fromkeys(made.kinds)}
+    made = list(make_negatives(count, seed, (test.images, test.labels), fonts=glyphs.font_files(held_out=True)))
+    answered = np.array([not each.abstained for each in recogniser.digits([each.picture for each in made])])
+    drawn = np.array([each.kind for each in made])
+    parts = {kind: Part.of(answered[drawn == kind]) for kind in dict.fromkeys(drawn.tolist())}
     return Refusal(**of_model(name, recogniser), seed=seed, kinds=parts)
 
 

@@ -15,10 +15,9 @@ from pydantic import BaseModel, Field
 
 from tenfold import __version__
 from tenfold.metrics.intervals import wilson
-from tenfold.runs import ledger, records
+from tenfold.runs import ledger, results
 from tenfold.runs.provenance import commit
-from tenfold.runs.records import Record
-from tenfold.runs.results import DataUsed
+from tenfold.runs.results import DataUsed, Record
 from tenfold.runtime.recogniser import Recogniser
 
 NOTHING = "Nothing is recorded yet."
@@ -105,7 +104,7 @@ def versions(*packages: str) -> dict[str, str]:
 
 def newest(file: Path, kind: type[R], key: Callable[[R], Hashable]) -> list[R]:
     """Return the last record of each key in a file, in the order in which the keys came first."""
-    return list({key(record): record for record in records.read(file, kind)}.values())
+    return list({key(record): record for record in results.read_records(file, kind)}.values())
 
 
 def by_place(found: Iterable[T], place: Callable[[T], str], table: Callable[[list[T]], str]) -> str:
@@ -124,7 +123,7 @@ def write_look(place: str | Path, weights_sha256: str, data: DataUsed, accuracy:
 def save(file: Path | None, found: Sequence[BaseModel]) -> None:
     """Append records to a file, where one is given."""
     for each in found if file else ():
-        records.append(file, each)
+        results.append(file, each)
 
 
 def dumped(found: Sequence[BaseModel]) -> list[Any]:

@@ -27,8 +27,7 @@ from tenfold.data.digits import Digits
 from tenfold.errors import DataError, TenfoldError
 from tenfold.pages.markdown import table
 from tenfold.runs.provenance import commit
-from tenfold.runs.records import read
-from tenfold.runs.results import DataUsed
+from tenfold.runs.results import DataUsed, read_records
 from tenfold.runs.systems import System, open_system
 
 FILE = "robustness.jsonl"  # in the folder of results
@@ -54,7 +53,7 @@ class Robustness(Measured):
 
 def block(folder: Path) -> str:
     """Return the Markdown of the newest record of each model on the newest record's images and seed."""
-    found = read(folder / FILE, Robustness)
+    found = read_records(folder / FILE, Robustness)
     if not found:
         return NOTHING
     last = found[-1]

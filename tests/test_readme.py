@@ -114,8 +114,8 @@ def test_commands_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
     So that it stays quick, `strong` is cut short, and resuming it too; the search is short and the pool small.
     """
-    from tenfold import reproduce
     from tenfold.data import load
+    from tenfold.runs.protocols import PROTOCOLS
 
     monkeypatch.chdir(tmp_path)
     write_competition(tmp_path / "digit-recognizer.zip")
@@ -124,9 +124,9 @@ def test_commands_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "pictures").mkdir()
     for number, image in enumerate(mine.images[:3]):
         Image.fromarray(image).save(tmp_path / "pictures" / f"{number}.png")
-    for name, protocol in reproduce.PROTOCOLS.items():
+    for name, protocol in list(PROTOCOLS.items()):
         small = replace(protocol, train="uci:train", test=protocol.test and "uci:test")
-        monkeypatch.setitem(reproduce.PROTOCOLS, name, small)
+        monkeypatch.setitem(PROTOCOLS, name, small)
     for command in COMMANDS:
         quick = command.replace("mnist", "uci").replace("--max-seconds 600", "--max-seconds 3")
         quick = quick.replace("--models 40", "--models 2 --set training.epochs=1")

@@ -18,26 +18,18 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from tenfold.pages.ablation import VariantRow
+    from tenfold.runs.scoring import ScoredData
     from tenfold.training.ablation import Ablation
 
 
 @dataclass(frozen=True)
-class HeldOut:
-    """The images that all variants are judged on."""
-
-    spec: str
-    sha256: str
-    n: int
-
-
-@dataclass(frozen=True)
 class Study:
-    """What one ablation gave: a row a variant, compared with the one labelled `baseline`."""
+    """What one ablation gave: a row a variant, all on the same held-out images, compared with that of `baseline`."""
 
     study: str
     question: str
     baseline: str
-    held_out: HeldOut
+    held_out: "ScoredData"
     rows: "list[VariantRow]"
 
 
@@ -81,7 +73,8 @@ def ablate(
 
     from tenfold.pages.ablation import rows, study_table
     from tenfold.runs import ablation as trainings
-    from tenfold.runs import records
+    from tenfold.runs import results
+    from tenfold.runs.scoring import ScoredData
     from tenfold.training import ablation as ablations
 
     console = Console(stderr=True, quiet=quiet, highlight=False)
@@ -108,8 +101,8 @@ def ablate(
         console.print(Markdown(study_table(measured, study.baseline)))
         if record is not None:
             for result in measured:
-                records.append(Path(record), result)
-        held_out = HeldOut(**measured[0].test_data.model_dump())
+                results.append(Path(record), result)
+        held_out = ScoredData(**measured[0].test_data.model_dump())
         answers.append(Study(study.name, study.question, study.baseline, held_out, rows(measured, study.baseline)))
     return Ablated(answers)
 

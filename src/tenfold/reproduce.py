@@ -201,11 +201,10 @@ class Tally:
             training, f"{percent(look['accuracy'])} after {duration(run.manifest['seconds'])} of training, {when}"
         )
 
-    def fail(self, training: "Training", error: BaseException | str, *, all_seeds: bool = False) -> None:
+    def fail(self, training: "Training", error: BaseException | str) -> None:
         """Take note that a training, or its score, failed."""
         message = " ".join(str(error).split()) or type(error).__name__
-        seed = None if all_seeds else training.seed
-        self.failed.append(FailedSystem(training.recipe.name, training.protocol.name, seed, message))
+        self.failed.append(FailedSystem(training.recipe.name, training.protocol.name, training.seed, message))
         self._say(training, f"failed: {message}")
 
     def _say(self, training: "Training", words: str) -> None:
@@ -289,7 +288,7 @@ def _section(
             if record is not None:
                 results.append_once(Path(record), result)
         except FAILURES as error:
-            tally.fail(own[0], error, all_seeds=True)
+            tally.failed.append(FailedSystem(own[0].recipe.name, protocol.name, None, str(error)))
             continue
         rows.append(reproduced.row(result, own[0].recipe.published, [str(run.path) for run in runs]))
         first.append(runs[0])

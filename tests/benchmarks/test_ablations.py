@@ -8,16 +8,16 @@ import pytest
 from ablations import FILE, block
 from records import NOTHING
 
-from tenfold.runs import records
+from tenfold.runs import results
 from tenfold.runs.results import DataUsed, Result, Trial
 from tenfold.training import ablation as ablations
 
 
-def rendered(folder: Path, results: Sequence[Result]) -> str:
+def rendered(folder: Path, found: Sequence[Result]) -> str:
     """Return what is made of a file of these results, in place of the one that is there."""
     (folder / FILE).unlink(missing_ok=True)
-    for each in results:
-        records.append(folder / FILE, each)
+    for each in found:
+        results.append(folder / FILE, each)
     return block(folder)
 
 

@@ -12,7 +12,7 @@ from records import NOTHING, Part
 
 from tenfold.data import load
 from tenfold.ensemble import ensemble
-from tenfold.runs import ledger, records
+from tenfold.runs import ledger, results
 from tenfold.runs.estimator import from_run
 from tenfold.runs.results import DataUsed
 from tenfold.runs.run import Run
@@ -53,7 +53,7 @@ def test_tables_of_the_newest_record(tmp_path: Path) -> None:
     """Members in the mean, ensembles and student with intervals; rules by unseen images; the band."""
     assert {block(tmp_path) for block in BLOCKS.values()} == {NOTHING}
     for each in (record_of("forty", 99), record_of("forty", 25), record_of("record", 20)):
-        records.append(tmp_path / FILE, each)
+        results.append(tmp_path / FILE, each)
     assert BLOCKS["ensemble-test"](tmp_path).splitlines()[2:] == [
         "| one member, mean of 3 | 99.670 ± 0.030 | 99.54 to 99.76 | 33.0 | – |",
         "| the best and the worst member | 99.70, 99.64 | – | 30, 36 | – |",
@@ -74,7 +74,7 @@ def test_ensemble(recipe: Path, tmp_path: Path, capsys: pytest.CaptureFixture[st
     test = load("uci:test", "evaluate")
     words = [str(pool), "--data", "uci:test", "--record", str(tmp_path / FILE)]
     script.main([*words, "--errors", str(tmp_path / "errors.png")])
-    (full,) = records.read(tmp_path / FILE, EnsembleTest)
+    (full,) = results.read_records(tmp_path / FILE, EnsembleTest)
     runs = [Run.open(path) for path in sorted((pool / "members").iterdir())]
     answers = np.stack([from_run(run, "cpu").predict_proba(test.images) for run in runs])
     assert [each.test.errors for each in full.members] == (answers.argmax(2) != test.labels).sum(1).tolist()

@@ -5,7 +5,7 @@ from pathlib import Path
 from latency import FILE, Latency, block
 from records import NOTHING
 
-from tenfold.runs import records
+from tenfold.runs import results
 
 
 def latency(name: str, one_image: float, cpu: str = "some processor") -> Latency:
@@ -31,7 +31,7 @@ def test_newest_of_each_model_on_each_processor(tmp_path: Path) -> None:
     """A table a processor, a row a model; an older record of the same model there is left out."""
     assert block(tmp_path) == NOTHING
     for each in (latency("world", 99), latency("world", 72.4), latency("tiny", 200), latency("world", 50, "another")):
-        records.append(tmp_path / FILE, each)
+        results.append(tmp_path / FILE, each)
     lines = block(tmp_path).splitlines()
     assert [line for line in lines if line.startswith("**")] == ["**On another**", "**On some processor**"]
     assert [line for line in lines if line.startswith("| `")] == [

@@ -14,7 +14,7 @@ from records import NOTHING, Part
 from tenfold.data.digits import Digits
 from tenfold.errors import DataError
 from tenfold.metrics.intervals import wilson
-from tenfold.runs import records
+from tenfold.runs import results
 
 
 def leak(variant: str, **changes: Any) -> Leak:
@@ -87,10 +87,10 @@ def test_own_recipe_has_nothing_published() -> None:
 def test_block_takes_the_newest_of_both(tmp_path: Path) -> None:
     """The block needs both trainings, and takes the last line of each."""
     assert block(tmp_path) == NOTHING
-    records.append(tmp_path / FILE, leak("alone", contained=77))
+    results.append(tmp_path / FILE, leak("alone", contained=77))
     assert block(tmp_path) == NOTHING
-    records.append(tmp_path / FILE, MERGED)
-    records.append(tmp_path / FILE, ALONE)
+    results.append(tmp_path / FILE, MERGED)
+    results.append(tmp_path / FILE, ALONE)
     assert block(tmp_path) == leak_table([ALONE, MERGED])
 
 
@@ -122,7 +122,7 @@ def test_leak(
     words = ["--out", "runs", "--recipe", str(recipe), "--record", "results/leak.jsonl", "--validation", "0.2"]
     words += ["--train", "train.npz", "--test", "test.npz", "--answers", "first.npz", "second.npz"]
     script.main(words)
-    alone, merged = records.read(Path("results/leak.jsonl"), Leak)
+    alone, merged = results.read_records(Path("results/leak.jsonl"), Leak)
     assert (alone.variant, merged.variant) == ("alone", "merged")
     assert (alone.n_train, alone.validation.n, alone.contained, alone.exact.n) == (240, 60, 0, 0)
     assert (merged.n_train, merged.validation.n, merged.contained) == (640, 160, 200)
@@ -134,7 +134,7 @@ def test_leak(
     before = Path("runs/merged/run.json").read_bytes()
     script.main(words)
     assert Path("runs/merged/run.json").read_bytes() == before
-    again = records.read(Path("results/leak.jsonl"), Leak)[-1]
+    again = results.read_records(Path("results/leak.jsonl"), Leak)[-1]
     assert again.model_dump(exclude={"time"}) == merged.model_dump(exclude={"time"})
     with pytest.raises(SystemExit, match="was trained with other settings"):
         script.main([*words, "--seed", "5"])

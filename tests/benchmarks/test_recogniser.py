@@ -13,7 +13,7 @@ from records import NOTHING, Part
 
 from tenfold.data import load
 from tenfold.export import export
-from tenfold.runs import records
+from tenfold.runs import results
 from tenfold.runs.results import DataUsed
 from tenfold.train import train
 
@@ -47,7 +47,7 @@ def test_the_newest_reading_of_each_set_counts(tmp_path: Path) -> None:
     """One row a set and promise, with intervals and the digits misread; an older record of the same is left out."""
     assert readings_block(tmp_path) == NOTHING
     for each in (reading(errors=9), reading(errors=5), reading(max_error=0.001), reading("mnist:test", 0)):
-        records.append(tmp_path / READINGS, each)
+        results.append(tmp_path / READINGS, each)
     rows = readings_block(tmp_path).splitlines()[2:]
     assert len(rows) == 3
     assert rows[0] == (
@@ -62,7 +62,7 @@ def test_refusals_of_several_models_stand_side_by_side(tmp_path: Path) -> None:
     """A column a model, the share refused of each kind and of all."""
     assert refusals_block(tmp_path) == NOTHING
     for each in (refusal(answered=9), refusal(answered=3), refusal("tiny", 50)):
-        records.append(tmp_path / REFUSALS, each)
+        results.append(tmp_path / REFUSALS, each)
     assert refusals_block(tmp_path).splitlines() == [
         "| what is no digit | pictures | refused by `world` | refused by `tiny` |",
         "| --- | ---: | ---: | ---: |",
@@ -92,10 +92,10 @@ def test_recogniser(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "others-labels-idx1-ubyte").write_bytes(labels)
     words = [f"small={tmp_path / 'model.onnx'}", "--data", "uci:test", "--sets", str(tmp_path / "others")]
     script.main([*words, "--negatives", "28", "--record", str(tmp_path / "results")])
-    found = records.read(tmp_path / "results" / READINGS, Reading)
+    found = results.read_records(tmp_path / "results" / READINGS, Reading)
     assert [each.data.spec for each in found] == ["uci:test", "others"]  # too few held out for the promise
     assert found[0].total() == found[1].total()
     assert sum(part.n for part in found[0].digits) == len(test)
-    (refused,) = records.read(tmp_path / "results" / REFUSALS, Refusal)
+    (refused,) = results.read_records(tmp_path / "results" / REFUSALS, Refusal)
     assert refused.total().n == 28
     assert json.loads(capsys.readouterr().out.splitlines()[-1])["refusals"][0]["name"] == "small"

@@ -7,7 +7,7 @@ from typing import Any
 from records import NOTHING
 from reproduced import BLOCKS, FILE
 
-from tenfold.runs import records
+from tenfold.runs import results
 from tenfold.runs.results import Trial
 
 Make = Callable[..., Any]
@@ -24,7 +24,7 @@ def test_reproduced_row(result: Make, cells: Make, tmp_path: Path) -> None:
         result("two-conv", protocol="ablation", study="kernel"),
     ]
     for each in found:
-        records.append(tmp_path / FILE, each)
+        results.append(tmp_path / FILE, each)
     table = BLOCKS["reproduced-mnist"](tmp_path)
     assert table.index("`dense-128`") < table.index("`two-conv`") < table.index("`fast`")
     assert table.index("`fast`") < table.index("`no-longer-shipped`")

@@ -13,7 +13,7 @@ from records import NOTHING, Part
 from robustness import FILE, Robustness, block, robustness_table
 
 from tenfold.data.digits import Digits
-from tenfold.runs import ledger, records
+from tenfold.runs import ledger, results
 from tenfold.runs.results import DataUsed
 from tenfold.train import train
 
@@ -34,7 +34,7 @@ def test_benchmark(
     train(recipe, str(tmp_path / "train.npz"), tmp_path / "run", seed=0)
     words = [f"small={tmp_path / 'run'}", "--data", str(tmp_path / "test.npz"), "--sheet", str(tmp_path / "sheet.png")]
     script.main([*words, "--record", str(tmp_path / FILE)])
-    (record,) = records.read(tmp_path / FILE, Robustness)
+    (record,) = results.read_records(tmp_path / FILE, Robustness)
     assert list(record.corruptions) == list(CORRUPTIONS)
     assert {part.n for part in (record.clean, *record.corruptions.values())} == {120}
     assert record.mean() == pytest.approx(1 - sum(part.errors for part in record.corruptions.values()) / 15 / 120)
@@ -68,8 +68,8 @@ def test_table_has_the_newest_of_each_model(tmp_path: Path) -> None:
         )
 
     for each in (record("other", 9, DataUsed(spec="x", sha256="y", n=5)), record("a", 50), record("b", 20)):
-        records.append(tmp_path / FILE, each)
-    records.append(tmp_path / FILE, record("a", 40))
+        results.append(tmp_path / FILE, each)
+    results.append(tmp_path / FILE, record("a", 40))
     table = block(tmp_path)
     assert table == robustness_table([record("a", 40), record("b", 20)])
     assert "| **mean of the corruptions** | **80.00%** | **90.00%** |" in table

@@ -10,7 +10,7 @@ import pytest
 import tables
 from records import NOTHING
 
-from tenfold.runs import records
+from tenfold.runs import results
 from tenfold.runs.results import Trial
 
 START, END = "<!-- results:speed:start -->", "<!-- results:speed:end -->"
@@ -22,7 +22,7 @@ def readme(tmp_path: Path, result: Make) -> Path:
     """A README with markers and a results folder beside it that holds one result."""
     document = tmp_path / "README.md"
     document.write_bytes(f"# Title\r\nbefore\n\n{START}\nold\n{END}\n\nafter é\n".encode())
-    records.append(tmp_path / "results" / "mnist.jsonl", result())
+    results.append(tmp_path / "results" / "mnist.jsonl", result())
     return document
 
 
@@ -36,7 +36,7 @@ def test_check_and_write(readme: Path, result: Make, capsys: pytest.CaptureFixtu
     text = readme.read_bytes().decode()
     assert text.startswith(f"# Title\r\nbefore\n\n{START}\n**mnist:test")
     assert text.endswith(f"|\n{END}\n\nafter é\n")
-    records.append(readme.parent / "results" / "mnist.jsonl", result(trials=[Trial(seed=0, accuracy=0.5, seconds=1)]))
+    results.append(readme.parent / "results" / "mnist.jsonl", result(trials=[Trial(seed=0, accuracy=0.5, seconds=1)]))
     assert tables.main(["--check", str(readme)]) == 1
     assert not list(readme.parent.glob("*.tmp")) + list(readme.parent.glob(".*.tmp"))
 
@@ -91,7 +91,7 @@ def test_documents_below_the_results(readme: Path, result: Make) -> None:
     document = readme.parent / "docs" / "results.md"
     document.parent.mkdir()
     document.write_text("<!-- results:reproduced-mnist:start -->\n<!-- results:reproduced-mnist:end -->\n")
-    records.append(readme.parent / "results" / "reproduced.jsonl", result("two-conv", protocol="mnist"))
+    results.append(readme.parent / "results" / "reproduced.jsonl", result("two-conv", protocol="mnist"))
     assert tables.main(["--write", str(readme), str(document)]) == 0
     assert "two-conv" in document.read_text()
     assert "two-conv" not in readme.read_text()

@@ -14,7 +14,7 @@ from records import NOTHING
 from training_speed import FILE, TrainingSpeed, block, speed_table
 
 from tenfold.data.digits import Digits
-from tenfold.runs import records
+from tenfold.runs import results
 from tenfold.training.recipe import AugmentSettings, load
 
 
@@ -60,7 +60,7 @@ def test_block_takes_the_newest(tmp_path: Path) -> None:
     assert block(tmp_path) == NOTHING
     elsewhere = speed(machine={"cpu": "Other CPU", "threads": 8})
     for record in (speed(ours=[1.0]), elsewhere, speed()):
-        records.append(tmp_path / FILE, record)
+        results.append(tmp_path / FILE, record)
     assert block(tmp_path) == (
         f"**On Example CPU, 2 threads**\n\n{speed_table([speed()])}\n\n"
         f"**On Other CPU, 8 threads**\n\n{speed_table([elsewhere])}"
@@ -72,7 +72,7 @@ def test_training_speed(recipe: Path, tmp_path: Path, capsys: pytest.CaptureFixt
     file = tmp_path / "results" / "training_speed.jsonl"
     words = ["--recipes", str(recipe), "--data", "uci", "--rounds", "2", "--seconds", "0.05", "--workers", "0"]
     script.main([*words, "--record", str(file)])
-    (record,) = records.read(file, TrainingSpeed)
+    (record,) = results.read_records(file, TrainingSpeed)
     assert (len(record.ours), len(record.plain), record.plain_workers) == (2, 2, [])
     assert record.ratio() == statistics.median(record.ours) / statistics.median(record.plain)
     assert record.config_sha256 == load(recipe).config_hash()

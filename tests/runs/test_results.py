@@ -7,12 +7,39 @@ from typing import Any
 
 import numpy as np
 import pytest
+from pydantic import BaseModel
 
 from tenfold.errors import DataError, RunError
 from tenfold.runs import results
 from tenfold.runs.results import DataUsed, Result, Trial
 
 MACHINE: dict[str, Any] = {"cpu": "Example CPU", "cores": 2, "threads": 2, "device": "cpu", "precision": "bf16"}
+
+
+class Weight(BaseModel):
+    """A record for these tests."""
+
+    grams: float
+
+
+def test_any_record_round_trip(tmp_path: Path) -> None:
+    """What is appended is read back in its order, the folder is made, and earlier bytes stay."""
+    file = tmp_path / "new" / "weights.jsonl"
+    assert results.read_records(file, Weight) == []
+    results.append(file, Weight(grams=1.5))
+    before = file.read_bytes()
+    results.append(file, Weight(grams=0.1))
+    assert file.read_bytes().startswith(before)
+    assert results.read_records(file, Weight) == [Weight(grams=1.5), Weight(grams=0.1)]
+
+
+@pytest.mark.parametrize(("line", "place"), [("{", "the line"), ('{"grams": "heavy"}', "grams"), ("{}", "grams")])
+def test_a_bad_line_of_any_record_is_named(line: str, place: str, tmp_path: Path) -> None:
+    """A line that is no record is named by file, number and field; blank lines are passed over."""
+    file = tmp_path / "weights.jsonl"
+    file.write_text(f'{{"grams": 1}}\n\n{line}\n')
+    with pytest.raises(DataError, match=rf"line 3 is no Weight \({place}: "):
+        results.read_records(file, Weight)
 
 
 def result(recipe: str = "fast", **changes: Any) -> Result:
@@ -76,6 +103,16 @@ def test_a_line_that_is_no_result_is_named(tmp_path: Path, line: str, named: str
         results.read(tmp_path / "r.jsonl")
 
 
+def looks_of(runs: list[Any]) -> list[dict[str, Any]]:
+    """Return each run's newest evaluation."""
+    return [json.loads((run.path / "evaluations.jsonl").read_text().splitlines()[-1]) for run in runs]
+
+
+def from_runs(runs: list[Any]) -> Result:
+    """Return the result of the runs' newest evaluations."""
+    return results.from_runs(runs, looks_of(runs))
+
+
 def fake_run(folder: Path, seed: int, accuracies: list[float], config: str = "c1", near: int = 0) -> Any:
     """A run's folder with an evaluation for each accuracy."""
     folder.mkdir()
@@ -96,13 +133,13 @@ def fake_run(folder: Path, seed: int, accuracies: list[float], config: str = "c1
         "parameters": 214_000,
     }
     recipe = SimpleNamespace(name="fast", config_hash=lambda: config)
-    return SimpleNamespace(path=folder, recipe=recipe, manifest=manifest)
+    return SimpleNamespace(path=folder, recipe=recipe, manifest=manifest, finished=True)
 
 
 def test_from_runs(tmp_path: Path) -> None:
     """Runs that differ by seed become one result, each with its newest evaluation."""
     runs = [fake_run(tmp_path / "a", 0, [0.99, 0.9971]), fake_run(tmp_path / "b", 1, [0.9973])]
-    found = results.from_runs(runs)
+    found = from_runs(runs)
     assert found.trials == [
         Trial(seed=0, accuracy=0.9971, seconds=58.0),
         Trial(seed=1, accuracy=0.9973, seconds=59.0),
@@ -113,39 +150,37 @@ def test_from_runs(tmp_path: Path) -> None:
 
 
 def test_from_runs_that_do_not_belong_together(tmp_path: Path) -> None:
-    """A run without an evaluation, one of another configuration, and one cut short are refused by name."""
+    """A run of another configuration, and one cut short, are refused by name."""
     first = fake_run(tmp_path / "a", 0, [0.99])
-    with pytest.raises(RunError, match="b' has no evaluation"):
-        results.from_runs([first, fake_run(tmp_path / "b", 1, [])])
     with pytest.raises(RunError, match="c' differs from '.*a'"):
-        results.from_runs([first, fake_run(tmp_path / "c", 1, [0.99], config="c2")])
+        from_runs([first, fake_run(tmp_path / "c", 1, [0.99], config="c2")])
     cut_short = fake_run(tmp_path / "d", 1, [0.99])
-    cut_short.manifest["status"] = "out_of_time"
+    cut_short.manifest["status"], cut_short.finished = "out_of_time", False
     with pytest.raises(RunError, match="d' is 'out_of_time'"):
-        results.from_runs([first, cut_short])
+        from_runs([first, cut_short])
 
 
 def test_from_runs_that_saw_the_test_set(tmp_path: Path) -> None:
     """A run that was trained on images it was scored on gives no result."""
     with pytest.raises(RunError, match="a' was trained on '7' of the images it was scored on"):
-        results.from_runs([fake_run(tmp_path / "a", 0, [0.9999], near=7)])
+        from_runs([fake_run(tmp_path / "a", 0, [0.9999], near=7)])
 
 
 def test_arithmetic_may_differ_between_seeds(tmp_path: Path) -> None:
     """The probed precision may come out differently for two seeds, and both are named; another processor is refused."""
     runs = [fake_run(tmp_path / "a", 0, [0.99]), fake_run(tmp_path / "b", 1, [0.99])]
     runs[1].manifest["machine"] = MACHINE | {"precision": "fp32"}
-    assert results.from_runs(runs).machine == MACHINE | {"precision": "bf16, fp32"}
+    assert from_runs(runs).machine == MACHINE | {"precision": "bf16, fp32"}
     runs[1].manifest["machine"] = MACHINE | {"cpu": "Other CPU"}
     with pytest.raises(RunError, match="b' differs from '.*a' by more than its seed"):
-        results.from_runs(runs)
+        from_runs(runs)
 
 
 def test_merged_training_data_are_named_together(tmp_path: Path) -> None:
     """A run on several sets has all their names in its record."""
     run = fake_run(tmp_path / "a", 0, [0.99])
     run.manifest["data"]["spec"] = ["kaggle:train", "/somewhere/more.npz"]
-    assert results.from_runs([run]).train_data.spec == "kaggle:train + more.npz"
+    assert from_runs([run]).train_data.spec == "kaggle:train + more.npz"
 
 
 def test_held_out_look(tmp_path: Path) -> None:
@@ -157,27 +192,10 @@ def test_held_out_look(tmp_path: Path) -> None:
     probabilities[0] = np.roll(probabilities[0], 1)
     run.validation = lambda: {"labels": labels, "probabilities": probabilities}
     look = results.held_out_look(run)
-    found = results.from_runs([run], protocol="kaggle", looks=[look])
+    found = results.from_runs([run], [look], protocol="kaggle")
     assert found.trials[0].accuracy == 0.9
     assert found.trials[0].nll == pytest.approx(-(9 * np.log(0.82) + np.log(0.02)) / 10)
     assert (found.protocol, found.test_data) == ("kaggle", DataUsed(spec="train.csv, held out", sha256="d", n=10))
     run.validation = lambda: None
     with pytest.raises(RunError, match="a' held no images out"):
         results.held_out_look(run)
-
-
-def test_newest_look_at_certain_data(tmp_path: Path) -> None:
-    """A look is found by the content of the data; data that were never looked at are named as missing."""
-    run = fake_run(tmp_path / "a", 0, [0.98, 0.99])
-    assert results.newest_look(run, "t")["accuracy"] == 0.99
-    with pytest.raises(RunError, match="a' has no evaluation"):
-        results.newest_look(run, "other")
-
-
-def test_the_command_adds_runs(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """`--add` names a folder that is no run, in one line, and writes nothing."""
-    assert results.main(["--add", str(tmp_path / "r.jsonl"), str(tmp_path / "none")]) == 1
-    error = capsys.readouterr().err
-    assert error.startswith("Error: There is no run at")
-    assert error.count("\n") == 1
-    assert not (tmp_path / "r.jsonl").exists()

@@ -17,8 +17,7 @@ from tenfold.data import load, splits
 from tenfold.data.digits import Digits
 from tenfold.errors import RunError
 from tenfold.files import write_atomically
-from tenfold.runs.records import Record
-from tenfold.runs.results import DataUsed, Result, Trial
+from tenfold.runs.results import DataUsed, Record, Result, Trial
 from tenfold.training import recipe as recipes
 from tenfold.training.ablation import Ablation
 from tenfold.training.recipe import Recipe

@@ -1,26 +1,35 @@
-"""The record of measured systems: everything needed to repeat each, and every accuracy, seed for seed.
+"""Records of what was measured, one JSON object a line, checked by a schema, only ever appended to.
 
-`--record FILE` of ablate and reproduce appends to such a file, one line a system on one machine.
+A `Result` is one system on one machine: everything needed to repeat it, and every accuracy, seed for seed. `--record
+FILE` of ablate and reproduce appends to a file of these.
 """
 
 import statistics
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
-from pydantic import Field
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from tenfold.errors import RunError
+from tenfold.errors import DataError, RunError
 from tenfold.metrics.intervals import wilson
-from tenfold.runs import records
-from tenfold.runs.records import Record
+from tenfold.runs import ledger
 
 if TYPE_CHECKING:
     from tenfold.runs.run import Run
 
 ARITHMETIC = ("precision", "layout")
 ProtocolName = Literal["", "mnist", "kaggle", "ablation", "leak"]
+
+
+R = TypeVar("R", bound=BaseModel)
+
+
+class Record(BaseModel):
+    """What all records and their parts share: they cannot be changed, and an unknown field is an error."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
 class Trial(Record):
@@ -87,19 +96,44 @@ class Result(Record):
         return statistics.fmean(known) if len(known) == len(self.trials) else None
 
 
+def append(file: Path, record: BaseModel) -> None:
+    """Append one record as one line; earlier lines are never touched."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    ledger.append_line(file, record.model_dump(mode="json"))
+
+
+def read_records(file: Path, kind: type[R]) -> list[R]:
+    """Return the records of a file, in its order, none where there is no file. DataError names a line that is none."""
+    if not file.exists():
+        return []
+    records = []
+    for number, line in enumerate(file.read_text(encoding="utf-8").splitlines(), start=1):
+        if not line.strip():
+            continue
+        try:
+            records.append(kind.model_validate_json(line))
+        except ValidationError as error:
+            first = error.errors()[0]
+            place = ".".join(str(part) for part in first["loc"]) or "the line"
+            raise DataError(
+                f"'{file}' line {number} is no {kind.__name__} ({place}: {first['msg']}). Mend that line."
+            ) from None
+    return records
+
+
 def read(file: Path) -> list[Result]:
     """Return the results in a .jsonl file, oldest first, none where there is no file.
 
     Raises DataError naming a line that is no result.
     """
-    return sorted(records.read(file, Result), key=lambda result: datetime.fromisoformat(result.time))
+    return sorted(read_records(file, Result), key=lambda result: datetime.fromisoformat(result.time))
 
 
 def append_once(file: Path, result: Result) -> None:
     """Append the result, unless the newest of its system and protocol in the file is the same but for the time."""
     known = [one for one in read(file) if (one.recipe, one.protocol) == (result.recipe, result.protocol)]
     if not known or known[-1].model_copy(update={"time": result.time}) != result:
-        records.append(file, result)
+        append(file, result)
 
 
 def from_runs(

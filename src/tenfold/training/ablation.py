@@ -16,15 +16,12 @@ tables that are laid over the small network of `ablations/base.toml`:
     recipe.model.layers = ["conv 16 5x5", "pool", "conv 32 5x5", "global max"]
 """
 
-import tomllib
-from importlib import resources
-from importlib.resources.abc import Traversable
 from pathlib import Path
 from typing import Any
 
 from pydantic import Field, ValidationError, model_validator
 
-from tenfold.errors import RecipeError, nearest
+from tenfold.errors import RecipeError
 from tenfold.training import recipe as recipes
 from tenfold.training.recipe import Recipe, Section
 
@@ -62,7 +59,7 @@ class Ablation(Section):
 
     def recipe_of(self, variant: Variant) -> Recipe:
         """Return the whole recipe of a variant; RecipeError where it cannot be."""
-        tables = _laid_over(_laid_over(_base(), self.recipe), variant.recipe)
+        tables = _laid_over(_laid_over(recipes.read("ablation", BASE, [BASE]), self.recipe), variant.recipe)
         return recipes.parse(tables, f"{self.name}, {variant.label}")
 
     def images_of(self, variant: Variant) -> int | None:
@@ -72,44 +69,19 @@ class Ablation(Section):
 
 def available() -> list[str]:
     """Return the names of the shipped ablations, sorted."""
-    names = (entry.name.removesuffix(".toml") for entry in _folder().iterdir() if entry.name.endswith(".toml"))
-    return sorted(name for name in names if name != BASE)
+    return [name for name in recipes.available("ablation") if name != BASE]
 
 
 def load(name_or_path: str | Path) -> Ablation:
     """Return the ablation of that name or at that path. Raises RecipeError that names what is wrong."""
-    name = str(name_or_path)
-    if name in available():
-        text = (_folder() / f"{name}.toml").read_text("utf-8")
-    elif name.endswith(".toml"):
-        try:
-            text = Path(name).read_text("utf-8")
-        except OSError as error:
-            raise RecipeError(f"Ablation '{name}' cannot be read: {error.strerror}. Give a .toml file.") from None
-        except UnicodeDecodeError:
-            raise RecipeError(f"Ablation '{name}' is not UTF-8 text. Give a .toml file.") from None
-    else:
-        raise RecipeError(
-            f"No ablation is called '{name}'.{nearest(name, available())} Give one of {', '.join(available())}, "
-            f"or a .toml file."
-        )
+    tables = recipes.read("ablation", name_or_path, available())
     try:
-        return Ablation.model_validate({"name": Path(name).stem} | tomllib.loads(text))
-    except tomllib.TOMLDecodeError as error:
-        raise RecipeError(f"Ablation '{name}' is not valid TOML: {error}. Mend that line.") from None
+        return Ablation.model_validate({"name": Path(name_or_path).stem} | tables)
     except ValidationError as error:
         # A misspelt key makes two errors, unknown and missing; the unknown one shows what was written.
         first = min(error.errors(), key=lambda each: each["type"] != "extra_forbidden")
         place = ".".join(str(part) for part in first["loc"]) or "the file"
-        raise RecipeError(f"Ablation '{name}' is wrong at '{place}': {first['msg']}. Mend that.") from None
-
-
-def _folder() -> Traversable:
-    return resources.files("tenfold") / "ablations"
-
-
-def _base() -> dict[str, Any]:
-    return tomllib.loads((_folder() / f"{BASE}.toml").read_text("utf-8"))
+        raise RecipeError(f"Ablation '{name_or_path}' is wrong at '{place}': {first['msg']}. Mend that.") from None
 
 
 def _laid_over(below: dict[str, Any], above: dict[str, Any]) -> dict[str, Any]:

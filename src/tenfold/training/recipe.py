@@ -254,9 +254,7 @@ class Recipe(Section):
     def _a_network_to_round(self) -> "Recipe":
         """Refuse to round the weights of a model whose norms cannot be folded away."""
         if self.training.weight_bits and self.model.kind != "convnet":
-            raise ValueError(
-                f"training.weight_bits is for the model 'convnet', not for '{self.model.kind}'; omit that"
-            )
+            raise ValueError(f"training.weight_bits is for the model 'convnet', not for '{self.model.kind}'; omit that")
         return self
 
     def config_hash(self) -> str:
@@ -280,9 +278,9 @@ class Recipe(Section):
         return "\n".join(lines) + "\n"
 
 
-def available() -> list[str]:
-    """Return the names of the shipped recipes, sorted."""
-    folder = resources.files("tenfold") / "recipes"
+def available(kind: str = "recipe") -> list[str]:
+    """Return the names of the shipped recipes, sorted; or of the files in another folder, of `kind` + "s"."""
+    folder = resources.files("tenfold") / f"{kind}s"
     return sorted(entry.name[:-5] for entry in folder.iterdir() if entry.name.endswith(".toml"))
 
 
@@ -291,14 +289,32 @@ def load(name_or_path: str | Path, overrides: Sequence[str] = ()) -> Recipe:
 
     Raises RecipeError naming the unknown recipe, key or value, and the nearest known one.
     """
-    text, where = _find(name_or_path)
-    try:
-        tables = tomllib.loads(text)
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise RecipeError(f"Recipe '{where}' is not valid TOML: {error}. Mend that line.") from None
+    tables = read("recipe", name_or_path, available())
     for override in overrides:
         _apply(tables, override)
-    return parse(tables, where)
+    return parse(tables, str(name_or_path))
+
+
+def read(kind: str, name_or_path: str | Path, known: Sequence[str]) -> dict[str, Any]:
+    """Return the tables of a shipped TOML file, of the folder `kind` + "s", or of the one at a path.
+
+    known: the shipped names. Raises RecipeError for what is neither, cannot be read, or is no TOML.
+    """
+    name, path = str(name_or_path), Path(name_or_path)
+    if name in known:
+        return tomllib.loads((resources.files("tenfold") / f"{kind}s" / f"{name}.toml").read_text("utf-8"))
+    if path.suffix != ".toml" and not path.is_file():
+        raise RecipeError(
+            f"No {kind} is called '{name}'.{nearest(name, known)} Give one of {', '.join(known)}, or a .toml file."
+        )
+    try:
+        return tomllib.loads(path.read_text("utf-8"))
+    except OSError as error:
+        raise RecipeError(f"{kind.title()} '{name}' cannot be read: {error.strerror}. Give a .toml file.") from None
+    except UnicodeDecodeError:
+        raise RecipeError(f"{kind.title()} '{name}' is not UTF-8 text. Give a .toml file.") from None
+    except tomllib.TOMLDecodeError as error:
+        raise RecipeError(f"{kind.title()} '{name}' is not valid TOML: {error}. Mend that line.") from None
 
 
 def parse(tables: dict[str, Any], where: str) -> Recipe:
@@ -307,25 +323,6 @@ def parse(tables: dict[str, Any], where: str) -> Recipe:
         return Recipe.model_validate(tables)
     except ValidationError as error:
         raise RecipeError(_explain(error, where)) from None
-
-
-def _find(name_or_path: str | Path) -> tuple[str, str]:
-    """Return the TOML text and a name for messages."""
-    name = str(name_or_path)
-    if name in available():
-        return (resources.files("tenfold") / "recipes" / f"{name}.toml").read_text("utf-8"), name
-    path = Path(name)
-    if path.suffix == ".toml" or path.is_file():
-        try:
-            return path.read_text("utf-8"), name
-        except OSError as error:
-            raise RecipeError(f"Recipe '{name}' cannot be read: {error.strerror}. Give a .toml file.") from None
-        except UnicodeDecodeError:
-            raise RecipeError(f"Recipe '{name}' is not UTF-8 text. Give a .toml file.") from None
-    known = ", ".join(available())
-    raise RecipeError(
-        f"No recipe is called '{name}'.{nearest(name, available())} Give one of {known}, or a .toml file."
-    )
 
 
 def _apply(tables: dict[str, Any], override: str) -> None:
