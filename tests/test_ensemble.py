@@ -73,7 +73,8 @@ def test_what_it_says(pool: Path) -> None:
     assert result["rule"] == "greedy:2"
     assert 1 <= len(result["chosen"]) <= 2
     assert sum(row["weight"] > 0 for row in result["pool"]) == len(result["chosen"])
-    assert {"all", "random:2", "greedy:2", "weights"} <= {row["rule"] for row in result["rules"]}
+    assert [row["rule"] for row in result["rules"]] == ["all", "random:2", "top:2", "greedy:2"]
+    assert all(row["optimism"] == row["nll"] - row["seen_nll"] for row in result["rules"])
     assert result["validation_accuracy"] == 1 - result["errors"] / result["n"]
     assert result["validation_ci95"][0] < result["validation_accuracy"] < result["validation_ci95"][1] + 1e-9
 
@@ -118,7 +119,7 @@ def test_what_cannot_be_taken_in(pool: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_a_killed_pool_goes_on(pool: Path, tmp_path: Path) -> None:
+def test_a_killed_pool_resumes(pool: Path, tmp_path: Path) -> None:
     """Killed in the middle and called again, it ends with the members of a pool that nobody disturbed."""
     out = tmp_path / "killed"
     command = [sys.executable, "-m", "tenfold", *POOL, "--models", "4", "--workers", "1", "--out", str(out)]
@@ -161,20 +162,35 @@ def test_distil(pool: Path) -> None:
     assert "taught by another ensemble" in other
 
 
+def test_recipes_take_turns(tmp_path: Path) -> None:
+    """Recipes may be named with commas between, or one by one; without any the command is used wrongly."""
+    words = ["--models", "2", "--data", "uci:train", "--subset", "300", "--quiet", "--json"]
+    words += ["--set", "training.epochs=0.5", "--set", "data.validation=0.2"]
+    result = run("ensemble", "instant,fast", *words, "--out", str(tmp_path / "pool"))
+    assert [row["recipe"] for row in result["pool"]] == ["instant", "fast"]
+    again = run("ensemble", "instant", "fast", *words, "--out", str(tmp_path / "pool"))
+    assert again["pool"] == result["pool"]
+    assert "There is no 'RECIPE'" in CliRunner().invoke(app, ["ensemble", ",", *words, "--out", "x"]).stderr
+
+
 def test_a_budget_buys_what_it_can(tmp_path: Path) -> None:
     """Of a thousand members as many are trained as there is time for, one at least."""
-    result = ensemble(["instant"], "uci:train", tmp_path / "pool", budget=25, overrides=QUICK[1::2], quiet=True)
-    assert 1 <= result["models"] < 1000
-    assert len(list((tmp_path / "pool" / "members").iterdir())) >= result["models"]
+    folder = str(tmp_path / "pool")
+    result = ensemble(["instant"], "uci:train", folder, budget=25, overrides=QUICK[1::2], quiet=True)
+    assert 1 <= result.models < 1000
+    assert len(list((tmp_path / "pool" / "members").iterdir())) >= result.models
+    assert result.run == folder
 
 
 @pytest.mark.parametrize(
     ("words", "message"),
     [
         (["--select", "best:3"], "best:3"),
+        (["--select", "diverse:3"], "'diverse:3' is unknown. Give one of: all, top:K, random:K, greedy:K."),
         (["--select", "greedy:9"], "greedy:9"),
         (["--average", "median"], "median"),
         (["--on", "cloud"], "--on 'cloud' is no place"),
+        (["--on", "ray", "--device", "cuda"], "not on 'cuda'. Omit --device"),
         (["--folds", "2", "--distil", "instant"], "'2' folds leave none"),
         (["--data", "nothing.csv"], "nothing.csv"),
     ],

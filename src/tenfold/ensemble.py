@@ -4,299 +4,260 @@ Every member leaves its answers to images that it was not trained on. Members ar
 them flatters itself by is measured: chosen on one half, scored on the other. Test labels are never looked at.
 """
 
-import os
 import time
 from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated
 
-import numpy as np
-from numpy.typing import NDArray
+import typer
 
-from tenfold import settings
-from tenfold.ensembles import selection
-from tenfold.ensembles.averaging import check_average
-from tenfold.ensembles.members import train_all, train_member
-from tenfold.errors import RunError, TrainingError
-from tenfold.metrics.intervals import wilson
-from tenfold.metrics.scores import log_losses
-from tenfold.pages import ensemble as ensemble_page
-from tenfold.parallel import Place
+from tenfold import options
+from tenfold.errors import RunError, TrainingError, UsageError
+from tenfold.jobs import Place, check_place
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from tenfold.ensembles.pool import Answers, Member, Pool
+    from tenfold.ensembles.members import MemberRow, Resources
+    from tenfold.ensembles.nesting import Nested
+    from tenfold.ensembles.pool import Member, Pool, Settings
+    from tenfold.ensembles.student import Distilled
     from tenfold.runs.run import Run
 
 MODELS = 10  # where neither a number nor a budget is given
 MOST = 1000  # members that a budget may buy
-PAGE, STUDENT, ALONE = "ensemble.html", "student", "alone"
-AUTO, CHOSEN = "auto", 10  # members, among as many rules as are compared
-REPEATS = 20  # halvings of the held-out images
+AUTO, PAGE = "auto", "ensemble.html"
+RULES = "all, top:K, random:K or greedy:K; auto: what is best."
+
+
+@dataclass(frozen=True)
+class Ensembled:
+    """What came of training members and choosing among them.
+
+    pool: a row a member. models: how many there are. lost: those that could not be trained, with the reason. chosen:
+    their names. n: held-out images. rules: how each did on images that it did not choose on. member_seconds: of
+    training, summed; seconds: since the call.
+    """
+
+    run: str
+    pool: "list[MemberRow]"
+    models: int
+    lost: dict[str, str]
+    rule: str
+    average: str
+    chosen: list[str]
+    n: int
+    errors: int
+    validation_accuracy: float
+    validation_ci95: tuple[float, float]
+    mean_member_accuracy: float
+    rules: "list[Nested]"
+    member_seconds: float
+    selection_seconds: float
+    page: str
+    distilled: "Distilled | None" = None
+    seconds: float = 0.0
 
 
 def ensemble(
-    recipes: Sequence[str],
-    data: str | Sequence[str],
-    out: Path,
+    recipes: Annotated[
+        str | Sequence[str], typer.Argument(metavar="RECIPE", help="Networks' recipes, which take turns: fast,deep-20.")
+    ],
+    data: Annotated[str | Sequence[str], options.SETS],
+    out: Annotated[
+        str | Path, typer.Option("--out", metavar="FOLDER", help="The pool; one that was cut short goes on.")
+    ],
     *,
-    models: int | None = None,
-    budget: float | None = None,
-    select: str = AUTO,
-    average: str = "probabilities",
-    folds: int | None = None,
-    trained: Sequence[Path] = (),
-    overrides: Sequence[str] = (),
-    seed: int = 0,
-    subset: int | None = None,
-    deduplicate: bool = False,
-    on: str | None = None,
-    workers: int | None = None,
-    threads: int = 1,
-    device: str = "auto",
-    stack: int | None = None,
-    distil: str | None = None,
-    quiet: bool = False,
-) -> dict[str, Any]:
+    models: Annotated[
+        int | None,
+        typer.Option("--models", metavar="N", min=1, help="Train so many members [default: 10, or as time allows]."),
+    ] = None,
+    budget: Annotated[
+        float | None, typer.Option("--budget", metavar="S", min=0.001, help="Train members for so many seconds.")
+    ] = None,
+    select: Annotated[str, typer.Option("--select", metavar="RULE", help=RULES)] = AUTO,
+    average: Annotated[
+        str, typer.Option("--average", metavar="WHAT", help="Average probabilities or logits, or count votes.")
+    ] = "probabilities",
+    folds: Annotated[
+        int | None,
+        typer.Option(
+            "--folds", metavar="K", min=2, help="Each member holds out another fold, not all the same images."
+        ),
+    ] = None,
+    trained: Annotated[
+        Sequence[str | Path],
+        typer.Option("--with", metavar="RUN", help="Take this trained network in as a member too. May be repeated."),
+    ] = (),
+    distil: Annotated[
+        str | None,
+        typer.Option("--distil", metavar="RECIPE", help="Then train one network on the ensemble's answers."),
+    ] = None,
+    on: Annotated[str | None, options.ON] = None,
+    workers: Annotated[
+        int | None, typer.Option("--workers", metavar="W", min=1, help="Members side by side [default: one a core].")
+    ] = None,
+    threads: Annotated[int, typer.Option("--threads", metavar="N", min=1, help="Threads of each.")] = 1,
+    overrides: Annotated[Sequence[str], options.OVERRIDES] = (),
+    seed: Annotated[int, typer.Option("--seed", metavar="N", min=0, help="Of the split and the first member.")] = 0,
+    subset: Annotated[int | None, options.SUBSET] = None,
+    deduplicate: Annotated[bool, options.DEDUPLICATE] = False,
+    device: Annotated[str, options.DEVICE] = "auto",
+    quiet: Annotated[bool, options.QUIET] = False,
+) -> Ensembled:
     """Return what came of training members and choosing among them; `out` is the pool, and in the end a run.
 
     recipes: of networks, that take turns. data: a name or a path, or several, as for `train`. models: how many members;
     or as many as `budget` seconds allow. select: `auto`, or a rule of `tenfold.ensembles.selection`; average: of what.
     folds: each member holds out another fold; else all hold out the same images. trained: runs that become members too,
-    as copies; they may have held out other images of the same data. on: where members are trained, as
-    `tenfold.parallel` says; workers: how many side by side, with `threads` threads each; by default as many as there
-    are cores. stack: so many members of a recipe are trained as one program, where the recipe allows that; by default
-    one on a processor, `tenfold.ensembles.members.STACKED_ON_AN_ACCELERATOR` elsewhere. distil: a recipe, whose network then
-    learns from the ensemble. The same call goes on where it stopped.
-    Keys: run, pool (members, by name: recipe, seed, seconds, errors, nll, weight), models, lost (members that could not
-    be trained, with the reason), rule, average, n, errors, validation_accuracy, validation_ci95, mean_member_accuracy,
-    rules (what `selection.nested` found), seconds (since the call), member_seconds (of training, summed),
-    selection_seconds, page, distilled (None, or as `_distil` returns).
-    Raises TenfoldError: RecipeError, DataError, RunError, TrainingError.
+    as copies; they may have held out other images of the same data. distil: a recipe, whose network then learns from
+    the ensemble. The same call resumes where it stopped.
+    Raises TenfoldError: UsageError, RecipeError, DataError, RunError, TrainingError, ClusterError.
     """
     from rich.console import Console
 
     from tenfold.data.merge import load_sets
-    from tenfold.ensembles import pool as pools
-    from tenfold.metrics.scores import most_confident_mistakes
-    from tenfold.runs.run import Run
-    from tenfold.train import GALLERY
+    from tenfold.ensembles.members import Resources, train_missing
+    from tenfold.ensembles.pool import Pool, Settings
+    from tenfold.ensembles.student import teach
 
     began = time.monotonic()
     console = Console(stderr=True, quiet=quiet, highlight=False, soft_wrap=True)
+    names = [name.strip() for each in _several(recipes) for name in each.split(",") if name.strip()]
+    made_of = Settings(tuple(names), tuple(_several(data)), seed, subset, deduplicate, folds, tuple(overrides))
+    resources = Resources(on, workers, threads, device)
     count = MODELS if models is None and budget is None else MOST if models is None else models
-    _check(select, count + len(trained), average, on, distil, folds)
-    specs = (data,) if isinstance(data, str) else tuple(data)
-    load_sets(specs)  # what cannot be read is said now, once, and not by every member
-    made_of = pools.Settings(tuple(recipes), specs, seed, subset, deduplicate, folds, tuple(overrides))
-    pool = pools.Pool.begin(out, made_of, device)
+    _check(made_of, resources, select, average, count + len(trained), distil)
+    load_sets(made_of.data)  # what cannot be read is said now, once, and not by every member
+    pool = Pool.begin(Path(out), made_of, device)
     _members(pool, count, distil, trained)  # what cannot be is said before it is copied, and before hours of training
     pool.take_in(trained)
-    side_by_side = workers or max(1, settings.threads() // threads)
-    lost = train_all(pool, count, budget, on, side_by_side, threads, device, stack, console)
+    lost = train_missing(pool, count, budget, resources, console)
     members = _members(pool, count, distil)
     if not members:
-        raise TrainingError(_nothing(out, lost, budget))
-    runs = [Run.open(member.folder) for member in members]
-    held = pools.answers(runs)
-
-    started = time.monotonic()
-    rules = _rules(select, len(runs))
-    nested = selection.nested(rules, held.probabilities, held.labels, repeats=REPEATS, seed=seed, averages=(average,))
-    rule = selection.best_rule(nested) if select == AUTO else select
-    choice = selection.choose(rule, held.probabilities, held.labels, average=average, seed=seed)
-    together = selection.combine(held.probabilities, choice.weights, average)
-    selection_seconds = time.monotonic() - started
-
-    digits = pools.data_of(runs[0], console)
-    assert digits.labels is not None
-    chosen = [index for index in choice.members if choice.weights[index] > 0]
-    rows = _rows(members, runs, held, choice.weights)
-    run = pools.assemble(
-        out,
-        [runs[index] for index in chosen],
-        [float(choice.weights[index]) for index in chosen],
-        average,
-        rule,
-        held,
-        together,
-        digits.images[held.indices],
-        most_confident_mistakes(held.labels, together, GALLERY),
-        {"ensemble": {"rule": rule, "average": average, "members": [members[index].name for index in chosen]}},
-    )
-    errors, n = int((together.argmax(1) != held.labels).sum()), len(held.labels)
-    result: dict[str, Any] = {
-        "run": str(run.path),
-        "pool": rows,
-        "models": len(runs),
-        "lost": lost,
-        "rule": rule,
-        "average": average,
-        "chosen": [members[index].name for index in chosen],
-        "n": n,
-        "errors": errors,
-        "validation_accuracy": (n - errors) / n,
-        "validation_ci95": list(wilson(n - errors, n)),
-        "mean_member_accuracy": float(np.mean([1 - row["errors"] / row["n"] for row in rows])),
-        "rules": [selection.as_json(each) for each in nested],
-        "member_seconds": round(sum(row["seconds"] for row in rows), 3),
-        "selection_seconds": round(selection_seconds, 3),
-    }
-    images = digits.images[held.indices]
-    result["page"] = str(ensemble_page.write(out / PAGE, result, held.probabilities, held.labels, images, choice))
-    _report(run)
-    for line in describe(result):
-        console.print(line, markup=False)
-    result["distilled"] = None
-    if distil is not None:
-        result["distilled"] = _distil(distil, pool, run, members, threads * side_by_side, device, console)
-    result["seconds"] = round(time.monotonic() - began, 3)
-    return result
+        raise TrainingError(_nothing(pool, lost, budget))
+    result, run = _chosen(pool, members, lost, select, average, console)
+    distilled = None if distil is None else teach(distil, pool, run, members, resources, console)
+    return replace(result, distilled=distilled, seconds=round(time.monotonic() - began, 3))
 
 
-def _check(select: str, count: int, average: str, on: str | None, distil: str | None, folds: int | None) -> None:
+def _several(names: str | Sequence[str]) -> Sequence[str]:
+    return [names] if isinstance(names, str) else names
+
+
+def _check(
+    made_of: "Settings", resources: "Resources", select: str, average: str, count: int, distil: str | None
+) -> None:
     """Raise TenfoldError for what cannot be, before anything is written."""
+    from tenfold.ensembles.averaging import check_average
+    from tenfold.ensembles.selection import parse_rule
+
+    if not made_of.recipes:
+        raise UsageError("There is no 'RECIPE'. Give one or several, with commas between, such as fast,deep-20.")
     if select != AUTO:
-        selection.parse_rule(select, count)
+        parse_rule(select, count)
     check_average(average)
-    Place.parse(on)
-    if distil is not None and folds is not None:
-        raise RunError(f"A student needs images that the whole ensemble held out, and '{folds}' folds leave none. "
-                       "Leave --folds or --distil away.")  # fmt: skip
+    check_place(Place.parse(resources.on), resources.device)
+    if distil is not None and made_of.folds is not None:
+        raise RunError(
+            f"A student needs images that the whole ensemble held out, and '{made_of.folds}' folds leave none. "
+            "Omit --folds or --distil."
+        )
 
 
-def describe(result: dict[str, Any]) -> list[str]:
-    """Return what people are told, line by line."""
-    low, high = result["validation_ci95"]
-    best = min(result["pool"], key=lambda row: (row["errors"] / row["n"], row["nll"]))
-    lines = [
-        f"{len(result['chosen'])} of {result['models']} members, chosen by {result['rule']}: "
-        f"{100 * result['validation_accuracy']:.2f}% of {result['n']:,} held-out images "
-        f"({100 * low:.2f} to {100 * high:.2f}), {result['errors']} wrong",
-        f"One member: {100 * result['mean_member_accuracy']:.2f}% in the mean, {best['errors']} wrong at best",
-        f"Members: {result['member_seconds']:.0f} s of training in all. Choosing: {result['selection_seconds']:.1f} s",
-        f"Page: {result['page']}",
-    ]
-    lines += [f"Not trained: {name}: {reason}" for name, reason in result["lost"].items()]
-    return lines
-
-
-def _members(pool: "Pool", count: int, distil: str | None, others: Sequence[Path] = ()) -> list["Member"]:
+def _members(pool: "Pool", count: int, distil: str | None, others: Sequence[str | Path] = ()) -> "list[Member]":
     """Return the trained members, those taken in last; RunError where they and `others` do not go together."""
-    from tenfold.ensembles import pool as pools
+    from tenfold.ensembles.assemble import check_alike
+    from tenfold.ensembles.student import check_teachers
     from tenfold.runs.run import Run
 
-    members = [*pool.finished(count), *pool.taken_in()]
+    members = [*pool.trained(count), *pool.taken_in()]
     runs = [Run.open(path) for path in (*(member.folder for member in members), *others)]
-    pools.check_alike(runs)
-    if distil is not None and not pools.same_held_out(runs):
-        raise RunError(
-            f"A student needs images that all members held out, and the runs taken into '{pool.path}' held out others. "
-            "Leave --distil away."
-        )
+    check_alike(runs)
+    if distil is not None:
+        check_teachers(pool, runs)
     return members
 
 
-def _nothing(out: Path, lost: dict[str, str], budget: float | None) -> str:
+def _nothing(pool: "Pool", lost: dict[str, str], budget: float | None) -> str:
     if lost:
         name, reason = next(iter(lost.items()))
-        return f"No member of '{out}' could be trained; {name}: {reason}"
-    return f"No member of '{out}' was trained within '{budget:g}' seconds. Give a larger --budget; the pool goes on."
+        return f"No member of '{pool.path}' could be trained; {name}: {reason}"
+    return (
+        f"No member of '{pool.path}' was trained within '{budget:g}' seconds. Give a larger --budget; the pool goes on."
+    )
 
 
-def _rules(select: str, models: int) -> list[str]:
-    """Return the rules to compare, `all` first, with the one asked for among them."""
-    size = min(CHOSEN, max(1, models // 2))
-    rules = ["all"]
-    if models > 1:
-        rules += [f"random:{size}", f"top:{size}", f"greedy:{size}", f"diverse:{size}", "weights"]
-    return rules if select in (AUTO, *rules) else [*rules, select]
+def _chosen(
+    pool: "Pool", members: "Sequence[Member]", lost: dict[str, str], select: str, average: str, console: "Console"
+) -> "tuple[Ensembled, Run]":
+    """Return what came of choosing among the members, told on the console, and the run that they are together."""
+    import numpy as np
 
-
-def _rows(
-    members: Sequence["Member"], runs: Sequence["Run"], held: "Answers", weights: NDArray[np.float64]
-) -> list[dict[str, Any]]:
-    """Return a row a member: what it is, and how it did on what it held out."""
-    rows = []
-    for index, (member, run) in enumerate(zip(members, runs, strict=True)):
-        known = ~np.isnan(held.probabilities[index, :, 0])
-        answers, labels = held.probabilities[index, known], held.labels[known]
-        rows.append(
-            {
-                "name": member.name,
-                "recipe": run.recipe.name,
-                "seed": member.seed,
-                "fold": run.recipe.data.fold,
-                "seconds": run.manifest["seconds"],
-                "n": int(known.sum()),
-                "errors": int((answers.argmax(1) != labels).sum()),
-                "nll": float(log_losses(labels, answers).mean()),
-                "weight": float(weights[index]),
-            }
-        )
-    return rows
-
-
-def _report(run: "Run") -> None:
+    from tenfold.ensembles import selection
+    from tenfold.ensembles.assemble import answers, assemble
+    from tenfold.ensembles.averaging import combine
+    from tenfold.ensembles.members import rows_of
+    from tenfold.ensembles.nesting import best_rule, nested
+    from tenfold.metrics.intervals import wilson
+    from tenfold.pages import ensemble as pages
     from tenfold.pages.report import write_report
-
-    write_report(run)
-
-
-def _distil(
-    recipe: str, pool: "Pool", run: "Run", members: Sequence["Member"], threads: int, device: str, console: "Console"
-) -> dict[str, Any]:
-    """Return how a network that learnt from the ensemble does beside it, and beside the same network taught alone.
-
-    Keys: run, seconds, alone (a run's folder), accuracy {ensemble, student, alone}, pairs (as `paired.compare` gives
-    them, in this order), n. All on the images that all of them held out.
-    """
-    from tenfold.metrics import paired
+    from tenfold.runs.begin import same_data
     from tenfold.runs.run import Run
 
-    made_of = pool.settings
-    split = [*made_of.overrides, f"data.split_seed={made_of.seed}"]
+    runs = [Run.open(member.folder) for member in members]
+    held = answers(runs)
+    started = time.monotonic()
+    seed = pool.settings.seed
+    compared = selection.compared(len(runs))
+    if select not in (AUTO, *compared):
+        compared.append(select)
+    rules = nested(compared, held.probabilities, held.labels, seed=seed, average=average)
+    rule = best_rule(rules) if select == AUTO else select
+    choice = selection.choose(rule, held.probabilities, held.labels, average=average, seed=seed)
+    together = combine(held.probabilities, choice.weights, average)
+    selection_seconds = time.monotonic() - started
 
-    def trained(folder: Path, extra: Sequence[str]) -> "Run":
-        train_member(recipe, [*split, *extra], made_of.data, str(folder), made_of.seed, made_of.subset,
-                     made_of.deduplicate, threads, device, console.quiet)  # fmt: skip
-        return Run.open(folder)
+    images = same_data(runs[0], (), console).images[held.indices]
+    run = assemble(pool.path, runs, choice, held, together, images)
+    rows = rows_of(members, runs, held, choice.weights)
+    page = pages.write(pool.path / PAGE, rows, rules, choice, held.probabilities, held.labels, images)
+    write_report(run)
+    n, errors = len(held.labels), int((together.argmax(1) != held.labels).sum())
+    result = Ensembled(
+        run=str(run.path),
+        pool=rows,
+        models=len(runs),
+        lost=lost,
+        rule=rule,
+        average=average,
+        chosen=[members[index].name for index in choice.members],
+        n=n,
+        errors=errors,
+        validation_accuracy=(n - errors) / n,
+        validation_ci95=wilson(n - errors, n),
+        mean_member_accuracy=float(np.mean([1 - row.errors / row.n for row in rows])),
+        rules=rules,
+        member_seconds=round(sum(row.seconds for row in rows), 3),
+        selection_seconds=round(selection_seconds, 3),
+        page=str(page),
+    )
+    for line in describe(result):
+        console.print(line, markup=False)
+    return result, run
 
-    _check_student(pool.path / STUDENT, recipe, run)
-    student = trained(pool.path / STUDENT, [f"distil.teacher={os.fspath(run.path.resolve())}"])
-    same = [member.folder for member in members if member.recipe == recipe and member.seed == made_of.seed]
-    alone = Run.open(same[0]) if same else trained(pool.path / ALONE, [])
-    runs = {"ensemble": run, "student": student, "alone": alone}
-    answers = {name: each.validation() for name, each in runs.items()}
-    right = []
-    for each in answers.values():
-        assert each is not None
-        right.append(each["probabilities"].argmax(1) == each["labels"])
-    result = {
-        "run": str(student.path),
-        "alone": str(alone.path),
-        "seconds": student.manifest["seconds"],
-        "n": len(right[0]),
-        "accuracy": {name: float(each.mean()) for name, each in zip(runs, right, strict=True)},
-        "pairs": [pair._asdict() for pair in paired.compare(right)],
-    }
-    shown = ", ".join(f"{name} {int((~each).sum())}" for name, each in zip(runs, right, strict=True))
-    console.print(f"Wrong of {result['n']:,} held-out images: {shown}. The student: {student.path}", markup=False)
-    return result
 
-
-def _check_student(folder: Path, recipe: str, teacher: "Run") -> None:
-    """Raise RunError where another student stands: its figures would pass for those of this ensemble's."""
-    from tenfold.runs.run import MANIFEST, Run
-    from tenfold.training import recipe as recipes
-
-    if not (folder / MANIFEST).is_file():
-        return
-    there = Run.open(folder)
-    taught = there.manifest.get("distil", {}).get("sha256")
-    if taught != teacher.weights_sha256() or there.recipe.name != recipes.load(recipe).name:
-        raise RunError(
-            f"'{folder}' is '{there.recipe.name}', taught by another ensemble or of another recipe. "
-            "Rename or remove it, and run the same command."
-        )
+def describe(result: Ensembled) -> list[str]:
+    """Return what people are told, line by line."""
+    low, high = result.validation_ci95
+    best = min(result.pool, key=lambda row: (row.errors / row.n, row.nll))
+    return [
+        f"{len(result.chosen)} of {result.models} members, chosen by {result.rule}: "
+        f"{100 * result.validation_accuracy:.2f}% of {result.n:,} held-out images "
+        f"({100 * low:.2f} to {100 * high:.2f}), {result.errors} wrong",
+        f"One member: {100 * result.mean_member_accuracy:.2f}% in the mean, {best.errors} wrong at best",
+        f"Members: {result.member_seconds:.0f} s of training in all. Choosing: {result.selection_seconds:.1f} s",
+        f"Page: {result.page}",
+        *(f"Not trained: {name}: {reason}" for name, reason in result.lost.items()),
+    ]

@@ -1,20 +1,15 @@
-"""The pool: members that differ, what they answer to images that they did not see, and the run that they become."""
+"""The pool: members that differ, and a folder that resumes with its own settings alone."""
 
 from pathlib import Path
 
 import numpy as np
 import pytest
-from numpy.typing import NDArray
 
-from tenfold.data import load
-from tenfold.ensembles import pool as pools
-from tenfold.ensembles.pool import Pool, Settings, answers, assemble
+from tenfold.ensembles.assemble import answers
+from tenfold.ensembles.pool import Pool, Settings
 from tenfold.errors import RecipeError, RunError
-from tenfold.metrics.calibration import sharpen
-from tenfold.metrics.scores import score
-from tenfold.runs.estimator import from_run
+from tenfold.runs.fit import fit
 from tenfold.runs.run import Run
-from tenfold.train import train
 
 QUICK = ("training.epochs=1", "model.widths=[[8],[16]]")
 
@@ -23,9 +18,9 @@ def trained(pool: Pool, count: int) -> list[Run]:
     """Return the first members' runs, trained."""
     for number in range(count):
         member = pool.member(number)
-        train(member.recipe, list(pool.settings.data), member.folder, overrides=member.overrides, seed=member.seed,
-              subset=pool.settings.subset, quiet=True)  # fmt: skip
-    assert len(pool.finished(count + 5)) == count
+        fit(member.recipe, pool.settings.data, member.folder, overrides=member.overrides, seed=member.seed,
+            subset=pool.settings.subset)  # fmt: skip
+    assert len(pool.trained(count + 5)) == count
     return [Run.open(pool.member(number).folder) for number in range(count)]
 
 
@@ -36,13 +31,6 @@ def shared(tmp_path_factory: pytest.TempPathFactory) -> tuple[Pool, list[Run]]:
     settings = Settings(("instant",), ("uci:train",), seed=3, subset=900, overrides=(*QUICK, "data.validation=0.2"))
     pool = Pool.begin(path, settings)
     return pool, trained(pool, 3)
-
-
-def held_out_images(run: Run) -> NDArray[np.uint8]:
-    """Return the pictures of the images that a run held out."""
-    from rich.console import Console
-
-    return pools.data_of(run, Console(quiet=True)).images[answers([run]).indices]
 
 
 def test_members_differ_and_hold_out_the_same(shared: tuple[Pool, list[Run]]) -> None:
@@ -74,45 +62,10 @@ def test_folds_leave_each_image_to_those_that_did_not_see_it(tmp_path: Path) -> 
     ]  # fmt: skip
 
 
-@pytest.mark.parametrize("average", ["probabilities", "logits"])
-def test_the_ensemble_is_a_run(shared: tuple[Pool, list[Run]], average: str) -> None:
-    """It answers what its members answer, averaged and calibrated; its held-out images are theirs."""
-    from tenfold.ensembles.averaging import combine
-
-    pool, runs = shared
-    held, weights = answers(runs), np.array([0.5, 0.0, 0.5])
-    together = combine(held.probabilities, weights, average)
-    chosen = [runs[0], runs[2]]
-    run = assemble(
-        pool.path,
-        chosen,
-        [0.5, 0.5],
-        average,
-        "greedy:2",
-        held,
-        together,
-        held_out_images(runs[0]),
-        np.arange(3),
-        {"ensemble": {}},
-    )
-    assert Run.open(pool.path).manifest["parameters"] == 2 * runs[0].manifest["parameters"]
-    images = load("uci:test", "evaluate").images
-    both = np.stack([from_run(each, "cpu").predict_proba(images) for each in chosen])
-    expected = sharpen(combine(both, np.array([0.5, 0.5]), average), run.manifest["temperature"])
-    np.testing.assert_allclose(from_run(run, "cpu").predict_proba(images), expected, atol=1e-5)
-    kept = run.validation()
-    assert kept is not None
-    assert np.array_equal(run.held_out(), held.indices)
-    assert np.array_equal(np.sort(run.training_hashes()), np.sort(runs[0].training_hashes()))
-    figures = score(kept["labels"], kept["probabilities"])
-    assert figures["accuracy"] == run.manifest["validation_accuracy"]
-    np.testing.assert_allclose(kept["probabilities"], sharpen(together, run.manifest["temperature"]), atol=1e-6)
-
-
-def test_a_pool_goes_on_with_its_own_settings_alone(shared: tuple[Pool, list[Run]], tmp_path: Path) -> None:
+def test_a_pool_resumes_with_its_own_settings_alone(shared: tuple[Pool, list[Run]], tmp_path: Path) -> None:
     """The same settings open it again; another one is named; a folder of something else is left alone."""
     pool, _ = shared
-    assert len(Pool.begin(pool.path, pool.settings).finished(10)) == 3
+    assert len(Pool.begin(pool.path, pool.settings).trained(10)) == 3
     other = Settings(("instant",), ("uci:train",), seed=4, subset=900, overrides=pool.settings.overrides)
     with pytest.raises(RunError, match=r"was begun with seed '3', not '4'"):
         Pool.begin(pool.path, other)

@@ -1,21 +1,19 @@
-"""Rules by name, what they choose, and what nesting says of them."""
+"""Rules by name, and what they choose of pools that were made to have an answer."""
 
-import json
-import math
 from collections.abc import Sequence
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from tenfold.data.splits import stratified_folds
 from tenfold.ensembles import selection
-from tenfold.ensembles.selection import Nested, Rule, best_rule, choose, combine, nested, parse_rule
+from tenfold.ensembles.averaging import AVERAGES, Evidence
+from tenfold.ensembles.selection import Rule, choose, compared, parse_rule
 from tenfold.errors import DataError
 from tenfold.metrics.scores import nll
 
 LABELS = np.arange(400) % 10
-RULES = ["all", "top:3", "random:3", "greedy:3", "diverse:3", "weights"]
+RULES = ["all", "top:3", "random:3", "greedy:3"]
 
 
 def members(margins: Sequence[float], seed: int = 0) -> NDArray[np.float32]:
@@ -45,9 +43,10 @@ def test_parse_rule(text: str, rule: Rule) -> None:
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        ("best", "rule 'best' is unknown. Give one of: all, weights, top:K"),
+        ("best", "rule 'best' is unknown. Give one of: all, top:K, random:K, greedy:K."),
         ("gredy:3", "Did you mean 'greedy'"),
         ("", "rule '' is unknown"),
+        ("weights", "rule 'weights' is unknown"),
         ("all:3", "'all:3' takes no number of members. Give 'all'"),
         ("top", "'top' asks for no possible number of members. Give top:1 to top:40"),
         ("top:", "'top:' asks"),
@@ -64,7 +63,7 @@ def test_parse_rule_refuses(text: str, words: str) -> None:
         parse_rule(text, 40)
 
 
-@pytest.mark.parametrize("average", selection.AVERAGES)
+@pytest.mark.parametrize("average", AVERAGES)
 @pytest.mark.parametrize("rule", RULES)
 @pytest.mark.parametrize("folds", [1, 2])
 def test_every_rule_chooses(rule: str, average: str, folds: int) -> None:
@@ -107,115 +106,81 @@ def test_choose_refuses() -> None:
         choose("all", members([3]) / 2, LABELS)
 
 
-def test_nested_scores_what_was_not_chosen_on() -> None:
-    """One repeat is: choose on a half, score on the other, both ways; optimism is the difference to the half itself."""
-    shares = members([3, 4, 5, 4, 3, 4])
-    found = nested(["greedy:2"], shares, LABELS, repeats=1, seed=3)[0]
-    own = int(np.random.SeedSequence([3, 0]).generate_state(1)[0])
-    unseen, seen, errors, everyone = 0.0, 0.0, 0, 0.0
-    for half, other in stratified_folds(LABELS, 2, own):
-        choice = choose("greedy:2", shares[:, half], LABELS[half], seed=own)
-        together = combine(shares, choice.weights)
-        unseen += nll(LABELS[other], together[other]) / 2
-        seen += nll(LABELS[half], together[half]) / 2
-        errors += int((together.argmax(1) != LABELS)[other].sum())
-        everyone += nll(LABELS[other], shares[:, other].mean(axis=0)) / 2
-    assert found.nll == pytest.approx(unseen, rel=1e-5)
-    assert found.seen_nll == pytest.approx(seen, rel=1e-5)
-    assert found.optimism == pytest.approx(unseen - seen, rel=1e-4)
-    assert found.errors == errors
-    assert found.nll_difference == pytest.approx(unseen - everyone, rel=1e-4)
-    assert (found.n, found.repeats, found.members) == (400, 1, 2)
+def test_compared() -> None:
+    """Rules are compared at ten members, or half of a small pool; with one member there is nothing to compare."""
+    assert compared(40) == ["all", "random:10", "top:10", "greedy:10"]
+    assert compared(4) == ["all", "random:2", "top:2", "greedy:2"]
+    assert compared(1) == ["all"]
 
 
-def test_all_is_its_own_reference() -> None:
-    """`all` chooses nothing: it has no optimism, and no difference to itself, for every average, whoever is asked."""
-    found = nested(["all", "top:2"], members([3, 4, 5]), LABELS, repeats=2, averages=selection.AVERAGES)
-    assert [(each.rule, each.average) for each in found] == [
-        (rule, average) for average in selection.AVERAGES for rule in ("all", "top:2")
-    ]
-    for each in found[::2]:
-        assert (each.optimism, each.nll_difference, each.nll_noise, each.errors_noise) == (0, 0, 0, 0)
-    alone = nested(["top:2"], members([3, 4, 5]), LABELS, repeats=2, averages=["votes"])
-    assert alone == [found[-1]]
+def softmax(logits: NDArray[np.float64]) -> NDArray[np.float32]:
+    """Return probabilities."""
+    shares = np.exp(logits - logits.max(axis=-1, keepdims=True))
+    return (shares / shares.sum(axis=-1, keepdims=True)).astype(np.float32)
 
 
-def test_choosing_is_optimistic_and_chance_is_not() -> None:
-    """Rules look better on the images that they chose on; what is drawn at random does not."""
-    found = {each.rule: each for each in nested(RULES, members([4] * 12), LABELS, repeats=5)}
-    for rule in ("top:3", "greedy:3", "diverse:3", "weights"):
-        assert found[rule].optimism > 0.001
-    assert found["random:3"].optimism == pytest.approx(0, abs=1e-12)
+def correlated(margins: list[float], seed: int = 0, shared: float = 0.5) -> NDArray[np.float32]:
+    """Return members of so many logits' margin for the true digit; `shared` is the noise that all have in common."""
+    generator = np.random.default_rng(seed)
+    common = generator.normal(size=(400, 10))
+    own = generator.normal(size=(len(margins), 400, 10))
+    noise = np.sqrt(shared) * common + np.sqrt(1 - shared) * own
+    return softmax(2 * noise + np.array(margins)[:, None, None] * np.eye(10)[LABELS])
 
 
-def test_noise_does_not_shrink_with_repeats() -> None:
-    """Ten times the repeats do not make the same images say more: the noise stays what it is, to within a third."""
-    shares = members([3, 4, 5, 4, 3, 4])
-    few, many = (nested(["top:3"], shares, LABELS, repeats=repeats)[0].nll_noise for repeats in (4, 40))
-    assert many == pytest.approx(few, rel=1 / 3)
+def test_ranking_is_by_log_loss() -> None:
+    """Where all answer the same images the order is that of the log-losses."""
+    shares = correlated([3, 6, 4, 5, 2])
+    order = selection.ranking(Evidence.of(shares, LABELS, "probabilities"))
+    assert order.tolist() == np.argsort([nll(LABELS, each) for each in shares]).tolist() == [1, 3, 2, 0, 4]
 
 
-def test_noise_of_a_fixed_choice_is_that_of_the_images() -> None:
-    """Where every half leads to the same choice, the noise is the standard error of the paired differences."""
-    shares = members([5, 5, 0])  # the third is never taken
-    found = nested(["top:2"], shares, LABELS, repeats=3)[0]
-    rows = np.arange(400)
-    apart = -np.log(shares[:2].mean(axis=0)[rows, LABELS]) + np.log(shares.mean(axis=0)[rows, LABELS])
-    assert found.nll_difference == pytest.approx(apart.mean(), rel=1e-4)
-    assert found.nll_noise == pytest.approx(apart.std(ddof=1) / math.sqrt(400), rel=1e-4)
+def test_ranking_does_not_reward_an_easy_fold() -> None:
+    """A weak member of an easy fold comes after a strong one of a hard fold, though its own log-loss is lower."""
+    shares = correlated([5, 3, 5, 3])
+    easy = np.arange(400) < 200
+    shares[:, ~easy] = 0.3 * shares[:, ~easy] + 0.07
+    shares[0, easy] = shares[1, easy] = np.nan  # two that answer the hard fold, two the easy one
+    shares[2, ~easy] = shares[3, ~easy] = np.nan
+    own = [nll(LABELS[~easy], shares[i, ~easy]) for i in (0, 1)] + [nll(LABELS[easy], shares[i, easy]) for i in (2, 3)]
+    assert own[3] < own[0]
+    assert set(selection.ranking(Evidence.of(shares, LABELS, "probabilities"))[:2].tolist()) == {0, 2}
 
 
-def test_nested_with_folds() -> None:
-    """Images that no chosen member answers are left out on both sides of the difference."""
-    found = nested(["top:1"], folded(members([6, 2]), 2), LABELS, repeats=2)[0]
-    answered = np.arange(400) // 10 % 2 == 0
-    assert found.nll_difference == found.errors_difference == 0  # where the chosen one answers, it is all there is
-    assert found.nll == pytest.approx(nll(LABELS[answered], members([6, 2])[0, answered]), rel=1e-5)
+@pytest.mark.parametrize("average", AVERAGES)
+def test_greedy_finds_the_good_ones(average: str) -> None:
+    """Among three good members and five that know little, forward selection takes the good ones, all of them."""
+    shares = correlated([5, 1, 1, 5, 1, 1, 5, 1])
+    weights = selection.greedy(Evidence.of(shares, LABELS, average), 3, np.random.default_rng(0))
+    assert np.flatnonzero(weights).tolist() == [0, 3, 6]
+    assert weights.sum() == pytest.approx(1)
 
 
-def test_default_is_all_unless_beaten() -> None:
-    """In a pool of equals no rule takes the place of `all`; where most members are bad, one does."""
-    equals = nested(RULES, members([4] * 8), LABELS, repeats=5)
-    assert best_rule(equals) == "all"
-    mixed = nested(RULES, members([5, 5, 5, 0, 0, 0, 0, 0]), LABELS, repeats=5)
-    assert best_rule(mixed) in ("top:3", "greedy:3", "diverse:3", "weights")
+def test_greedy_takes_a_weak_member_that_errs_apart() -> None:
+    """A member worse than all others counts where it corrects them: the choice is of the average, not of members."""
+    shares = correlated([4, 4, 4, 4, 4, 3], shared=0.95)
+    shares[5] = correlated([3], seed=9, shared=0)[0]
+    assert np.argmax([nll(LABELS, each) for each in shares]) == 5
+    evidence = Evidence.of(shares, LABELS, "probabilities")
+    assert 5 in np.flatnonzero(selection.greedy(evidence, 5, np.random.default_rng(0)))
+    assert selection.ranking(evidence)[-1] == 5
 
 
-def row(rule: str, nll: float, noise: float, errors: float = 0, average: str = "votes") -> Nested:
-    """Return a row that is `nll` apart from `all`."""
-    return Nested(rule, average, 100, 5, 3, 1 + nll, 9, 1, 9, nll, noise, errors, 1)
+def test_greedy_takes_at_most_so_many() -> None:
+    """The number of members is a limit, which a pool of one reaches."""
+    evidence = Evidence.of(correlated([4.0 + i / 9 for i in range(9)]), LABELS, "probabilities")
+    for size in (1, 4, 9):
+        found = selection.greedy(evidence, size, np.random.default_rng(1))
+        assert 1 <= (found > 0).sum() <= size
+    one = Evidence.of(correlated([4.0]), LABELS, "probabilities")
+    assert selection.greedy(one, 1, np.random.default_rng(1)).tolist() == [1.0]
 
 
-@pytest.mark.parametrize(
-    ("rows", "rule"),
-    [
-        ([row("all", 0, 0)], "all"),
-        ([row("top:3", -1.7, 1)], "top:3"),  # one rival: 1.64 standard errors
-        ([row("top:3", -1.6, 1)], "all"),
-        ([row("top:3", -1.7, 1), row("weights", 1, 1)], "all"),  # two rivals: 1.96
-        ([row("top:3", -3, 1), row("weights", -4, 1)], "weights"),
-        ([row("top:3", -3, 1), row("weights", -4, 1, errors=0.5)], "top:3"),
-        ([row("top:3", -3, 1), row("weights", -4, 1, average="logits")], "top:3"),
-    ],
-)
-def test_best_rule(rows: list[Nested], rule: str) -> None:
-    """The lowest log-loss of those beyond noise, corrected for their number, without more errors, of one average."""
-    assert best_rule([row("all", 0, 0), *rows]) == rule
-
-
-def test_best_rule_of_another_average() -> None:
-    """An average can be asked for."""
-    assert best_rule([row("all", 0, 0), row("weights", -4, 1, average="logits")], "logits") == "weights"
-
-
-def test_as_json() -> None:
-    """A row is JSON with its optimism."""
-    assert json.loads(json.dumps(selection.as_json(row("top:3", 0.25, 1))))["optimism"] == 0.25
-
-
-def test_nested_refuses() -> None:
-    """No repeats, or a rule too large for the pool, are one error."""
-    with pytest.raises(DataError, match="'0' repeats"):
-        nested(["all"], members([3]), LABELS, repeats=0)
-    with pytest.raises(DataError, match="'top:2'"):
-        nested(["top:2"], members([3]), LABELS)
+def test_greedy_over_folds_answers_every_image() -> None:
+    """Of equally good members of two folds some of each are taken: no image's answer is worth leaving it to chance."""
+    shares = correlated([4.0] * 8)
+    fold = LABELS[:, None] % 2 == np.arange(2)
+    for member in range(8):
+        shares[member, fold[:, member % 2]] = np.nan
+    weights = selection.greedy(Evidence.of(shares, LABELS, "probabilities"), 4, np.random.default_rng(0))
+    assert {int(i) % 2 for i in np.flatnonzero(weights)} == {0, 1}

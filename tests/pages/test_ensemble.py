@@ -3,15 +3,16 @@
 import re
 from html.parser import HTMLParser
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from tenfold.ensembles import selection
+from tenfold.ensembles import nesting, selection
+from tenfold.ensembles.averaging import combine
+from tenfold.ensembles.members import MemberRow
+from tenfold.ensembles.nesting import Nested
 from tenfold.errors import DataError
-from tenfold.metrics.intervals import wilson
 from tenfold.metrics.scores import nll
 from tenfold.pages import ensemble as ensemble_page
 
@@ -27,30 +28,25 @@ def members(margins: list[float]) -> NDArray[np.float32]:
     return (shares / shares.sum(axis=2, keepdims=True)).astype(np.float32)
 
 
-def result_of(shares: NDArray[np.float32], choice: selection.Choice, folds: bool = False) -> dict[str, Any]:
-    """Return what `tenfold.ensemble` knows when it writes the page."""
-    together = selection.combine(shares, choice.weights, choice.average)
-    errors = int((together.argmax(1) != LABELS).sum())
-    pool = []
+def rows_of(shares: NDArray[np.float32], choice: selection.Choice, folds: bool = False) -> list[MemberRow]:
+    """Return a row a member, of names that have to be escaped."""
+    rows = []
     for i, own in enumerate(shares):
         known = ~np.isnan(own[:, 0])
-        wrong = int((own[known].argmax(1) != LABELS[known]).sum())
-        pool.append(
-            {"name": f"{i:03}-<b>", "recipe": "<b>" if i else "tiny", "seed": i, "fold": i % 2 if folds else None,
-             "seconds": 61.0, "n": int(known.sum()), "errors": wrong, "nll": nll(LABELS[known], own[known]),
-             "weight": float(choice.weights[i])}
-        )  # fmt: skip
-    rules = ["all", *({choice.rule} - {"all"})]
-    nested = selection.nested(rules, shares, LABELS, repeats=2, averages=(choice.average,))
-    return {
-        "pool": pool,
-        "n": 100,
-        "errors": errors,
-        "validation_accuracy": (100 - errors) / 100,
-        "validation_ci95": list(wilson(100 - errors, 100)),
-        "mean_member_accuracy": float(np.mean([1 - row["errors"] / row["n"] for row in pool])),
-        "rules": [selection.as_json(each) for each in nested],
-    }
+        rows.append(
+            MemberRow(
+                name=f"{i:03}-<b>",
+                recipe="<b>" if i else "tiny",
+                seed=i,
+                fold=i % 2 if folds else None,
+                seconds=61.0,
+                n=int(known.sum()),
+                errors=int((own[known].argmax(1) != LABELS[known]).sum()),
+                nll=nll(LABELS[known], own[known]),
+                weight=float(choice.weights[i]),
+            )
+        )
+    return rows
 
 
 class Page(HTMLParser):
@@ -85,22 +81,23 @@ class Page(HTMLParser):
 
 
 def written(
-    folder: Path, shares: NDArray[np.float32], rule: str = "all", average: str = "probabilities", **changes: Any
+    folder: Path, shares: NDArray[np.float32], rule: str = "all", average: str = "probabilities", folds: bool = False
 ) -> tuple[str, Page]:
     """Return a page's HTML, and the same parsed."""
     choice = selection.choose(rule, shares, LABELS, average=average)
-    result = result_of(shares, choice, changes.pop("folds", False)) | changes
-    path = ensemble_page.write(folder / "new" / "ensemble.html", result, shares, LABELS, IMAGES, choice)
+    rules = nesting.nested(["all", *({rule} - {"all"})], shares, LABELS, repeats=2, average=average)
+    path = folder / "new" / "ensemble.html"
+    ensemble_page.write(path, rows_of(shares, choice, folds), rules, choice, shares, LABELS, IMAGES)
     html = path.read_text("utf-8")
     return html, Page(html)
 
 
 def test_shows_everything(tmp_path: Path) -> None:
-    """The page has the headline, a row a member, the curve, both maps and the pictures; nothing unescaped."""
+    """The page has the headline, a row a member, the curve and the pictures; nothing unescaped."""
     shares = members([3, 2, 3, 2])
     html, page = written(tmp_path, shares, "top:2")
     choice = selection.choose("top:2", shares, LABELS)
-    together = selection.combine(shares, choice.weights)
+    together = combine(shares, choice.weights)
     wrong = together.argmax(1) != LABELS
     own = shares[list(choice.members)].argmax(2) == LABELS
     assert f"It gives {wrong.sum()} of 100 held-out images the wrong digit" in page.text
@@ -110,7 +107,9 @@ def test_shows_everything(tmp_path: Path) -> None:
     assert f"{(wrong & own.any(0)).sum()} of the {wrong.sum()} errors that are left could have been right" in page.text
     assert html.count("--ink-mask:url(data:image/png") == (wrong & own.any(0)).sum()
     assert html.count('class="left-out"') == 2
-    assert page.count["svg"] == 4  # a strip, the curve, two maps
+    assert page.count["svg"] == 2  # a strip and the curve
+    for measure in ("Disagreement", "Double fault", "Errors in common", "Yule’s Q"):
+        assert measure in page.text
     assert "<b>" not in re.sub(r"<figcaption><b>|<b>\d</b>|<b class", "", html)
 
 
@@ -143,16 +142,15 @@ def test_folds_are_said(tmp_path: Path) -> None:
 @pytest.mark.parametrize("average", ["logits", "votes"])
 def test_other_averages(tmp_path: Path, average: str) -> None:
     """Every average has its page."""
-    _, page = written(tmp_path, members([3, 2, 3]), "weights", average)
+    _, page = written(tmp_path, members([3, 2, 3]), "greedy:2", average)
     assert {"logits": "the mean of their logits", "votes": "what most of them vote for"}[average] in page.text
 
 
 def test_little_to_show(tmp_path: Path) -> None:
-    """One member that makes no mistake, without pictures or rules, still has a page."""
+    """One member that makes no mistake, without rules, still has a page."""
     shares = 0.5 * np.eye(10, dtype=np.float32)[LABELS][None] + np.float32(0.05)
     choice = selection.choose("all", shares, LABELS)
-    result = result_of(shares, choice) | {"rules": []}
-    path = ensemble_page.write(tmp_path / "e.html", result, shares, LABELS, None, choice)
+    path = ensemble_page.write(tmp_path / "e.html", rows_of(shares, choice), [], choice, shares, LABELS, IMAGES)
     page = Page(path.read_text("utf-8"))
     assert "It gives all 100 held-out images the right digit." in page.text
     assert "One network, one answer" in page.text
@@ -163,17 +161,17 @@ def test_little_to_show(tmp_path: Path) -> None:
 def test_verdicts() -> None:
     """The sentence says which rule is the default, and gives the figure that decides."""
 
-    def row(rule: str, difference: float, noise: float) -> selection.Nested:
-        return selection.Nested(rule, "votes", 9, 5, 3, 1 + difference, 1, 1, 1, difference, noise, 0, 1)
+    def row(rule: str, difference: float, noise: float) -> Nested:
+        return Nested(rule, "votes", 9, 5, 3, 1 + difference, 1, 1, 1, difference, noise, 0, 1, difference)
 
-    def verdict(*rivals: selection.Nested) -> str:
+    def verdict(*rivals: Nested) -> str:
         rows = [row("all", 0, 0), *rivals]
-        return ensemble_page._verdict(rows, selection.best_rule(rows), "votes")
+        return ensemble_page._verdict(rows, nesting.best_rule(rows))
 
     assert "Choosing by top:3" in verdict(row("top:3", -0.004, 0.001))
     assert "0.0040 below that of all members together, 4.0 times its noise" in verdict(row("top:3", -0.004, 0.001))
     assert "that of top:3, is 0.0010 below theirs, which may be noise (±0.0010)" in verdict(row("top:3", -0.001, 0.001))
-    assert "The nearest, weights, is 0.0020 above it" in verdict(row("weights", 0.002, 1), row("top:3", 0.003, 1))
+    assert "The nearest, greedy:3, is 0.0020 above it" in verdict(row("greedy:3", 0.002, 1), row("top:3", 0.003, 1))
 
 
 def test_unwritable(tmp_path: Path) -> None:
@@ -183,5 +181,5 @@ def test_unwritable(tmp_path: Path) -> None:
     choice = selection.choose("all", shares, LABELS)
     with pytest.raises(DataError, match=r"ensemble.html' cannot be written"):
         ensemble_page.write(
-            tmp_path / "file" / "ensemble.html", result_of(shares, choice), shares, LABELS, IMAGES, choice
+            tmp_path / "file" / "ensemble.html", rows_of(shares, choice), [], choice, shares, LABELS, IMAGES
         )

@@ -1,8 +1,7 @@
-"""An ensemble's charts against hand-worked places and shades."""
+"""An ensemble's charts against hand-worked places."""
 
 import re
 
-import numpy as np
 import pytest
 
 from tenfold.ensembles.diversity import SizePoint
@@ -24,25 +23,6 @@ def test_band_without_an_error() -> None:
     """An ensemble that makes no mistake has no logarithm, and is drawn all the same."""
     points = [SizePoint(1, 9, 1.0, 1.0, 1.0, 1.0, 1.0)]
     assert "100%" in ensemble_plots.band(points, (1, 1.0), n=1000, label="x")
-
-
-def test_heat_map_shades_by_rank() -> None:
-    """The lowest pair is the palest, the highest the strongest, the middle one half way, however near to either."""
-    table = np.array([[9, 0.1, 0.11], [0.1, 9, 0.9], [0.11, 0.9, 9]])
-    svg = ensemble_plots.heat_map(table, ["a", "b", "<c>"], text=lambda v: f"{v:g}", label="x")
-    cells = re.findall(r'opacity:([\d.]+)"><title>([^<]*)</title>', svg)
-    assert dict((title, float(shade)) for shade, title in cells) == {
-        "a, b: 0.1": 0.06, "b, a: 0.1": 0.06, "a, &lt;c&gt;: 0.11": 0.53, "&lt;c&gt;, a: 0.11": 0.53,
-        "b, &lt;c&gt;: 0.9": 1.0, "&lt;c&gt;, b: 0.9": 1.0,
-    }  # fmt: skip
-
-
-def test_heat_map_leaves_unknown_pairs_empty() -> None:
-    """Pairs that share no image have no cell; without any there is no legend either."""
-    table = np.full((3, 3), np.nan)
-    assert "<rect" not in ensemble_plots.heat_map(table, ["a", "b", "c"], text=str, label="x")
-    table[0, 1] = table[1, 0] = 0.5
-    assert ensemble_plots.heat_map(table, ["a", "b", "c"], text=str, label="x").count("<title>") == 2
 
 
 def test_difference_strip() -> None:

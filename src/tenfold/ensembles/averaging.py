@@ -1,6 +1,5 @@
 """What several members say together: weighted averages of their probabilities, and what such an average costs."""
 
-import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -86,7 +85,7 @@ class Evidence:
 
     scores: NDArray[np.float32]  # (M, N, C), 0 where not known
     known: NDArray[np.float32]  # (M, N), 1 where the member answers
-    logits: bool
+    average: str
 
     @classmethod
     def of(cls, probabilities: NDArray[np.floating], labels: NDArray[np.integer], average: str) -> "Evidence":
@@ -104,7 +103,7 @@ class Evidence:
                 others[rows, labels] = False
                 true = terms[others].reshape(-1, CLASSES - 1) - true
             parts.append((true * known[member, :, None]).astype(np.float32))
-        return cls(np.stack(parts), known.astype(np.float32), average == "logits")
+        return cls(np.stack(parts), known.astype(np.float32), average)
 
     def losses(self, total: NDArray[np.floating], present: NDArray[np.floating]) -> NDArray[np.floating]:
         """Return the log-loss of each image, (..., N), from summed scores (..., N, C) and summed weights (..., N).
@@ -113,10 +112,9 @@ class Evidence:
         """
         with np.errstate(invalid="ignore", divide="ignore"):
             means = total / present[..., None]
-        if self.logits:
-            loss = np.log1p(np.exp(means).sum(axis=-1))  # LEAST keeps the exponents below 28
-            return np.asarray(np.minimum(loss, -math.log(NLL_FLOOR)))
-        return np.asarray(-np.log(np.clip(means[..., 0], NLL_FLOOR, 1.0)))
+        # LEAST keeps the exponents below 28
+        true = 1 / (1 + np.exp(means).sum(axis=-1)) if self.average == "logits" else means[..., 0]
+        return np.asarray(-np.log(np.clip(true, NLL_FLOOR, 1.0)))
 
     def members(self) -> NDArray[np.floating]:
         """Return each member's own log-loss on each image, (M, N), NaN where it does not answer."""
@@ -124,7 +122,7 @@ class Evidence:
 
     def take(self, members: NDArray[np.integer]) -> "Evidence":
         """Return the evidence of those members alone; images that none of them answers stay."""
-        return Evidence(self.scores[members], self.known[members], self.logits)
+        return Evidence(self.scores[members], self.known[members], self.average)
 
 
 def mean_of_known(values: NDArray[np.floating], axis: int | tuple[int, ...]) -> NDArray[np.float64]:

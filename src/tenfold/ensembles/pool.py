@@ -3,7 +3,7 @@
     pool.json            what the members are made of; a pool goes on with the same settings alone
     members/007-fast     a run each, of its own seed, and of its own fold where there are folds
     members/with-NAME    a run that was trained elsewhere and taken in, a copy
-    recipe.toml, ...     once members are chosen: the ensemble, a run like any other (see `run`)
+    recipe.toml, ...     once members are chosen: the ensemble, a run like any other (see assemble.py)
 
 All members hold out the same images, or a fold each, so that every choice among them is made on answers to images
 that the answering member was not trained on.
@@ -14,24 +14,15 @@ import os
 import shutil
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
-from tenfold.data.digits import Digits
 from tenfold.errors import RecipeError, RunError
 from tenfold.files import write_atomically
-from tenfold.runs.begin import check, same_data
-from tenfold.runs.provenance import commit
+from tenfold.runs.begin import check
 from tenfold.runs.run import MANIFEST, Run
 from tenfold.training import recipe as recipes
 from tenfold.training.recipe import Recipe
-
-if TYPE_CHECKING:
-    from rich.console import Console
 
 POOL, MEMBERS = "pool.json", "members"
 WITH = "with-"  # what the names of runs that were taken in begin with
@@ -63,22 +54,9 @@ class Member:
     def finished(self) -> bool:
         """Return True where its training has ended."""
         try:
-            return (self.folder / MANIFEST).is_file() and Run.open(self.folder).manifest.get("status") == "finished"
+            return (self.folder / MANIFEST).is_file() and Run.open(self.folder).finished
         except RunError:
             return False
-
-
-@dataclass(frozen=True, eq=False)
-class Answers:
-    """What members answer to images that they were not trained on.
-
-    probabilities: (M, N, 10) float32, rows of NaN where a member was trained on the image. labels: (N,) int64.
-    indices: (N,) int64, of the images in the training data.
-    """
-
-    probabilities: NDArray[np.float32]
-    labels: NDArray[np.int64]
-    indices: NDArray[np.int64]
 
 
 class Pool:
@@ -97,7 +75,7 @@ class Pool:
         loaded = [recipes.load(name, settings.overrides) for name in settings.recipes]
         for name, recipe in zip(settings.recipes, loaded, strict=True):
             if recipe.classical or recipe.model.kind == "ensemble":
-                raise RecipeError(f"'{name}' is no network, and members have to be. Leave it away.")
+                raise RecipeError(f"'{name}' is no network, and members have to be. Omit it.")
             if not recipe.data.validation and settings.folds is None:
                 raise RecipeError(f"'{name}' holds nothing out, and members are chosen on that. Give --folds.")
             check(recipe, device, None)
@@ -113,7 +91,7 @@ class Pool:
             for key, value in wanted.items():
                 if there.get(key) != value:
                     raise RunError(
-                        f"The pool '{path}' was begun with {key} '{_shown(there.get(key))}', not '{_shown(value)}'. "
+                        f"The pool '{path}' was begun with {key} '{shown(there.get(key))}', not '{shown(value)}'. "
                         "Give the same, or another --out."
                     )
             return cls(path, settings, there["precisions"])
@@ -141,25 +119,23 @@ class Pool:
         overrides = (*settings.overrides, *split)
         return Member(name, recipe, settings.seed + number, overrides, self.path / MEMBERS / name)
 
-    def finished(self, models: int) -> list[Member]:
+    def trained(self, models: int) -> list[Member]:
         """Return those of the first `models` members whose training has ended."""
         return [member for member in map(self.member, range(models)) if member.finished()]
 
-    def take_in(self, runs: Sequence[Path]) -> None:
+    def take_in(self, runs: Sequence[str | Path]) -> None:
         """Copy trained runs into the pool, where they are members from now on; one that is there already stays.
 
         Raises RunError for a run that cannot be a member: unfinished, no network, without answers to held-out images,
         or of a name that another one has here. Whether it was trained on the pool's data is `check_alike`'s to say.
         """
-        for path in runs:
+        for path in map(Path, runs):
             run = Run.open(path)
             kind = run.recipe.model.kind
             if run.recipe.classical or kind == "ensemble":
-                raise RunError(f"'{path}' is '{kind}', and members have to be networks. Leave it away.")
-            if run.manifest.get("status") != "finished" or run.validation() is None:
-                raise RunError(
-                    f"'{path}' is unfinished or held nothing out, and members are chosen on that. Leave it away."
-                )
+                raise RunError(f"'{path}' is '{kind}', and members have to be networks. Omit it.")
+            if not run.finished or run.validation() is None:
+                raise RunError(f"'{path}' is unfinished or held nothing out, and members are chosen on that. Omit it.")
             place = self.path / MEMBERS / f"{WITH}{path.resolve().name}"
             if place.exists():
                 if Run.open(place).weights_sha256() != run.weights_sha256():
@@ -205,125 +181,6 @@ def _precision(recipe: Recipe, device: str) -> str:
     return devices.probe(module, batch, labels).precision
 
 
-def answers(runs: Sequence[Run]) -> Answers:
-    """Return what the runs answered to the images that each held out; RunError where one has no such answers."""
-    found = []
-    for run in runs:
-        validation = run.validation()
-        if validation is None:
-            raise RunError(f"'{run.path}' has no answers to held-out images. Train it again.")
-        found.append(validation)
-    indices = np.unique(np.concatenate([each["indices"] for each in found]))
-    labels = np.zeros(len(indices), np.int64)
-    probabilities = np.full((len(runs), len(indices), 10), np.nan, np.float32)
-    for number, each in enumerate(found):
-        places = np.searchsorted(indices, each["indices"])
-        labels[places] = each["labels"]
-        probabilities[number, places] = each["probabilities"]
-    return Answers(probabilities, labels, indices)
-
-
-def check_alike(runs: Sequence[Run]) -> None:
-    """Raise RunError unless all runs were begun on the same images in the same order, as choosing among them needs."""
-    for run in runs[1:]:
-        data = run.manifest["data"]
-        if data["sha256"] != runs[0].manifest["data"]["sha256"]:
-            raise RunError(
-                f"'{run.path}' was begun on other data ('{_shown(data['spec'])}') than the other members. Leave it "
-                "away, and give what was trained on the same."
-            )
-
-
-def same_held_out(runs: Sequence[Run]) -> bool:
-    """Return True where all runs hold out the same images."""
-    return all(np.array_equal(run.held_out(), runs[0].held_out()) for run in runs[1:])
-
-
-def data_of(run: Run, console: "Console") -> Digits:
-    """Return the data that a member was trained on and held out of; RunError where they are no longer the same."""
-    return same_data(run, (), console)
-
-
-def member_table(run: Run, weight: float) -> dict[str, Any]:
-    """Return how the ensemble's recipe names a member: its model, and how it is asked."""
-    model = run.recipe.model
-    asked = {"weight": weight, "shifts": run.recipe.prediction.shifts, "temperature": run.manifest["temperature"]}
-    return {"kind": model.kind, **model.arguments(), **asked}
-
-
-def assemble(
-    path: Path,
-    runs: Sequence[Run],
-    weights: Sequence[float],
-    average: str,
-    rule: str,
-    held: Answers,
-    probabilities: NDArray[np.float32],
-    images: NDArray[np.uint8],
-    mistakes: NDArray[np.int64],
-    extra: dict[str, Any],
-) -> Run:
-    """Write the ensemble of these runs into the pool's folder, where it is a run like any other, and return that.
-
-    weights: (M,), of the members. held, probabilities: (N, 10), what they answer together to held-out images, whose
-    pictures are `images`, (N, 28, 28) uint8; mistakes: the indices among them whose pictures the ensemble keeps.
-    extra: for the manifest. The manifest comes last, so that a folder that is cut off before is no run.
-    """
-    from tenfold.metrics.calibration import fit_temperature, sharpen
-
-    first = runs[0]
-    names = sorted({run.recipe.name for run in runs})
-    recipe = recipes.parse(
-        {
-            "name": "ensemble",
-            "summary": f"{len(runs)} of {', '.join(names)}, chosen by {rule}",
-            "model": {
-                "kind": "ensemble",
-                "average": average,
-                "members": [member_table(run, float(weight)) for run, weight in zip(runs, weights, strict=True)],
-            },
-            "data": first.recipe.data.model_dump(exclude_none=True),
-        },
-        str(path),
-    )
-    tensors = {
-        f"members.{number}.{name}": tensor for number, run in enumerate(runs) for name, tensor in run.weights().items()
-    }
-    shared = same_held_out(runs)
-    hashes = first.hashes()
-    held_out = first.held_out() if shared else np.zeros(0, np.int64)  # else most members know each image
-    temperature = fit_temperature(held.labels, probabilities)
-    calibrated = sharpen(probabilities, temperature)
-    correct = calibrated.argmax(1) == held.labels
-    manifest = {
-        **{key: first.manifest[key] for key in ("versions", "machine")},
-        "recipe": recipe.name,
-        "config_sha256": recipe.config_hash(),
-        "seed": first.manifest["seed"],
-        "status": "finished",
-        "started": datetime.now(UTC).isoformat(timespec="seconds"),
-        "commit": commit(),
-        "data": first.manifest["data"] | {"n_train": len(hashes) - len(held_out), "n_validation": len(held_out)},
-        "parameters": sum(run.manifest["parameters"] for run in runs),
-        "seconds": round(sum(run.manifest["seconds"] for run in runs), 3),
-        "epochs": None,
-        "images_per_second": None,
-        "validation_accuracy": float(correct.mean()),
-        "temperature": temperature,
-        **extra,
-    }
-    with Run.rewrite(path, recipe, manifest, hashes, held_out) as run:
-        run.write_weights(tensors)
-        run.write_metrics([])
-        run.write_validation(
-            indices=held.indices,
-            labels=held.labels,
-            probabilities=calibrated,
-            mistake_indices=mistakes,
-            mistake_images=images[mistakes],
-        )
-    return run
-
-
-def _shown(value: Any) -> str:
+def shown(value: Any) -> str:
+    """Return a setting as a message quotes it: several with commas between."""
     return ", ".join(map(str, value)) if isinstance(value, list) else str(value)

@@ -1,0 +1,144 @@
+"""Chosen members -> one system: a run like any other, in the pool's own folder."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tenfold.ensembles.pool import shown
+from tenfold.ensembles.selection import Choice
+from tenfold.errors import RunError
+from tenfold.metrics.calibration import fit_temperature, sharpen
+from tenfold.metrics.scores import most_confident_mistakes
+from tenfold.runs.fit import GALLERY
+from tenfold.runs.provenance import commit
+from tenfold.runs.run import Run
+from tenfold.training import recipe as recipes
+
+
+@dataclass(frozen=True, eq=False)
+class Answers:
+    """What members answer to images that they were not trained on.
+
+    probabilities: (M, N, 10) float32, rows of NaN where a member was trained on the image. labels: (N,) int64.
+    indices: (N,) int64, of the images in the training data.
+    """
+
+    probabilities: NDArray[np.float32]
+    labels: NDArray[np.int64]
+    indices: NDArray[np.int64]
+
+
+def answers(runs: Sequence[Run]) -> Answers:
+    """Return what the runs answered to the images that each held out; RunError where one has no such answers."""
+    found = []
+    for run in runs:
+        validation = run.validation()
+        if validation is None:
+            raise RunError(f"'{run.path}' has no answers to held-out images. Train it again.")
+        found.append(validation)
+    indices = np.unique(np.concatenate([each["indices"] for each in found]))
+    labels = np.zeros(len(indices), np.int64)
+    probabilities = np.full((len(runs), len(indices), 10), np.nan, np.float32)
+    for number, each in enumerate(found):
+        places = np.searchsorted(indices, each["indices"])
+        labels[places] = each["labels"]
+        probabilities[number, places] = each["probabilities"]
+    return Answers(probabilities, labels, indices)
+
+
+def check_alike(runs: Sequence[Run]) -> None:
+    """Raise RunError unless all runs were begun on the same images in the same order, as choosing among them needs."""
+    for run in runs[1:]:
+        data = run.manifest["data"]
+        if data["sha256"] != runs[0].manifest["data"]["sha256"]:
+            raise RunError(
+                f"'{run.path}' was begun on other data ('{shown(data['spec'])}') than the other members. Omit it, "
+                "and give what was trained on the same."
+            )
+
+
+def same_held_out(runs: Sequence[Run]) -> bool:
+    """Return True where all runs hold out the same images."""
+    return all(np.array_equal(run.held_out(), runs[0].held_out()) for run in runs[1:])
+
+
+def member_table(run: Run, weight: float) -> dict[str, Any]:
+    """Return how the ensemble's recipe names a member: its model, and how it is asked."""
+    model = run.recipe.model
+    asked = {"weight": weight, "shifts": run.recipe.prediction.shifts, "temperature": run.manifest["temperature"]}
+    return {"kind": model.kind, **model.arguments(), **asked}
+
+
+def assemble(
+    path: Path,
+    members: Sequence[Run],
+    choice: Choice,
+    held: Answers,
+    together: NDArray[np.float32],
+    images: NDArray[np.uint8],
+) -> Run:
+    """Write the ensemble of the chosen members into the pool's folder, where it is a run like any other; return that.
+
+    members: all of them. held: their answers to held-out images, which are `images`, (N, 28, 28) uint8. together:
+    (N, 10), what the chosen ones answer to these. The manifest comes last, so that a folder that is cut off before is
+    no run.
+    """
+    runs = [members[index] for index in choice.members]
+    first, names = runs[0], ", ".join(sorted({run.recipe.name for run in runs}))
+    recipe = recipes.parse(
+        {
+            "name": "ensemble",
+            "summary": f"{len(runs)} of {names}, chosen by {choice.rule}",
+            "model": {
+                "kind": "ensemble",
+                "average": choice.average,
+                "members": [
+                    member_table(run, float(choice.weights[index]))
+                    for run, index in zip(runs, choice.members, strict=True)
+                ],
+            },
+            "data": first.recipe.data.model_dump(exclude_none=True),
+        },
+        str(path),
+    )
+    hashes = first.hashes()
+    held_out = first.held_out() if same_held_out(runs) else np.zeros(0, np.int64)  # else most members know each image
+    temperature = fit_temperature(held.labels, together)
+    calibrated = sharpen(together, temperature)
+    mistakes = most_confident_mistakes(held.labels, together, GALLERY)
+    manifest = {
+        **{key: first.manifest[key] for key in ("versions", "machine")},
+        "recipe": recipe.name,
+        "config_sha256": recipe.config_hash(),
+        "seed": first.manifest["seed"],
+        "status": "finished",
+        "started": datetime.now(UTC).isoformat(timespec="seconds"),
+        "commit": commit(),
+        "data": first.manifest["data"] | {"n_train": len(hashes) - len(held_out), "n_validation": len(held_out)},
+        "parameters": sum(run.manifest["parameters"] for run in runs),
+        "seconds": round(sum(run.manifest["seconds"] for run in runs), 3),
+        "epochs": None,
+        "images_per_second": None,
+        "validation_accuracy": float((calibrated.argmax(1) == held.labels).mean()),
+        "temperature": temperature,
+        "ensemble": {"rule": choice.rule, "average": choice.average, "members": [run.path.name for run in runs]},
+    }
+    with Run.rewrite(path, recipe, manifest, hashes, held_out) as run:
+        run.write_weights(
+            {f"members.{number}.{name}": tensor for number, each in enumerate(runs)
+             for name, tensor in each.weights().items()}
+        )  # fmt: skip
+        run.write_metrics([])
+        run.write_validation(
+            indices=held.indices,
+            labels=held.labels,
+            probabilities=calibrated,
+            mistake_indices=mistakes,
+            mistake_images=images[mistakes],
+        )
+    return run
