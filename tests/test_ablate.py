@@ -1,20 +1,20 @@
 """`tenfold ablate`: variants judged on the same held-out images, nothing trained twice, a record a variant."""
 
 import json
-from concurrent.futures.process import BrokenProcessPool
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 from typer.testing import CliRunner
 
 from tenfold import ablate as module
-from tenfold.ablate import Outcome, ablate
+from tenfold.ablate import ablate
 from tenfold.cli import app
-from tenfold.data.digits import image_hashes
-from tenfold.errors import DataError, RecipeError, RunError, TrainingError
+from tenfold.errors import ClusterError, DataError, RecipeError, RunError, TrainingError
+from tenfold.jobs import Task
 from tenfold.runs import results
+from tenfold.runs.ablation import Outcome
 from tenfold.runs.results import Trial
 from tenfold.training import ablation as ablations
 
@@ -43,26 +43,28 @@ def study(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def trained(monkeypatch: pytest.MonkeyPatch) -> list[module.Job]:
-    """Train nothing: a job's accuracy is 0.9 plus its seed in hundredths; the list grows by each job that was done."""
-    done: list[module.Job] = []
+def trained(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
+    """Train nothing: a task's accuracy is 0.9 plus its seed in hundredths; the list grows by each file written."""
+    done: list[Path] = []
 
-    def train_all(jobs: dict[Any, list[module.Job]], workers: int, console: Any) -> None:
-        for job in (job for seeds in jobs.values() for job in seeds if not job.file.exists()):
+    def run_tasks(tasks: Any, **options: Any) -> bool:
+        for task in tasks:
+            seed, file = task.arguments["seed"], Path(task.arguments["file"])
             outcome = Outcome(
-                config_sha256=job.recipe.config_hash(),
-                trial=Trial(seed=job.seed, accuracy=0.9 + job.seed / 100, nll=0.1, seconds=1.0),
+                config_sha256="c",
+                trial=Trial(seed=seed, accuracy=0.9 + seed / 100, nll=0.1, seconds=1.0),
                 parameters=10,
                 epochs=1.0,
                 machine={"cpu": "Example CPU", "threads": 1},
                 versions={},
                 commit="abc",
             )
-            job.file.parent.mkdir(parents=True, exist_ok=True)
-            job.file.write_text(outcome.model_dump_json())
-            done.append(job)
+            file.write_text(outcome.model_dump_json())
+            options["done"](task, {"accuracy": outcome.trial.accuracy, "seconds": 1.0})
+            done.append(file)
+        return True
 
-    monkeypatch.setattr(module, "_train_all", train_all)
+    monkeypatch.setattr(module, "run_tasks", run_tasks)
     return done
 
 
@@ -70,41 +72,37 @@ def trained(monkeypatch: pytest.MonkeyPatch) -> list[module.Job]:
 def test_trains_side_by_side_and_goes_on(study: Path, tmp_path: Path) -> None:
     """Two processes train every variant with every seed; the same command again trains nothing and says the same."""
     out = tmp_path / "out"
-    first = ablate([study], seeds=2, data="uci", out=out, workers=2, quiet=True)
-    (answer,) = first["studies"]
-    assert (answer["study"], answer["baseline"], answer["held_out"]["n"]) == ("width", "narrow", 239)
-    assert [row["variant"] for row in answer["rows"]] == ["narrow", "wide", "narrow, few"]
-    assert [row["images"] for row in answer["rows"]] == [1198, 1198, 100]
-    assert all(row["seeds"] == 2 and row["nll"] > 0 for row in answer["rows"])
+    first = ablate(str(study), "uci", seeds=2, out=str(out), workers=2, quiet=True)
+    (answer,) = first.studies
+    assert (answer.study, answer.baseline, answer.held_out.n) == ("width", "narrow", 239)
+    assert [row.variant for row in answer.rows] == ["narrow", "wide", "narrow, few"]
+    assert [row.images for row in answer.rows] == [1198, 1198, 100]
+    assert all(row.seeds == 2 and row.nll and row.nll > 0 for row in answer.rows)
     files = {file: file.stat().st_mtime_ns for file in out.iterdir()}
     assert len(files) == 6
-    assert ablate([study], seeds=2, data="uci", out=out, quiet=True) == first
+    assert ablate([study], "uci", seeds=2, out=out, quiet=True) == first
     assert {file: file.stat().st_mtime_ns for file in out.iterdir()} == files
 
 
-@pytest.mark.slow
-def test_a_training_is_reproducible(study: Path, tmp_path: Path) -> None:
-    """The same variant and seed give the same answers, so what another study trained can be taken over."""
-    loaded = ablations.load(study)
-    jobs = [module._job(loaded, loaded.variants[2], 0, "uci", "s", tmp_path / name) for name in ("a", "b")]
-    first, second = (module._train(job).trial for job in jobs)
-    assert (first.accuracy, first.nll) == (second.accuracy, second.nll)
+@pytest.mark.usefixtures("trained")
+def test_result_is_json(study: Path, tmp_path: Path) -> None:
+    """The result's fields are what --json prints."""
+    result = asdict(ablate([study], "uci", seeds=2, out=tmp_path / "out", quiet=True))
+    (answer,) = result["studies"]
+    assert list(answer) == ["study", "question", "baseline", "held_out", "rows"]
+    assert list(answer["held_out"]) == ["spec", "sha256", "n"]
+    assert json.loads(json.dumps(result)) == result | {
+        "studies": [answer | {"rows": json.loads(json.dumps(answer["rows"]))}]
+    }
 
 
-def test_held_out_images_are_the_same_for_all() -> None:
-    """A sixth of the images is held out, and none of them is trained on."""
-    training, held_out = module._parts("uci")
-    assert len(held_out) == (len(training) + len(held_out)) // 6
-    assert not np.isin(image_hashes(held_out.images), image_hashes(training.images)).any()
-
-
-def test_shared_variants_are_trained_once(study: Path, tmp_path: Path, trained: list[module.Job]) -> None:
+def test_shared_variants_are_trained_once(study: Path, tmp_path: Path, trained: list[Path]) -> None:
     """A variant that stands in two studies, by whatever label, is trained once; another seed or size is another."""
     other = tmp_path / "again.toml"
     other.write_text(STUDY.replace("narrow", "slim"))
     result = ablate([study, other], seeds=3, data="uci", out=tmp_path / "out", quiet=True)
-    assert len(trained) == len({job.file for job in trained}) == 9
-    assert [row["seeds"] for each in result["studies"] for row in each["rows"]] == [3] * 6
+    assert len(trained) == len(set(trained)) == 9
+    assert [row.seeds for each in result.studies for row in each.rows] == [3] * 6
     ablate([study], seeds=4, data="uci", out=tmp_path / "out", quiet=True)
     assert len(trained) == 12
 
@@ -164,17 +162,32 @@ def test_command(study: Path, tmp_path: Path) -> None:
     assert CliRunner().invoke(app, [*words, "--quiet"]).stderr == ""
 
 
-@pytest.mark.parametrize(
-    ("error", "words"), [(TrainingError("The loss."), "wide, 1: The loss."), (BrokenProcessPool(), "--workers 1")]
-)
-def test_a_failed_training_is_named(error: Exception, words: str) -> None:
-    """Where a training fails, or its process is killed, the error says which."""
+def test_a_failed_training_is_named(study: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where a training fails, or its process is killed, the error says which; where the place is none, what is one."""
 
-    def result() -> Outcome:
-        raise error
+    def run_tasks(tasks: Any, **options: Any) -> bool:
+        options["failed"](list(tasks)[1], "The loss is 'nan'.")
+        return True
 
-    with pytest.raises(TrainingError, match=words):
-        module._finished("wide, 1", result)
+    monkeypatch.setattr(module, "run_tasks", run_tasks)
+    with pytest.raises(TrainingError, match="width, narrow, seed 1: The loss is 'nan'."):
+        ablate([study], "uci", seeds=2, out=tmp_path / "out", quiet=True)
+    with pytest.raises(ClusterError, match="--on 'cloud' is no place to compute"):
+        ablate([study], "uci", out=tmp_path / "out", on="cloud", quiet=True)
+
+
+def test_an_interrupted_call_keeps_what_is_done(
+    study: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Ctrl-C says that the same command goes on."""
+
+    def run_tasks(tasks: list[Task], **options: Any) -> bool:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(module, "run_tasks", run_tasks)
+    with pytest.raises(KeyboardInterrupt):
+        ablate([study], "uci", out=tmp_path / "out")
+    assert "the same command goes on from there" in capsys.readouterr().err
 
 
 def test_list() -> None:
