@@ -57,7 +57,7 @@ def write_report(run: "Run") -> Path:
         sections=sections,
         headline=sections[0] if sections else None,
         curves=_curves(run.metrics(), run.manifest),
-        looks=_look_rows(looks),
+        looks=[look | {"spec": _data(look)["spec"], "when": _minute(look.get("time"))} for look in reversed(looks)],
         status=STATUS.get(run.manifest.get("status", ""), ""),
         recipe=recipe.read_text("utf-8", "replace") if (recipe := run.path / "recipe.toml").exists() else "",
         command=_command(run),
@@ -126,10 +126,8 @@ def _mistakes(arrays: dict[str, NDArray[Any]]) -> list[dict[str, Any]] | None:
 
 def _most_confused(confusion: NDArray[np.int64], most: int = 3) -> list[tuple[int, int, int]]:
     """Return up to `most` (true digit, given digit, images), the most frequent confusions first."""
-    errors = confusion * (1 - np.eye(len(confusion), dtype=np.int64))
-    order = np.argsort(-errors, axis=None, kind="stable")[:most]
-    pairs = [divmod(int(cell), len(confusion)) for cell in order]
-    return [(true, given, int(errors[true, given])) for true, given in pairs if errors[true, given] > 0]
+    errors = [(true, given, int(n)) for (true, given), n in np.ndenumerate(confusion) if n and true != given]
+    return sorted(errors, key=lambda error: -error[2])[:most]
 
 
 def _curves(metrics: list[dict[str, Any]], manifest: dict[str, Any]) -> list[dict[str, Any]]:
@@ -150,11 +148,6 @@ def _curves(metrics: list[dict[str, Any]], manifest: dict[str, Any]) -> list[dic
         )
         charts.append({"title": title, "svg": svg})
     return charts
-
-
-def _look_rows(looks: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Return a row for every look at labelled evaluation data, newest first."""
-    return [look | {"spec": _data(look)["spec"], "when": _minute(look.get("time"))} for look in reversed(looks)]
 
 
 def _data(look: dict[str, Any]) -> dict[str, str]:
@@ -180,35 +173,29 @@ def _command(run: "Run") -> str:
         words += ["--data", str(spec)]
     if data.get("deduplicated"):
         words += ["--deduplicate"]
-    if data.get("subset") is not None:
-        words += ["--subset", str(data["subset"])]
-    if source:
-        words += ["--from", source["run"], "--layers", source["layers"]]
-    if run.manifest.get("seed") is not None:
-        words += ["--seed", str(run.manifest["seed"])]
+    options = {"--subset": data.get("subset"), "--from": source.get("run"), "--layers": source.get("layers")}
+    for option, value in (options | {"--seed": run.manifest.get("seed")}).items():
+        words += [] if value is None else [option, str(value)]
     return shlex.join(words)
 
 
 def _provenance(manifest: dict[str, Any]) -> list[tuple[str, str]]:
     """Return the rows (what, value) that say where the run comes from; unknown ones are left out."""
     data, machine, versions = (manifest.get(key) or {} for key in ("data", "machine", "versions"))
-    copies, source = data.get("copies"), manifest.get("from")
-    n_train, n_validation = data.get("n_train"), data.get("n_validation")
-    images = f"{page.count(n_train)} trained on, {page.count(n_validation)} held out" if n_train is not None else None
-    twice = f"{page.count(copies['exact'])} exact, {page.count(copies['near'])} near" if copies else None
-    if copies and copies["dropped"]:
-        twice = f"{twice}, left out"
-    elif copies:
-        twice = f"{twice}; {page.count(copies['held_out'])} held-out images have one in the training part"
-    started_from = f"{source['run']} ({source['recipe']}), {source['layers']} trained on" if source else None
-    cores, threads = machine.get("cores"), machine.get("threads")
+    source, cores, threads = manifest.get("from"), machine.get("cores"), machine.get("threads")
+    images = twice = None
+    if data.get("n_train") is not None:
+        images = f"{page.count(data['n_train'])} trained on, {page.count(data.get('n_validation'))} held out"
+    if copies := data.get("copies"):
+        kept = f"; {page.counted(copies['held_out'], 'held-out image')} with a copy in the training part"
+        twice = f"{copies['exact']:,} exact, {copies['near']:,} near{', left out' if copies['dropped'] else kept}"
     rows = [
         ("Started", _minute(manifest.get("started"))),
         ("Seed", manifest.get("seed")),
         ("Training data", " + ".join(specs) if isinstance(specs := data.get("spec"), list) else specs),
         ("Images", images),
         ("Copies", twice),
-        ("Began from", started_from),
+        ("Began from", f"{source['run']} ({source['recipe']}), {source['layers']} trained on" if source else None),
         ("Data SHA-256", data.get("sha256")),
         ("Processor", machine.get("cpu")),
         ("Cores", f"{cores}, {threads} threads used" if cores is not None and threads is not None else cores),
