@@ -25,14 +25,7 @@ UINT8, FLOAT = 2, 1  # onnx.TensorProto.DataType
 INPUT, PROBABILITIES, DIGIT = "images", "probabilities", "digit"
 CONTROL_FLOW = {"If", "Loop", "Scan", "SequenceMap"}
 # These draw random numbers, so that the same image could get another answer.
-RANDOM = {
-    "Bernoulli",
-    "Multinomial",
-    "RandomNormal",
-    "RandomNormalLike",
-    "RandomUniform",
-    "RandomUniformLike",
-}
+RANDOM = {"Bernoulli", "Multinomial", "RandomNormal", "RandomNormalLike", "RandomUniform", "RandomUniformLike"}
 DECODERS = {"ImageDecoder"}  # a parser of hostile bytes, which no graph on pixels needs
 LOG_FATAL = 4
 
@@ -130,8 +123,8 @@ def _check_operators(found: Outline, name: str) -> None:
 
 
 def _check_signature(found: Outline, name: str) -> None:
-    wanted_outputs = [Value(PROBABILITIES, FLOAT, [None, 10], True), Value(DIGIT, FLOAT, [None], True)]
-    wanted = [("input", found.inputs, [Value(INPUT, UINT8, [None, 28, 28], True)])]
+    wanted_outputs = [Value(PROBABILITIES, FLOAT, [None, 10]), Value(DIGIT, FLOAT, [None])]
+    wanted = [("input", found.inputs, [Value(INPUT, UINT8, [None, 28, 28])])]
     wanted += [("output", found.outputs, wanted_outputs[: max(1, len(found.outputs))])]
     for what, have, want in wanted:
         if [_signature(value) for value in have] != [_signature(value) for value in want]:
@@ -143,7 +136,7 @@ def _check_signature(found: Outline, name: str) -> None:
 
 def _signature(value: Value) -> str:
     element = {UINT8: "uint8", FLOAT: "float32"}.get(value.element, f"type {value.element}")
-    shape = ", ".join("N" if side is None else str(side) for side in value.shape) if value.has_shape else "?"
+    shape = "?" if value.shape is None else ", ".join("N" if side is None else str(side) for side in value.shape)
     return f"{value.name} {element}[{shape}]"
 
 

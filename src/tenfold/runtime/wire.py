@@ -2,14 +2,14 @@
 
 ONNX is a Protocol Buffers message (onnx.proto, `ModelProto`). This walks the wire format as far as a refusal needs:
 field by field, by what a message may hold. Graphs within nodes, functions, external data and training information are
-not among it, so nothing nests deeper than that, and there is no recursion.
+not among it, so nothing nests deeper than five messages.
 Encoding: https://protobuf.dev/programming-guides/encoding.
 """
 
 import functools
 import re
-from dataclasses import dataclass, field
-from typing import NamedTuple
+from dataclasses import dataclass
+from typing import Any, NamedTuple
 
 from tenfold.errors import ModelError
 
@@ -20,24 +20,24 @@ EXTERNAL = 1  # TensorProto.DataLocation
 
 # What each message may hold, as in onnx.proto: the number and the name of a field; "*" where it may be there repeatedly
 # (of the others Protocol Buffers would merge or overwrite a second one, after we had looked at the first), "=" where
-# its value is kept, and after ":" its type where that is not bytes.
+# it is kept, and after ":" its type where that is not bytes.
 FIELDS = {
-    "model": "1 ir_version=:int 2 producer_name 3 producer_version 4 domain 5 model_version:int 6 doc_string 7 graph "
-    "8 opset_import* 14 metadata_props*",
+    "model": "1 ir_version=:int 2 producer_name 3 producer_version 4 domain 5 model_version:int 6 doc_string 7 graph= "
+    "8 opset_import*= 14 metadata_props*=",
     "opset_import": "1 domain= 2 version=:int",
     "metadata_props": "1 key= 2 value=",
-    "graph": "1 node* 2 name 5 tensor* 10 doc_string 11 input* 12 output* 13 value_info* 14 quantization_annotation* "
-    "16 graph_metadata*",
+    "graph": "1 node*= 2 name 5 tensor* 10 doc_string 11 input*= 12 output*= 13 value_info* "
+    "14 quantization_annotation* 16 graph_metadata*",
     "node": "1 input_name* 2 output_name* 3 name 4 op_type= 5 attribute* 6 doc_string 7 domain= 9 node_metadata*",
     "attribute": "1 name 2 f:float 3 i:int 4 s 5 tensor 7 floats*:floats 8 ints*:ints 9 strings* 10 tensor* "
     "13 doc_string 20 type:int",
     "tensor": "1 dims*:ints 2 data_type:int 4 float_data*:floats 5 int32_data*:ints 7 int64_data*:ints 8 name "
     "9 raw_data 10 double_data*:doubles 11 uint64_data*:ints 12 doc_string 13 external_data* 14 data_location:int "
     "16 tensor_metadata*",
-    "value_info": "1 name= 2 type 3 doc_string 4 value_metadata*",
-    "type": "1 tensor_type 6 denotation",
-    "tensor_type": "1 elem_type=:int 2 shape",
-    "shape": "1 dim*",
+    "value_info": "1 name= 2 type= 3 doc_string 4 value_metadata*",
+    "type": "1 tensor_type= 6 denotation",
+    "tensor_type": "1 elem_type=:int 2 shape=",
+    "shape": "1 dim*=",
     "dim": "1 dim_value=:int 2 dim_param= 3 denotation",
 }
 # The wire types of a field's type; a repeated number may be packed into one BYTES field.
@@ -93,26 +93,24 @@ def fields_of(message: str) -> dict[int, Field]:
     return fields
 
 
-@dataclass(eq=False, slots=True)
+@dataclass(frozen=True, slots=True)
 class Value:
     """An input or output: its name, ONNX element type (1: float32, 2: uint8) and shape, with None where it is free."""
 
-    name: str = ""
-    element: int = 0
-    shape: list[int | None] = field(default_factory=list)
-    has_shape: bool = False
+    name: str
+    element: int
+    shape: list[int | None] | None  # None where the model gives none
 
 
-@dataclass(eq=False, slots=True)
+@dataclass(frozen=True, slots=True)
 class Outline:
     """What a model consists of, as far as it decides whether the model may be run."""
 
-    ir_version: int = 0
-    opsets: list[tuple[str, int]] = field(default_factory=list)  # (domain, version)
-    operators: set[tuple[str, str]] = field(default_factory=set)  # (domain, type)
-    inputs: list[Value] = field(default_factory=list)
-    outputs: list[Value] = field(default_factory=list)
-    metadata: list[tuple[str, str]] = field(default_factory=list)
+    opsets: list[tuple[str, int]]  # (domain, version)
+    operators: set[tuple[str, str]]  # (domain, type)
+    inputs: list[Value]
+    outputs: list[Value]
+    metadata: list[tuple[str, str]]
 
 
 def outline(content: bytes, name: str) -> Outline:
@@ -120,37 +118,36 @@ def outline(content: bytes, name: str) -> Outline:
     if not content:
         raise ModelError(f"'{name}' is empty. {ADVICE}")
     walk = _Walk(content, name)
-    walk.run()
-    return walk.found
+    model = walk.message("model", 0, len(content))
+    if "graph" not in model:
+        raise walk.broken("it has no graph")
+    graph = model["graph"]
+    return Outline(
+        opsets=[(each.get("domain", ""), each.get("version", 0)) for each in model.get("opset_import", ())],
+        operators={(each.get("domain", ""), each.get("op_type", "")) for each in graph.get("node", ())},
+        inputs=[_value(each) for each in graph.get("input", ())],
+        outputs=[_value(each) for each in graph.get("output", ())],
+        metadata=[(each.get("key", ""), each.get("value", "")) for each in model.get("metadata_props", ())],
+    )
+
+
+def _value(message: dict[str, Any]) -> Value:
+    tensor = message.get("type", {}).get("tensor_type", {})
+    shape = [each.get("dim_value") for each in tensor["shape"].get("dim", ())] if "shape" in tensor else None
+    return Value(message.get("name", ""), tensor.get("elem_type", 0), shape)
 
 
 class _Walk:
-    """One walk over the bytes, by a list of the messages that are still to be read."""
+    """One walk over the bytes, which counts the fields that it meets."""
 
     def __init__(self, content: bytes, name: str) -> None:
         self.content, self.name = content, name
-        self.found = Outline()
         self.fields = 0
 
-    def run(self) -> None:
-        """Read every message; what is in it goes into `found`."""
-        waiting: list[tuple[str, int, int, object]] = [("model", 0, len(self.content), None)]
-        has_graph = False
-        while waiting:
-            kind, start, end, owner = waiting.pop()
-            kept: dict[str, int | str] = {}
-            inside = self._message(kind, start, end, kept)
-            self._keep(kind, kept, owner)
-            has_graph |= any(label == "graph" for label, _, _ in inside)
-            found = [(INSIDE[label], first, last, self._owner(label, owner)) for label, first, last in inside]
-            waiting += reversed(found)  # the last on the list is read first
-        if not has_graph:
-            raise self._broken("it has no graph")
-
-    def _message(self, kind: str, start: int, end: int, kept: dict[str, int | str]) -> list[tuple[str, int, int]]:
-        """Return the messages within one message, (label, start, end) each; its own values go into `kept`."""
+    def message(self, kind: str, start: int, end: int) -> dict[str, Any]:
+        """Return what is kept of a message by name: numbers, texts, the messages inside; lists where it repeats."""
         table, seen = fields_of(kind), set()
-        inside: list[tuple[str, int, int]] = []
+        kept: dict[str, Any] = {}
         content, at = self.content, start
         while at < end:
             if kind == "attribute" and (run := RUNS.get(content[at])) and (match := run.match(content, at, end)):
@@ -165,13 +162,11 @@ class _Walk:
                 raise ModelError(f"'{self.name}' holds '{FORBIDDEN[kind, number]}'. {ADVICE}")
             known = table.get(number)
             if known is None or wire not in known.wires:
-                raise self._broken(f"its {kind.replace('_', ' ')} has an unknown field '{number}' at byte {at}")
-            label = known.name
+                raise self.broken(f"its {kind.replace('_', ' ')} has an unknown field '{number}' at byte {at}")
             if known.once and number in seen:
-                raise self._broken(f"its {kind.replace('_', ' ')} has two fields '{label}'")
+                raise self.broken(f"its {kind.replace('_', ' ')} has two fields '{known.name}'")
             seen.add(number)
-            integer = 0
-            first = at
+            first, integer = at, 0
             if wire == VARINT:
                 integer, at = self._varint(at, end)
             elif wire == BYTES:
@@ -180,43 +175,19 @@ class _Walk:
             else:
                 at += 8 if wire == EIGHT else 4
             if at > end:
-                raise self._broken(f"it breaks off at byte '{end}'")
-            if label == "external_data" or (label == "data_location" and integer == EXTERNAL):
+                raise self.broken(f"it breaks off at byte '{end}'")
+            if known.name == "external_data" or (known.name == "data_location" and integer == EXTERNAL):
                 raise ModelError(f"'{self.name}' keeps 'external data' in other files. {ADVICE}")
-            if label in INSIDE and wire == BYTES:
-                inside.append((label, first, at))
+            value: Any = integer
+            if wire == BYTES and known.name in INSIDE:
+                value = self.message(INSIDE[known.name], first, at)
+            elif wire == BYTES and known.kept:
+                value = self._text(first, at)
+            if known.kept and known.once:
+                kept[known.name] = value
             elif known.kept:
-                kept[label] = integer if wire == VARINT else self._text(first, at)
-        return inside
-
-    def _owner(self, label: str, owner: object) -> object:
-        """Return the value that messages under `label` describe: a new one for an input or output."""
-        if label in ("input", "output"):
-            value = Value()
-            (self.found.inputs if label == "input" else self.found.outputs).append(value)
-            return value
-        return None if label in ("graph", "value_info") else owner
-
-    def _keep(self, kind: str, kept: dict[str, int | str], owner: object) -> None:
-        """Put one message's values where they belong in `found`."""
-        found = self.found
-        if kind == "model":
-            found.ir_version = int(kept.get("ir_version", 0))
-        elif kind == "opset_import":
-            found.opsets.append((str(kept.get("domain", "")), int(kept.get("version", 0))))
-        elif kind == "metadata_props":
-            found.metadata.append((str(kept.get("key", "")), str(kept.get("value", ""))))
-        elif kind == "node":
-            found.operators.add((str(kept.get("domain", "")), str(kept.get("op_type", ""))))
-        elif isinstance(owner, Value):
-            if kind == "value_info":
-                owner.name = str(kept.get("name", ""))
-            elif kind == "tensor_type":
-                owner.element = int(kept.get("elem_type", 0))
-            elif kind == "shape":
-                owner.has_shape = True
-            elif kind == "dim":
-                owner.shape.append(int(kept["dim_value"]) if "dim_value" in kept else None)
+                kept.setdefault(known.name, []).append(value)
+        return kept
 
     def _varint(self, at: int, end: int) -> tuple[int, int]:
         """Return the number that begins at a byte, and the byte after it."""
@@ -228,13 +199,13 @@ class _Walk:
             if byte < 128:
                 return value & 0xFFFF_FFFF_FFFF_FFFF, at
             shift += 7
-        raise self._broken(f"it has no whole number at byte '{at}'")
+        raise self.broken(f"it has no whole number at byte '{at}'")
 
     def _text(self, start: int, end: int) -> str:
         try:
             return self.content[start:end].decode("utf-8")
         except UnicodeDecodeError as error:
-            raise self._broken(f"it has no text at byte '{start}'") from error
+            raise self.broken(f"it has no text at byte '{start}'") from error
 
-    def _broken(self, how: str) -> ModelError:
+    def broken(self, how: str) -> ModelError:
         return ModelError(f"'{self.name}' is not an ONNX model: {how}. {ADVICE}")
