@@ -27,7 +27,7 @@ from records import MISSING, NOTHING, Machine, Measured, Part, save, write_look
 
 from tenfold.data import load
 from tenfold.data.digits import Digits
-from tenfold.ensembles.assemble import Answers, answers
+from tenfold.ensembles.assemble import HeldOutAnswers, answers
 from tenfold.ensembles.averaging import combine
 from tenfold.ensembles.diversity import size_curve
 from tenfold.ensembles.nesting import best_rule, nested
@@ -198,7 +198,7 @@ def training_part(run: Run, images: NDArray[np.uint8], labels: NDArray[np.int64]
 def score_member(
     run: Run,
     number: int,
-    held: Answers,
+    held: HeldOutAnswers,
     digits: Digits,
     trained: NDArray[np.int64],
     test: Digits,

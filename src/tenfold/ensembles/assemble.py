@@ -21,7 +21,7 @@ from tenfold.training import recipe as recipes
 
 
 @dataclass(frozen=True, eq=False)
-class Answers:
+class HeldOutAnswers:
     """What members answer to images that they were not trained on.
 
     probabilities: (M, N, 10) float32, rows of NaN where a member was trained on the image. labels: (N,) int64.
@@ -33,7 +33,7 @@ class Answers:
     indices: NDArray[np.int64]
 
 
-def answers(runs: Sequence[Run]) -> Answers:
+def answers(runs: Sequence[Run]) -> HeldOutAnswers:
     """Return what the runs answered to the images that each held out; RunError where one has no such answers."""
     found = []
     for run in runs:
@@ -48,7 +48,7 @@ def answers(runs: Sequence[Run]) -> Answers:
         places = np.searchsorted(indices, each["indices"])
         labels[places] = each["labels"]
         probabilities[number, places] = each["probabilities"]
-    return Answers(probabilities, labels, indices)
+    return HeldOutAnswers(probabilities, labels, indices)
 
 
 def check_alike(runs: Sequence[Run]) -> None:
@@ -78,7 +78,7 @@ def assemble(
     path: Path,
     members: Sequence[Run],
     choice: Choice,
-    held: Answers,
+    held: HeldOutAnswers,
     together: NDArray[np.float32],
     images: NDArray[np.uint8],
 ) -> Run:

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tenfold import settings
-from tenfold.ensembles.assemble import Answers
+from tenfold.ensembles.assemble import HeldOutAnswers
 from tenfold.ensembles.pool import Member, Pool, Settings
 from tenfold.errors import TrainingError
 from tenfold.jobs import Task, run_tasks
@@ -155,7 +155,7 @@ def _task(pool: Pool, member: Member, resources: Resources) -> Task:
 
 
 def rows_of(
-    members: Sequence[Member], runs: Sequence[Run], held: Answers, weights: NDArray[np.float64]
+    members: Sequence[Member], runs: Sequence[Run], held: HeldOutAnswers, weights: NDArray[np.float64]
 ) -> list[MemberRow]:
     """Return a row a member; weights: (M,)."""
     rows = []

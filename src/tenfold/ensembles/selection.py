@@ -10,7 +10,6 @@ All judge by answers to images that the answering member was not trained on; whe
 
 import re
 from dataclasses import dataclass
-from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,13 +23,6 @@ BAGS = 20  # forward selections, each from a random half of the members
 PICKS = 3  # times the number of members: at most so many picks, with replacement
 
 
-class Rule(NamedTuple):
-    """A rule taken apart; `size` is the number of members, None where the rule names none."""
-
-    name: str
-    size: int | None
-
-
 @dataclass(frozen=True, eq=False)
 class Choice:
     """The members that a rule chose."""
@@ -41,8 +33,8 @@ class Choice:
     weights: NDArray[np.float64]  # (M,), sums to 1; 0 for those not chosen
 
 
-def parse_rule(rule: str, members: int) -> Rule:
-    """Return the rule that `rule` names, for a pool of so many members.
+def parse_rule(rule: str, members: int) -> tuple[str, int | None]:
+    """Return a rule's name and its number of members, None where it takes none, for a pool of so many members.
 
     Raises DataError for an unknown rule, one without its number of members, or a number that is not 1 to `members`.
     """
@@ -53,10 +45,10 @@ def parse_rule(rule: str, members: int) -> Rule:
     if name in UNSIZED:
         if colon:
             raise DataError(f"The rule '{rule}' takes no number of members. Give '{name}'.")
-        return Rule(name, None)
+        return name, None
     if not re.fullmatch(r"[0-9]{1,9}", size) or not 1 <= int(size) <= members:
         raise DataError(f"The rule '{rule}' asks for no possible number of members. Give {name}:1 to {name}:{members}.")
-    return Rule(name, int(size))
+    return name, int(size)
 
 
 def compared(members: int) -> list[str]:
