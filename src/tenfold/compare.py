@@ -16,7 +16,6 @@ from tenfold.runs.systems import System, open_system
 
 if TYPE_CHECKING:
     from rich.console import Console
-    from rich.table import Table
 
 PAGE = Path("compare.html")
 SCORES = ("run", "accuracy", "95% interval", "errors", "NLL", "training", "parameters")
@@ -153,43 +152,31 @@ def _evaluated(systems: Sequence[System], names: Sequence[str], data: str) -> tu
 
 def _show(result: Compared, note: str, console: "Console") -> None:
     """Print the scores and the pairs."""
+    from rich.table import Table
     from rich.text import Text
 
-    from tenfold.pages import comparison, page
+    from tenfold.pages import comparison
 
-    scores = _table(f"{result.data}: {result.n:,} images", 1, SCORES)
-    for row in result.runs:
-        scores.add_row(
-            Text(row.name),
-            Text(page.percent(row.accuracy), "bold"),
-            comparison.span(row.ci95),
-            f"{row.errors:,}",
-            page.number(row.nll),
-            page.duration(row.seconds),
-            page.count(row.parameters),
-        )
-    apart = _table("Differences, percentage points", 2, PAIRS)
+    scores = [(comparison.score_cells(row, short=True), "") for row in result.runs]
+    pairs = []
     for pair in result.pairs:
-        style = "bold" if comparison.is_apart(pair) else "dim"
         difference, interval, first, second, _, p = comparison.pair_cells(pair)
-        apart.add_row(Text(pair.first), Text(pair.second), difference, interval, f"{first} : {second}", p, style=style)
-    for part in (scores, apart):
+        cells = [pair.first, pair.second, difference, interval, f"{first} : {second}", p]
+        pairs.append((cells, "bold" if comparison.is_apart(pair) else "dim"))
+    for title, head, left, rows in (
+        (f"{result.data}: {result.n:,} images", SCORES, 1, scores),
+        ("Differences, percentage points", PAIRS, 2, pairs),
+    ):
+        table = Table(title=Text(title), title_justify="left", box=None)
+        for place, name in enumerate(head):
+            table.add_column(name, justify="left" if place < left else "right", no_wrap=place < left)
+        for cells, style in rows:
+            table.add_row(*map(Text, cells), style=style)
         console.print()
-        console.print(part)
+        console.print(table)
     console.print(
-        "1st only, 2nd only: images that just one gets right. Bold: McNemar's exact p < 0.05, Holm-corrected."
+        "Only right: images that just one of the two gets right. Bold: McNemar's exact p < 0.05, Holm-corrected."
     )
     if note:
         console.print(Text(note), soft_wrap=True)
     console.print(Text(f"Page: {result.page}"), soft_wrap=True)
-
-
-def _table(title: str, left: int, heads: Sequence[str]) -> "Table":
-    """Return an empty table whose first `left` columns are set left."""
-    from rich.table import Table
-    from rich.text import Text
-
-    table = Table(title=Text(title), title_justify="left", box=None)
-    for place, head in enumerate(heads):
-        table.add_column(head, justify="left" if place < left else "right", no_wrap=place < left)
-    return table

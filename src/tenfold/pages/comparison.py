@@ -20,27 +20,31 @@ SIGNIFICANT = 0.05  # of the corrected p-value
 SHOWN_CONFUSIONS = 10
 SHOWN_IMAGES = 48
 LISTED_PAIRS = 10  # more of them are folded away under a matrix
+SCORE_HEAD = ("run", "accuracy", "95% interval", "errors", "NLL", "training, s", "parameters")
 PAIR_HEAD = ("difference, points", "95% interval", "only the first right", "only the second", "p", "p, Holm")
 
 
 def markdown(found: SideBySide) -> str:
     """Return the scores and the pairs as Markdown tables."""
-    scores = [
-        [
-            row.name,
-            page.percent(row.accuracy, 3),
-            span(row.ci95),
-            f"{row.errors:,} of {row.n:,}",
-            page.number(row.nll),
-            md.seconds(row.seconds),
-            page.count(row.parameters),
-        ]
-        for row in found.standings()
-    ]
-    head = ["run", "accuracy", "95% interval", "errors", "NLL", "training, s", "parameters"]
     apart = [[pair.first, pair.second, *pair_cells(pair)] for pair in found.pairs()]
-    tables = [md.table(head, scores), md.table(["first", "second", *PAIR_HEAD], apart, left=2)]
+    tables = [
+        md.table(SCORE_HEAD, map(score_cells, found.standings())),
+        md.table(["first", "second", *PAIR_HEAD], apart, left=2),
+    ]
     return "\n\n".join([f"**{found.title}**", *([found.note] if found.note else []), *tables])
+
+
+def score_cells(row: Standing, *, short: bool = False) -> list[str]:
+    """Return a system's score as a table's cells, under SCORE_HEAD; short: as a terminal of 80 columns can show it."""
+    return [
+        row.name,
+        page.percent(row.accuracy, 2 if short else 3),
+        span(row.ci95),
+        page.count(row.errors) if short else f"{row.errors:,} of {row.n:,}",
+        page.number(row.nll),
+        page.duration(row.seconds) if short else md.seconds(row.seconds),
+        page.count(row.parameters),
+    ]
 
 
 def pair_cells(pair: NamedPair) -> list[str]:
