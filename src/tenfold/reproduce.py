@@ -106,9 +106,9 @@ def reproduce(
     for one in protocols:
         one.check_data()
     tally = Tally(len(trainings), device, console)
-    missing = [training for training in trainings if not tally.stands(training)]
     interrupted = False
     try:
+        missing = [training for training in trainings if not tally.stands(training)]
         _train(missing, tally, Path(out), device, threads, on, workers, quiet)
     except KeyboardInterrupt:
         interrupted = True
