@@ -12,7 +12,6 @@ from tenfold.errors import TenfoldError
 
 if TYPE_CHECKING:
     from rich.console import Console
-    from rich.progress import Progress
 
     from tenfold.runs.systems import System
     from tenfold.runtime.labels import Labels
@@ -120,26 +119,16 @@ def _label(images: "ImageStream", start: int, system: "System", labels: "Labels"
     """Label every image from number `start` on."""
     if start == images.count:
         return
+    from rich.progress import track
+
+    from tenfold.runtime.streams import ROWS
+
     system.load()
-    with _progress(console) as bar:
-        task = bar.add_task("Reading", total=images.count, completed=start)
-        for chunk in images.chunks(start, system.threads):
-            labels.add(chunk, system.answers(chunk.frames))
-            bar.update(task, completed=labels.rows)
-
-
-def _progress(console: "Console") -> "Progress":
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
-    return Progress(
-        TextColumn("{task.description}"),
-        BarColumn(bar_width=None),
-        MofNCompleteColumn(),
-        TimeRemainingColumn(compact=True),
-        console=console,
-        transient=True,
-        disable=console.quiet or not console.is_terminal,
-    )
+    chunks = images.chunks(start, system.threads)
+    hidden = console.quiet or not console.is_terminal
+    total, done = -(-images.count // ROWS), start // ROWS
+    for chunk in track(chunks, "Reading", total, done, console=console, transient=True, disable=hidden):
+        labels.add(chunk, system.answers(chunk.frames))
 
 
 def _check_target(out: Path, source: Path) -> None:

@@ -6,8 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tenfold.data import load, locate
-from tenfold.data import names as sources
+from tenfold.data import load, locate, names
 from tenfold.data.digits import Digits
 from tenfold.errors import DataError
 
@@ -87,10 +86,10 @@ def test_the_deadline_reaches_the_download(monkeypatch: pytest.MonkeyPatch) -> N
         given.append(deadline)
         return Digits.of(np.zeros((1, 28, 28), np.uint8))
 
-    monkeypatch.setattr(sources, "load", fake)
+    monkeypatch.setattr(names, "load", fake)
     load("mnist", "train", deadline=20)
     load("mnist", "train")
-    assert given == [20, sources.DOWNLOAD_SECONDS]
+    assert given == [20, names.DOWNLOAD_SECONDS]
 
 
 def test_locate_finds_without_downloading(

@@ -15,12 +15,12 @@ import numpy as np
 import pytest
 
 from tenfold import settings
-from tenfold.data import names as sources
+from tenfold.data import names
 from tenfold.data.digits import Digits
 from tenfold.data.download import RemoteFile
 from tenfold.errors import DataError, MissingExtraError, SourceError
 
-NAMES = [file.name for file in sources.MNIST_FILES]
+NAMES = [file.name for file in names.MNIST_FILES]
 # Of the ids of `uci:test`, int64, little-endian: another value means that published scores no longer compare.
 UCI_TEST_SHA256 = "3965239538ab31487f97f19eccf1e4cff5da0d3dc76d7db0a2d18af958cd46fe"
 
@@ -73,10 +73,10 @@ def test_mnist_is_found_in_tenfold_data(
     data_folder: Path, make_digits: Callable[..., Digits], subfolder: str, packed: bool
 ) -> None:
     """The four files are found in mnist/, in the folder itself and in torchvision's layout, gzipped or not."""
-    assert not sources.available("mnist")
+    assert not names.available("mnist")
     write_mnist(data_folder / subfolder, make_digits, packed=packed)
-    assert sources.available("mnist")
-    train, test = sources.load("mnist", "train", "train"), sources.load("mnist", "test", "evaluate")
+    assert names.available("mnist")
+    train, test = names.load("mnist", "train", "train"), names.load("mnist", "test", "evaluate")
     assert np.array_equal(train.images, make_digits(40, seed=40).images)
     assert np.array_equal(test.labels, make_digits(20, seed=20).labels)
 
@@ -86,15 +86,15 @@ def test_names_with_a_dot_are_found(data_folder: Path, make_digits: Callable[...
     write_mnist(data_folder, make_digits, packed=False)
     for path in data_folder.iterdir():
         path.rename(path.with_name(path.name.replace("-idx", ".idx")))
-    assert len(sources.load("mnist", "test", "evaluate")) == 20
+    assert len(names.load("mnist", "test", "evaluate")) == 20
 
 
 def test_tenfold_data_comes_before_the_cache(data_folder: Path, make_digits: Callable[..., Digits]) -> None:
     """What the user names is read, not what was downloaded before; without it the cache serves."""
     write_mnist(settings.cache_folder() / "mnist", make_digits, (30, 10))
-    assert len(sources.load("mnist", "train", "train")) == 30
+    assert len(names.load("mnist", "train", "train")) == 30
     write_mnist(data_folder / "mnist", make_digits)
-    assert len(sources.load("mnist", "train", "train")) == 40
+    assert len(names.load("mnist", "train", "train")) == 40
 
 
 def test_images_without_labels_are_not_mnist(data_folder: Path, make_digits: Callable[..., Digits]) -> None:
@@ -102,8 +102,8 @@ def test_images_without_labels_are_not_mnist(data_folder: Path, make_digits: Cal
     write_mnist(data_folder / "mnist", make_digits)
     write_mnist(settings.cache_folder() / "mnist", make_digits, (30, 10))
     (data_folder / "mnist" / "train-labels-idx1-ubyte.gz").unlink()
-    assert len(sources.load("mnist", "train", "train")) == 30
-    assert len(sources.load("mnist", "test", "train")) == 20
+    assert len(names.load("mnist", "train", "train")) == 30
+    assert len(names.load("mnist", "test", "train")) == 20
 
 
 @pytest.mark.parametrize(
@@ -116,8 +116,8 @@ def test_a_bare_name_gives_the_part_that_the_purpose_needs(
     """Training parts train and are explored, test parts are evaluated and submitted; UCI is explored whole."""
     pytest.importorskip("sklearn")
     write_mnist(data_folder, make_digits)
-    assert len(sources.load("mnist", None, purpose)) == sizes[0]
-    assert len(sources.load("uci", None, purpose)) == sizes[1]
+    assert len(names.load("mnist", None, purpose)) == sizes[0]
+    assert len(names.load("uci", None, purpose)) == sizes[1]
 
 
 @pytest.mark.parametrize("form", ["zip", "csv", "zip in the folder itself"])
@@ -133,22 +133,22 @@ def test_kaggle_parts(data_folder: Path, make_digits: Callable[..., Digits], for
         with zipfile.ZipFile(folder / "digit-recognizer.zip", "w") as archive:
             for name, text in texts.items():
                 archive.writestr(name, text)
-    assert sources.available("kaggle")
+    assert names.available("kaggle")
     sizes = {
-        purpose: len(sources.load("kaggle", None, purpose)) for purpose in ("train", "evaluate", "explore", "submit")
+        purpose: len(names.load("kaggle", None, purpose)) for purpose in ("train", "evaluate", "explore", "submit")
     }
     assert sizes == {"train": 30, "evaluate": 30, "explore": 30, "submit": 20}
-    assert sources.load("kaggle", "test", "explore").labels is None
-    assert sources.load("kaggle", "train", "submit").labels is not None
+    assert names.load("kaggle", "test", "explore").labels is None
+    assert names.load("kaggle", "train", "submit").labels is not None
     for purpose in ("train", "evaluate"):
         with pytest.raises(DataError, match=f"'kaggle:test' has no labels, and {purpose} needs them"):
-            sources.load("kaggle", "test", purpose)
+            names.load("kaggle", "test", purpose)
 
 
 def test_missing_kaggle_says_how_to_get_it() -> None:
     """The error holds Kaggle's command, the file and the folder to put it into."""
     with pytest.raises(SourceError) as caught:
-        sources.load("kaggle", "train", "train")
+        names.load("kaggle", "train", "train")
     message = str(caught.value)
     assert "kaggle competitions download -c digit-recognizer" in message
     assert "digit-recognizer.zip" in message
@@ -159,7 +159,7 @@ def test_missing_kaggle_says_how_to_get_it() -> None:
 def test_offline_downloads_nothing_and_says_what_to_put_where() -> None:
     """With TENFOLD_OFFLINE the error names the files and the folder; no mirror is asked."""
     with pytest.raises(SourceError, match="TENFOLD_OFFLINE") as caught:
-        sources.load("mnist", "train", "train", mirrors=["http://127.0.0.1:1/"])
+        names.load("mnist", "train", "train", mirrors=["http://127.0.0.1:1/"])
     assert all(name in str(caught.value) for name in [*NAMES, str(settings.cache_folder() / "mnist"), "TENFOLD_DATA"])
     assert not (settings.cache_folder() / "mnist").exists()
 
@@ -168,7 +168,7 @@ def test_a_tenfold_data_that_is_no_folder_is_an_error(tmp_path: Path, monkeypatc
     """A mistyped TENFOLD_DATA is not passed over in silence."""
     monkeypatch.setenv("TENFOLD_DATA", str(tmp_path / "mistyped"))
     with pytest.raises(SourceError, match="mistyped', which is not a folder"):
-        sources.load("mnist", "train", "train")
+        names.load("mnist", "train", "train")
 
 
 @pytest.fixture
@@ -178,7 +178,7 @@ def mirror(tmp_path: Path, make_digits: Callable[..., Digits], monkeypatch: pyte
     write_mnist(folder, make_digits)
     contents = {name: gzip.decompress((folder / name).read_bytes()) for name in NAMES}
     pinned = tuple(RemoteFile(name, len(data), hashlib.sha256(data).hexdigest()) for name, data in contents.items())
-    monkeypatch.setattr(sources, "MNIST_FILES", pinned)
+    monkeypatch.setattr(names, "MNIST_FILES", pinned)
     monkeypatch.setenv("TENFOLD_OFFLINE", "")
     monkeypatch.setenv("NO_PROXY", "*")
 
@@ -198,19 +198,19 @@ def test_mnist_is_downloaded_once(
     mirror: str, make_digits: Callable[..., Digits], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """All four files come to the cache at the first load; after that no network is needed."""
-    train = sources.load("mnist", "train", "train", mirrors=[mirror])
+    train = names.load("mnist", "train", "train", mirrors=[mirror])
     assert np.array_equal(train.images, make_digits(40, seed=40).images)
     monkeypatch.setenv("TENFOLD_OFFLINE", "1")
-    assert sources.available("mnist")
-    assert len(sources.load("mnist", "test", "evaluate")) == 20
+    assert names.available("mnist")
+    assert len(names.load("mnist", "test", "evaluate")) == 20
 
 
 def test_mirrors_with_other_content_are_refused(mirror: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Where the content isn't the published one, the error says so and what to put where, and nothing is stored."""
     monkeypatch.undo()
-    monkeypatch.setattr(sources, "MNIST_FILES", (RemoteFile(NAMES[0], 1000, "0" * 64),))
+    monkeypatch.setattr(names, "MNIST_FILES", (RemoteFile(NAMES[0], 1000, "0" * 64),))
     with pytest.raises(SourceError, match="sent wrong bytes") as caught:
-        sources._download_mnist("train", 30, [mirror])
+        names._download_mnist("train", 30, [mirror])
     assert NAMES[0] in str(caught.value)
     assert not list((settings.cache_folder() / "mnist").glob("t*"))
 
@@ -220,20 +220,20 @@ def test_a_cache_that_cannot_be_written_is_said(mirror: str, tmp_path: Path, mon
     (tmp_path / "file").write_bytes(b"")
     monkeypatch.setenv("TENFOLD_CACHE", str(tmp_path / "file"))
     with pytest.raises(SourceError, match=r"cannot be stored in '.*file.*TENFOLD_CACHE"):
-        sources.load("mnist", "train", "train", mirrors=[mirror])
+        names.load("mnist", "train", "train", mirrors=[mirror])
 
 
 def test_the_mirrors_are_at_least_two_and_encrypted() -> None:
     """One mirror may fail."""
-    assert len(sources.MIRRORS) >= 2
-    assert all(mirror.startswith("https://") for mirror in sources.MIRRORS)
+    assert len(names.MIRRORS) >= 2
+    assert all(mirror.startswith("https://") for mirror in names.MIRRORS)
 
 
 def test_uci_is_brought_into_the_frame() -> None:
     """1,797 images, each as scikit-learn has it but larger: centred, with ink inside the 20x20 box only."""
     datasets = pytest.importorskip("sklearn.datasets")
     original, labels = datasets.load_digits(return_X_y=True)
-    digits = sources.uci()
+    digits = names.uci()
     assert np.array_equal(digits.labels, labels)
     ink = digits.images.sum(axis=(1, 2), dtype=np.float64)
     assert np.corrcoef(ink, original.sum(axis=1))[0, 1] > 0.99
@@ -249,7 +249,7 @@ def test_uci_is_brought_into_the_frame() -> None:
 def test_the_uci_split_is_fixed() -> None:
     """Both parts together are the whole, without overlap, with each class in proportion, and never change."""
     pytest.importorskip("sklearn")
-    train, test, whole = sources.uci("train"), sources.uci("test"), sources.uci()
+    train, test, whole = names.uci("train"), names.uci("test"), names.uci()
     assert (len(train), len(test)) == (1437, 360)
     assert np.array_equal(np.sort(np.concatenate([train.ids, test.ids])), whole.ids)
     assert np.array_equal(whole.images[test.ids - 1], test.images)
@@ -262,15 +262,15 @@ def test_uci_without_scikit_learn_names_the_extra(monkeypatch: pytest.MonkeyPatc
     """The error says what to install."""
     monkeypatch.setitem(sys.modules, "sklearn.datasets", None)
     with pytest.raises(MissingExtraError, match=r"pip install 'tenfold\[train\]'"):
-        sources.uci()
+        names.uci()
 
 
 @pytest.mark.data
 def test_the_pinned_hashes_are_those_of_mnist() -> None:
     """The four files in TENFOLD_DATA have the pinned sizes and hashes."""
-    for file in sources.MNIST_FILES:
+    for file in names.MNIST_FILES:
         part = "train" if file.name.startswith("train") else "test"
-        images = sources.find("mnist", part)
+        images = names.find("mnist", part)
         assert images is not None
         content = next(images.parent.glob(file.name.removesuffix(".gz") + "*")).read_bytes()
         content = gzip.decompress(content) if content[:2] == b"\x1f\x8b" else content
@@ -280,7 +280,7 @@ def test_the_pinned_hashes_are_those_of_mnist() -> None:
 @pytest.mark.data
 def test_real_mnist_loads_by_name() -> None:
     """60,000 and 10,000 images with the class counts that MNIST is known for."""
-    train, test = sources.load("mnist", None, "train"), sources.load("mnist", None, "evaluate")
+    train, test = names.load("mnist", None, "train"), names.load("mnist", None, "evaluate")
     assert (len(train), len(test)) == (60_000, 10_000)
     assert np.bincount(train.labels).tolist() == [5923, 6742, 5958, 6131, 5842, 5421, 5918, 6265, 5851, 5949]
     assert np.bincount(test.labels).tolist() == [980, 1135, 1032, 1010, 982, 892, 958, 1028, 974, 1009]
