@@ -1,6 +1,7 @@
 """The page of a search: whole, safe, and drawn also where there is little to draw."""
 
 import re
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -9,35 +10,49 @@ import pytest
 
 from tenfold.pages.tuning import write_page
 from tenfold.training.recipe import Range
-from tenfold.tuning.search import Space, Values
+from tenfold.tuning.comparison import SeedComparison, SeedPair, SeedSpread, SeedTraining
+from tenfold.tuning.plan import Plan
+from tenfold.tuning.space import Space, Values
 from tenfold.tuning.study import Tried
 
 SPACE: Space = {"optimiser.lr": Range(low=1e-3, high=1.0, log=True), "model.norm": [False, True]}
-PLAN: dict[str, Any] = {
-    "recipe": "small",
-    "name": "small-tuned",
-    "method": "optuna",
-    "metric": "nll",
-    "seed": 0,
-    "spec": "folder/digits.npz",
-    "sha256": "9f" * 32,
-    "images": 1437,
-    "started": "2025-11-21T07:58:01+00:00",
-    "versions": {"tenfold": "0.1.0"},
-    "commit": None,
-}
+PLAN = Plan(
+    recipe="small",
+    name="small-tuned",
+    method="optuna",
+    metric="nll",
+    seed=0,
+    subset=None,
+    trials=None,
+    max_seconds=None,
+    seeds=1,
+    spec="folder/digits.npz",
+    sha256="9f" * 32,
+    images=1437,
+    started="2025-11-21T07:58:01+00:00",
+    versions={"tenfold": "0.1.0"},
+    commit=None,
+)
 BASE = Tried(0, {"optimiser.lr": 0.01, "model.norm": True}, "complete", 0.2, 0.2, 0.95, 3.0, {50: 0.4, 90: 0.25}, True)
 BETTER = Tried(1, {"optimiser.lr": 0.1, "model.norm": False}, "complete", 0.1, 0.1, 0.97, 3.0, {50: 0.3, 90: 0.15})
 PRUNED = Tried(2, {"optimiser.lr": 1.0, "model.norm": False}, "pruned", curve={50: 2.0})
 FAILED = Tried(3, {"optimiser.lr": 0.9, "model.norm": True}, "failed", reason="<b>The loss is 'nan'</b>")
 LOST = Tried(4, {"optimiser.lr": 0.9, "model.norm": True}, "lost")
-SEEDS: dict[str, Any] = {
-    "seeds": [1],
-    "rows": [{"seed": 1, "n": 50, "base": {"nll": 0.21, "accuracy": 0.94}, "best": {"nll": 0.12, "accuracy": 0.96}}],
-    "base": {"nll": {"mean": 0.21, "std": None}, "accuracy": {"mean": 0.94, "std": None}},
-    "best": {"nll": {"mean": 0.12, "std": None}, "accuracy": {"mean": 0.96, "std": None}},
-    "failed": [],
-}
+SEEDS = SeedComparison(
+    seeds=[1],
+    rows=[
+        SeedPair(
+            1, 50, SeedTraining(1, "base", 0.21, 0.94, 50, 1.0), SeedTraining(1, "best", 0.12, 0.96, 50, 1.0), 0.09
+        )
+    ],
+    base={"nll": SeedSpread(0.21, None), "accuracy": SeedSpread(0.94, None)},
+    best={"nll": SeedSpread(0.12, None), "accuracy": SeedSpread(0.96, None)},
+    gain=SeedSpread(0.09, None),
+    wins=1,
+    failed=[],
+    better=True,
+    lines=[],
+)
 
 
 def written(folder: Path, tried: list[Tried], **changes: Any) -> str:
@@ -76,13 +91,13 @@ class Balanced(HTMLParser):
 
 
 def test_shows_what_was_tried(tmp_path: Path) -> None:
-    """The page has the verdict, every chart, a row for each trial but lost ones, and both values of every key."""
+    """The page has the verdict, the chart, a row for each trial but lost ones, and both values of every key."""
     tried = [BASE, BETTER, PRUNED, FAILED, LOST]
     html = written(
         tmp_path, tried, importances={"optimiser.lr": 0.8, "model.norm": 0.2}, comparison=SEEDS, recipe='name = "x"'
     )
     page = Balanced(html)
-    assert page.count["svg"] == 6  # history, curves, importances, parallel coordinates, two slices
+    assert page.count["svg"] == 1
     assert "So it is." in page.text
     assert "2 trials complete, 1 ended early, 1 failed, on digits.npz" in re.sub(r"\s+", " ", page.text)
     for value in ("80%", "20%", "0.1200", "0.2100", "96.00%", "true", "false", 'name = "x"', "9f9f9f"):
@@ -104,9 +119,9 @@ def test_nothing_from_outside_and_nothing_unescaped(tmp_path: Path) -> None:
     [
         ([], 0),
         ([FAILED], 0),
-        ([BASE], 5),
-        ([BASE, BASE], 5),
-        ([Tried(0, {"optimiser.lr": 0.01, "model.norm": True}, "complete", 0.0, 0.0, 1.0, 3.0, base=True)], 4),
+        ([BASE], 1),
+        ([BASE, BASE], 1),
+        ([Tried(0, {"optimiser.lr": 0.01, "model.norm": True}, "complete", 0.0, 0.0, 1.0, 3.0, base=True)], 1),
     ],
 )
 def test_little_to_draw(tmp_path: Path, tried: list[Tried], figures: int) -> None:
@@ -121,7 +136,7 @@ def test_grid_shows_accuracy(tmp_path: Path) -> None:
     stages = [
         Tried(i, values, "complete", wrong[i], 0.2, 1 - wrong[i], 1.0, base=i == 0, stage=i // 2) for i in range(6)
     ]
-    page = Balanced(written(tmp_path, stages, plan=PLAN | {"method": "grid", "metric": "accuracy"}))
+    page = Balanced(written(tmp_path, stages, plan=replace(PLAN, method="grid", metric="accuracy")))
     assert "coarse-to-fine grid of three stages" in page.text
     assert "in cross-validation" in page.text
     assert "99.17%" in page.text

@@ -1,15 +1,16 @@
-"""One candidate of a search: judged as a run would be, ended early where asked, and a scikit-learn estimator."""
+"""One candidate of a search: judged as a run would be, ended early where asked, and in cross-validation."""
 
 import numpy as np
 import pytest
-from sklearn.base import clone
-from sklearn.metrics import log_loss
-from sklearn.model_selection import cross_val_score
+from sklearn.metrics import accuracy_score, log_loss
 
+from tenfold.data import splits
 from tenfold.data.digits import Digits
-from tenfold.runs.estimator import DigitClassifier, hold_out
+from tenfold.runs.estimator import DigitClassifier, classical
 from tenfold.training import recipe as recipes
-from tenfold.tuning.trial import Candidate, Stopped, judge
+from tenfold.tuning import trial
+from tenfold.tuning.plan import FOLDS
+from tenfold.tuning.trial import cross_validated, judge
 
 OVERRIDES = (
     "model.widths=[[8],[16]]",
@@ -33,10 +34,11 @@ def test_judged_as_a_run_is(digits: Digits, steered: tuple[str, ...]) -> None:
     recipe = recipes.load("instant", (*LONGER, *steered))
     assert digits.labels is not None
     classifier = DigitClassifier("instant", (*LONGER, *steered), seed=3).fit(digits.images, digits.labels)
-    held_out = hold_out(digits.labels, recipe, 3)[1]
+    held_out = recipe.data.hold_out(digits.labels, 3)[1]
     labels, probabilities = digits.labels[held_out], classifier.predict_proba(digits.images[held_out])
     seen: list[int] = []
     figures = judge(recipe, digits, 3, 2, "cpu", lambda share, nll, accuracy: bool(seen.append(share)))
+    assert figures is not None
     assert figures.n == 50
     assert figures.accuracy == (probabilities.argmax(1) == labels).mean()
     assert 0 < figures.nll <= log_loss(labels, probabilities, labels=np.arange(10)) + 1e-4
@@ -46,24 +48,43 @@ def test_judged_as_a_run_is(digits: Digits, steered: tuple[str, ...]) -> None:
 
 
 def test_ended_where_asked(digits: Digits) -> None:
-    """A trial ends at the first report that is answered with True."""
+    """A trial ends at the first report that is answered with True, and then comes to nothing."""
     shares: list[int] = []
 
     def report(share: int, nll: float, accuracy: float) -> bool:
         shares.append(share)
         return share >= 40
 
-    with pytest.raises(Stopped):
-        judge(recipes.load("instant", OVERRIDES), digits, 0, 1, "cpu", report)
+    assert judge(recipes.load("instant", OVERRIDES), digits, 0, 1, "cpu", report) is None
     assert [share >= 40 for share in shares].index(True) == len(shares) - 1
 
 
-@pytest.mark.parametrize(("recipe", "overrides"), [("knn", ("features.pca=0",)), ("instant", LONGER)])
-def test_candidate_is_an_estimator(digits: Digits, recipe: str, overrides: tuple[str, ...]) -> None:
-    """scikit-learn's own cross-validation works on a candidate, classical or a network."""
-    candidate = Candidate(recipe, overrides, seed=1)
-    assert clone(candidate).get_params() == candidate.get_params()
-    assert cross_val_score(candidate, digits.images, digits.labels, cv=2).mean() > 0.5
-    answers = candidate.fit(digits.images, digits.labels).predict_proba(digits.images[:7])
-    assert answers.shape == (7, 10)
-    np.testing.assert_allclose(answers.sum(1), 1, atol=1e-5)
+def test_cross_validation_agrees_with_scikit_learn(digits: Digits) -> None:
+    """A classical model comes to the mean of scikit-learn's figures over the folds, each fitted without its own."""
+    recipe = recipes.load("knn", ("features.pca=5",))
+    assert digits.labels is not None
+    nlls, rights = [], []
+    for kept, held_out in splits.stratified_folds(digits.labels, FOLDS, 3):
+        model = classical(recipe, 3, 1).fit(digits.images[kept], digits.labels[kept])
+        answers, truth = model.probabilities(digits.images[held_out]), digits.labels[held_out]
+        nlls.append(log_loss(truth, answers, labels=np.arange(10)))
+        rights.append(accuracy_score(truth, answers.argmax(1)))
+    found = cross_validated(recipe, digits, 3, 1, "cpu")
+    assert found.n == len(digits)
+    assert found.accuracy == pytest.approx(np.mean(rights))
+    assert found.nll == pytest.approx(np.mean(nlls), rel=1e-5)
+
+
+def test_networks_can_be_cross_validated(digits: Digits) -> None:
+    """A network is trained in each fold, and answers images that it has not seen."""
+    figures = cross_validated(recipes.load("instant", LONGER), digits, 1, 2, "cpu")
+    assert figures.accuracy > 0.5
+    assert figures.n == len(digits)
+
+
+def test_a_teacher_is_listened_to(digits: Digits, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A recipe with a [distil] table is trained with its teacher in a search too."""
+    asked = []
+    monkeypatch.setattr(trial, "teacher", lambda recipe, device: asked.append(recipe.name))
+    judge(recipes.load("instant", OVERRIDES), digits, 0, 1, "cpu", lambda share, nll, accuracy: False)
+    assert asked == ["instant"]

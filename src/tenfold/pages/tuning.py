@@ -1,53 +1,64 @@
-"""A search's page: one self-contained HTML file that shows what was tried, what mattered, and what came of it."""
+"""A search as one self-contained page, tune.html: its course, what matters, every trial, and the new recipe."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tenfold.pages import page, plots, tuning_plots
-from tenfold.tuning.search import Space
-from tenfold.tuning.study import Tried, rank
+from tenfold.pages import page, svg
+from tenfold.pages.plots import accuracy_text
+from tenfold.pages.svg import BOTTOM, LEFT, RIGHT, TOP, VALUE, Axis, Text
+from tenfold.tuning.comparison import SeedComparison
+from tenfold.tuning.plan import Plan
+from tenfold.tuning.space import Space
+from tenfold.tuning.study import Tried, best_of, rank
 
 if TYPE_CHECKING:
     from markupsafe import Markup
 
 FLOOR = 1e-4  # what a logarithmic axis shows of an objective of 0: no mistake among the held-out images
+UNFINISHED = BOTTOM - 3  # where trials stand that have no final figure
 NAMES = {"nll": "negative log-likelihood", "accuracy": "accuracy"}
-SHORT = {"nll": "NLL", "accuracy": "accuracy"}
 METHODS = {"optuna": "Optuna (TPE, median pruning)", "grid": "coarse-to-fine grid of three stages"}
 
 
 def write_page(
     path: Path,
     *,
-    plan: Mapping[str, Any],
+    plan: Plan,
     space: Space,
     tried: Sequence[Tried],
-    importances: dict[str, float],
-    comparison: Mapping[str, Any] | None,
+    importances: Mapping[str, float],
+    comparison: SeedComparison | None,
     verdict: str,
     recipe: str,
 ) -> Path:
     """Return `path`, the page of a search, written whole.
 
-    plan: what was asked for (recipe, method, metric, seed, spec, sha256, images, started, versions ...). tried: all
-    trials. comparison: of base and best on unused seeds, or None. recipe: the new one as TOML.
+    tried: all trials. importances: shares by key. comparison: of base and best on unused seeds, or None. recipe: the
+    new one as TOML.
     """
     shown = [each for each in tried if each.state != "lost"]
     complete = sorted((each for each in shown if each.objective is not None), key=rank)
-    best = complete[0] if complete else None
+    best = best_of(shown)
+    base = next((each for each in complete if each.base), None)
+    changed = (
+        () if base is None or best is None else ((key, base.values.get(key), best.values.get(key)) for key in space)
+    )
+    text: Text = accuracy_text if plan.metric == "accuracy" else lambda value: f"{value:.3g}"
+    label = f"{NAMES[plan.metric]} of every trial in its order"
     html = page.render(
         "tuning.html",
         plan=plan,
-        metric=NAMES[plan["metric"]],
-        method=METHODS[plan["method"]],
+        metric=NAMES[plan.metric],
+        method=METHODS[plan.method],
         counts={state: sum(each.state == state for each in shown) for state in ("complete", "pruned", "failed")},
         best=best,
-        base=next((each for each in complete if each.base), None),
-        rows=_rows(space, [*complete, *(each for each in shown if each.objective is None)]),
+        base=base,
+        rows=[_row(space, each) for each in (*complete, *(each for each in shown if each.objective is None))],
         keys=list(space),
-        changed=_changed(space, complete, best),
-        charts=_charts(plan["metric"], space, shown, best, importances) if best is not None else None,
+        changed=[(key, _shown(before), _shown(after)) for key, before, after in changed],
+        history=None if best is None else history(shown, best, text=text, label=label),
+        importances=importances,
         comparison=comparison,
         verdict=verdict,
         recipe=recipe,
@@ -56,50 +67,48 @@ def write_page(
     return page.write(path, html)
 
 
-def _charts(
-    metric: str, space: Space, tried: Sequence[Tried], best: Tried, importances: dict[str, float]
-) -> dict[str, Any]:
-    """Return every chart that there is something to draw for."""
-    text: plots.Text = plots.accuracy_text if metric == "accuracy" else lambda value: f"{value:.3g}"
-    name = NAMES[metric]
-    charts: dict[str, Markup | list[tuple[str, Markup]] | None] = {
-        "history": tuning_plots.history(tried, text=text, floor=FLOOR, label=f"{name} of every trial in its order"),
-        "curves": None,
-        "importances": None,
-        "parallel": tuning_plots.parallel(
-            space, tried, name=SHORT[metric], text=text, floor=FLOOR, label=f"Values of every trial and {name}"
-        ),
-        "slices": tuning_plots.slices(space, tried, best, text=text, floor=FLOOR),
+def history(tried: Sequence[Tried], best: Tried, *, text: Text, label: str) -> "Markup":
+    """Return the objective of each trial in its order, the best so far as a stepped line, the base as a dashed one.
+
+    Trials without a final figure are marks along the bottom. The axis is logarithmic, down to `FLOOR`, the best on top.
+    """
+    values = {each.number: max(each.objective, FLOOR) for each in tried if each.objective is not None}
+    axis = svg.log_axis(list(values.values()), TOP, BOTTOM - 12)
+    last, right = max(each.number for each in tried), RIGHT - VALUE
+    across = Axis(0, max(1, last), LEFT + 4, right)
+    body = [svg.grid(axis, text, right), svg.words(LEFT - 8, BOTTOM + 17, "trial", "sub", "end")]
+    body += [svg.words(across(tick), BOTTOM + 17, f"{tick:g}", "tick") for tick in across.ticks(5) if tick % 1 == 0]
+    for stage in sorted({each.stage for each in tried if each.stage}):
+        at = across(min(each.number for each in tried if each.stage == stage) - 0.5)
+        body.append(svg.line("ideal", at, TOP, at, BOTTOM))
+    so_far: list[svg.Point] = []
+    dots = []
+    for each in tried:
+        x = across(each.number)
+        if each.number not in values:
+            body.append(svg.line("pruned", x, UNFINISHED - 5, x, UNFINISHED))
+            continue
+        y = axis(values[each.number])
+        dots.append(svg.dot("last", x, y, 3.5) if each is best else svg.dot("dot", x, y, 2))
+        if each.base:
+            body.append(svg.line("ideal", LEFT, y, right, y))
+        so_far.append((x, min(y, so_far[-1][1] if so_far else y)))  # better is above
+    so_far.append((across(last), so_far[-1][1]))
+    body += [svg.path("line", svg.stepped(so_far)), *dots]
+    body.append(svg.words(so_far[-1][0] + 9, so_far[-1][1] + 4.5, text(values[best.number]), "value", "start"))
+    return svg.drawing(label, body)
+
+
+def _row(space: Space, tried: Tried) -> dict[str, Any]:
+    """Return a trial's row of the table."""
+    return {
+        "number": tried.number,
+        "what": "the recipe as it is" if tried.base else tried.reason or tried.state,
+        "values": [_shown(tried.values.get(key)) for key in space],
+        "nll": tried.nll,
+        "accuracy": tried.accuracy,
+        "seconds": tried.seconds,
     }
-    if any(each.curve for each in tried):
-        label = f"{name} of every trial while it was trained"
-        charts["curves"] = tuning_plots.curves(tried, best, text=text, floor=FLOOR, label=label)
-    if importances:
-        charts["importances"] = tuning_plots.importances(importances, label="How much each key matters")
-    return charts
-
-
-def _rows(space: Space, tried: Sequence[Tried]) -> list[dict[str, Any]]:
-    """Return a table's row for each trial."""
-    return [
-        {
-            "number": each.number,
-            "what": "the recipe as it is" if each.base else each.reason or each.state,
-            "values": [_shown(each.values.get(key)) for key in space],
-            "nll": each.nll,
-            "accuracy": each.accuracy,
-            "seconds": each.seconds,
-        }
-        for each in tried
-    ]
-
-
-def _changed(space: Space, complete: Sequence[Tried], best: Tried | None) -> list[tuple[str, str, str]]:
-    """Return (key, value before, value after) for every key."""
-    base = next((each for each in complete if each.base), None)
-    if best is None or base is None:
-        return []
-    return [(key, _shown(base.values.get(key)), _shown(best.values.get(key))) for key in space]
 
 
 def _shown(value: Any) -> str:
@@ -108,15 +117,15 @@ def _shown(value: Any) -> str:
     return f"{value:.4g}" if isinstance(value, float) else str(value).lower() if isinstance(value, bool) else str(value)
 
 
-def _provenance(plan: Mapping[str, Any]) -> list[tuple[str, str]]:
+def _provenance(plan: Plan) -> list[tuple[str, str]]:
     """Return the rows (what, value) that say where the search comes from."""
     rows = [
-        ("Started", f"{plan['started'][:16].replace('T', ' ')} UTC"),
-        ("Seed", plan["seed"]),
-        ("Data", plan["spec"]),
-        ("Images", page.count(plan["images"])),
-        ("Data SHA-256", plan["sha256"]),
-        ("Versions", ", ".join(f"{name} {version}" for name, version in plan["versions"].items())),
-        ("Commit", plan["commit"]),
+        ("Started", f"{plan.started[:16].replace('T', ' ')} UTC"),
+        ("Seed", plan.seed),
+        ("Data", plan.spec),
+        ("Images", page.count(plan.images)),
+        ("Data SHA-256", plan.sha256),
+        ("Versions", ", ".join(f"{name} {version}" for name, version in plan.versions.items())),
+        ("Commit", plan.commit),
     ]
     return [(name, str(value)) for name, value in rows if value is not None]

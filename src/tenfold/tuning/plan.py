@@ -9,16 +9,34 @@ from pathlib import Path
 from tenfold import data as digit_data
 from tenfold.data import splits
 from tenfold.data.digits import Digits
-from tenfold.errors import RecipeError, RunError, TrainingError
+from tenfold.errors import RecipeError, RunError, TrainingError, UsageError
 from tenfold.files import write_atomically
 from tenfold.training import recipe as recipes
 from tenfold.training.recipe import Recipe
-from tenfold.tuning import search
+from tenfold.tuning import space as spaces
 
 METRICS, METHODS = ("nll", "accuracy"), ("optuna", "grid")
 TRIALS = 30  # where neither a number nor a time is given
 SEEDS = 3  # of the comparison at the end
-PLAN, RECIPE = "tune.json", "recipe.toml"
+FOLDS = 3  # that a grid's candidates are judged on
+PLAN, RECIPE, JOURNAL = "tune.json", "recipe.toml", "journal.log"
+
+
+@dataclass(frozen=True)
+class TuneSettings:
+    """What is asked of a tune, see `tenfold.tune.tune`; None leaves it to the recipe, or to the method."""
+
+    recipe: str | Path | None = None
+    data: str | None = None
+    out: str | Path | None = None
+    trials: int | None = None
+    max_seconds: float | None = None
+    seed: int | None = None
+    subset: int | None = None
+    metric: str | None = None
+    method: str | None = None
+    seeds: int | None = None
+    name: str | None = None
 
 
 @dataclass(frozen=True)
@@ -41,62 +59,64 @@ class Plan:
     versions: dict[str, str]
     commit: str | None
 
+    @classmethod
+    def read(cls, folder: Path) -> "Plan":
+        """Return the plan of the tune in `folder`; RunError where it is none."""
+        file = folder / PLAN
+        if not file.is_file():
+            raise RunError(f"'{folder}' is no tune: it has no {PLAN}. Give the folder that `tenfold tune` wrote.")
+        try:
+            return cls(**json.loads(file.read_text("utf-8")))
+        except (ValueError, TypeError) as error:
+            raise RunError(f"'{file}' cannot be read: {error}. Start another tune without --resume.") from None
 
-def begin(
-    recipe: str | Path,
-    spec: str,
-    out: Path | None,
-    trials: int | None,
-    max_seconds: float | None,
-    seed: int | None,
-    subset: int | None,
-    metric: str | None,
-    method: str | None,
-    seeds: int | None,
-    name: str | None,
-    device: str,
-) -> tuple[Path, Plan, Digits]:
-    """Return a new folder, its plan and the data, after looking at everything that could be wrong."""
+
+def begin(settings: TuneSettings, device: str) -> tuple[Path, Plan]:
+    """Return a new folder and its plan, after looking at everything that could be wrong."""
     from tenfold.runs import provenance
-    from tenfold.runs.begin import check
-    from tenfold.tuning import grid
+    from tenfold.runs.begin import check, free_folder
 
+    if settings.data is None:
+        raise UsageError("There is no '--data'. Give --data DATA, such as --data mnist, or --resume FOLDER.")
+    recipe = settings.recipe or recipes.DEFAULT_RECIPE
     base = recipes.load(recipe)
     check(base, device, None)
-    space = search.checked(base, recipe)
-    chosen = method or ("grid" if base.classical else "optuna")
-    _one_of("--method", chosen, METHODS)
-    if chosen == "grid":
-        grid.axis_points(space, trials)
-    judged_by = metric or ("accuracy" if chosen == "grid" else "nll")
-    _one_of("--metric", judged_by, METRICS)
+    space = spaces.checked(base, recipe)
+    method = _one_of("--method", settings.method or ("grid" if base.classical else "optuna"), METHODS)
+    if method == "grid":
+        spaces.axis_points(space, settings.trials)
+    metric = _one_of("--metric", settings.metric or ("accuracy" if method == "grid" else "nll"), METRICS)
     if base.data.validation == 0:
         raise RecipeError(f"Recipe '{base.name}' holds nothing out to be judged on. Set data.validation=0.05 in it.")
-    first_seed = base.seed if seed is None else seed
-    digits = digits_of(spec, subset, first_seed)
+    seed = base.seed if settings.seed is None else settings.seed
+    digits = digits_of(settings.data, settings.subset, seed)
+    limited = settings.trials is not None or settings.max_seconds is not None or method == "grid"
     plan = Plan(
         recipe=base.name,
-        name=name or f"{base.name}-tuned",
-        method=chosen,
-        metric=judged_by,
-        seed=first_seed,
-        subset=subset,
-        trials=TRIALS if trials is None and max_seconds is None and chosen == "optuna" else trials,
-        max_seconds=max_seconds,
-        seeds=SEEDS if seeds is None else seeds,
-        spec=spec,
+        name=settings.name or f"{base.name}-tuned",
+        method=method,
+        metric=metric,
+        seed=seed,
+        subset=settings.subset,
+        trials=settings.trials if limited else TRIALS,
+        max_seconds=settings.max_seconds,
+        seeds=SEEDS if settings.seeds is None else settings.seeds,
+        spec=settings.data,
         sha256=digits.content_hash(),
         images=len(digits),
         started=datetime.now(UTC).isoformat(timespec="seconds"),
         versions=provenance.versions(base),
         commit=provenance.commit(),
     )
-    return _new_folder(out or _free_folder(base.name), base, plan), plan, digits
+    out = free_folder(f"tune-{base.name}") if settings.out is None else Path(settings.out)
+    return _new_folder(out, base, plan), plan
 
 
-def _one_of(option: str, value: str, known: Sequence[str]) -> None:
+def _one_of(option: str, value: str, known: Sequence[str]) -> str:
+    """Return the value; TrainingError where it is unknown."""
     if value not in known:
         raise TrainingError(f"{option} '{value}' is unknown. Give one of: {', '.join(known)}.")
+    return value
 
 
 def digits_of(spec: str, subset: int | None, seed: int) -> Digits:
@@ -104,14 +124,6 @@ def digits_of(spec: str, subset: int | None, seed: int) -> Digits:
     digits = digit_data.load(spec, "train")
     assert digits.labels is not None  # load's promise to "train"
     return digits if subset is None else digits.take(splits.subset(digits.labels, subset, seed))
-
-
-def _free_folder(name: str) -> Path:
-    """Return the first of runs/tune-NAME-1, runs/tune-NAME-2, ... that is not there."""
-    number = 1
-    while (path := Path("runs") / f"tune-{name}-{number}").exists():
-        number += 1
-    return path
 
 
 def _new_folder(path: Path, recipe: Recipe, plan: Plan) -> Path:
@@ -128,27 +140,23 @@ def _new_folder(path: Path, recipe: Recipe, plan: Plan) -> Path:
     return path
 
 
-def resumed(path: Path, trials: int | None, max_seconds: float | None) -> Plan:
-    """Return the plan of the tune at `path`, with the new limits where there are any; RunError where it is none."""
-    file = path / PLAN
-    if not file.is_file():
-        raise RunError(f"'{path}' is no tune: it has no {PLAN}. Give the folder that `tenfold tune` wrote.")
-    try:
-        plan = Plan(**json.loads(file.read_text("utf-8")))
-    except (ValueError, TypeError) as error:
-        raise RunError(f"'{file}' cannot be read: {error}. Start another tune without --resume.") from None
-    if trials is not None and plan.method == "grid":
-        raise RunError(f"--trials '{trials}' cannot change a grid that has begun. Leave --trials away.")
-    if trials is None and max_seconds is None:
-        return plan
-    return replace(plan, trials=plan.trials if trials is None else trials, max_seconds=max_seconds)
+def resumed(path: Path, settings: TuneSettings) -> Plan:
+    """Return the plan of the tune at `path`, with the new limits where there are any.
 
-
-def refuse_with_resume(options: dict[str, object]) -> None:
-    """Raise RunError naming an option that a tune which goes on would ignore."""
-    for option, value in options.items():
-        if value is not None:
+    Raises RunError where a tune which goes on would ignore a setting, the data are others, or `path` is no tune.
+    """
+    for option, value in asdict(settings).items():
+        if value is not None and option not in ("data", "trials", "max_seconds"):
+            what = "The recipe" if option == "recipe" else f"--{option}"
             raise RunError(
-                f"{option} '{value}' does not go with --resume: a tune goes on as it began. Leave it away, or begin "
-                "a new tune."
+                f"{what} '{value}' does not go with --resume: a tune goes on as it began. Omit it, or begin a new tune."
             )
+    plan = Plan.read(path)
+    if settings.trials is not None and plan.method == "grid":
+        raise RunError(f"--trials '{settings.trials}' cannot change a grid that has begun. Omit --trials.")
+    spec = settings.data or plan.spec
+    if digits_of(spec, plan.subset, plan.seed).content_hash() != plan.sha256:
+        raise RunError(f"The data '{spec}' is not what was tuned on. Give the same --data.")
+    if settings.trials is None and settings.max_seconds is None:
+        return plan
+    return replace(plan, trials=settings.trials or plan.trials, max_seconds=settings.max_seconds)

@@ -1,151 +1,102 @@
-"""The search space: a recipe's [search] table checked against the recipe, and the grids that narrow down on its best.
+"""The two searches: Optuna's, and a coarse grid, a finer one around its best, and a finest.
 
-A candidate is a dictionary of dotted keys and values, such as {"optimiser.lr": 0.05}; on the recipe it works as
-`--set` does, so the schema checks every value.
+In both a task asks the study for its trial, so one that was cut short goes on where it was.
 """
 
-import itertools
-import json
 import math
-from collections.abc import Mapping
-from pathlib import Path
-from typing import Any
+import secrets
+import time
+import zlib
+from collections.abc import Callable, Iterator
 
-from tenfold.errors import RecipeError, nearest
-from tenfold.training import recipe as recipes
-from tenfold.training.recipe import Range, Recipe
-
-Value = bool | int | float | str
-Values = dict[str, Value]
-Space = dict[str, Range | list[Value]]
-
-SEARCHABLE = ("model", "features", "augment", "optimiser", "schedule", "training", "prediction")
-DIGITS = 4  # significant digits of a grid's values, so that a recipe made of them reads well
+from tenfold.errors import TrainingError
+from tenfold.jobs import Task, run_tasks
+from tenfold.training.recipe import Range
+from tenfold.tuning.plan import FOLDS, Plan
+from tenfold.tuning.space import STAGES, Values, axis_points, grid
+from tenfold.tuning.study import Study, Tried, best_of
+from tenfold.tuning.tasks import Workers
 
 
-def overrides(values: Mapping[str, Value]) -> tuple[str, ...]:
-    """Return the values as the KEY=VALUE strings that a recipe is loaded with."""
-    return tuple(f"{key}={json.dumps(value, ensure_ascii=False)}" for key, value in values.items())
+class Search:
+    """A search at work. say: told in a line what comes next. show: given each trial that has ended."""
 
+    def __init__(
+        self,
+        study: Study,
+        plan: Plan,
+        workers: Workers,
+        say: Callable[[str], None],
+        show: Callable[[Tried], None],
+    ) -> None:
+        self.study, self.plan, self.workers, self.say, self.show = study, plan, workers, say, show
+        self.ended = self.under_way = 0
 
-def own_values(recipe: Recipe) -> Values:
-    """Return the recipe's own values of the keys that its [search] table names."""
-    return {key: _own(recipe, key) for key in recipe.search}
+    def run(self, own: Values, deadline: float | None) -> bool:
+        """Do the trials that are missing; return False where `deadline` (of time.monotonic) came before the end.
 
-
-def checked(recipe: Recipe, path: str | Path) -> Space:
-    """Return the search space of the recipe, which stands in the file `path`, after looking at all of it.
-
-    Raises RecipeError where there is none, a key is unknown or may not be searched, an end of a range is no value that
-    the recipe may have, or the recipe's own value is not among those searched: it is tried first, to be beaten.
-    """
-    if not recipe.search:
-        raise RecipeError(
-            f"Recipe '{recipe.name}' has no [search] table. Add one, for example "
-            '"optimiser.lr" = { low = 0.001, high = 0.1, log = true } below a line [search].'
-        )
-    for key, choices in recipe.search.items():
-        own = _own(recipe, key)
-        for end in choices if isinstance(choices, list) else (choices.low, choices.high):
-            recipes.load(path, overrides({key: end}))
-        if not _contains(choices, own):
-            raise RecipeError(
-                f"Recipe '{recipe.name}' has {key} = '{own}', which its [search] table leaves out. "
-                "Make that range hold the recipe's own value: it is tried first, to be beaten."
+        own: the recipe's own values, tried first. Raises TrainingError where that recipe cannot be trained.
+        """
+        plan, space = self.plan, self.study.space
+        self.study.put_up([own], base=True)
+        self.study.put_up_again()
+        if plan.method == "grid":
+            self.say(
+                f"Tuning {plan.recipe} for {', '.join(space)}: three grids, judged by {plan.metric} in {FOLDS}-fold "
+                f"cross-validation on {plan.images:,} images"
             )
-    return recipe.search
-
-
-def whole(choices: Range) -> bool:
-    """Return True for a range of whole numbers."""
-    return all(isinstance(value, int) for value in (choices.low, choices.high, choices.step or 1))
-
-
-def numeric(choices: Range | list[Value]) -> bool:
-    """Return True for a range, False for a list of choices."""
-    return isinstance(choices, Range)
-
-
-def _own(recipe: Recipe, key: str) -> Value:
-    """Return the recipe's value of a dotted key; RecipeError where there is none, or it may not be searched."""
-    table, _, name = key.partition(".")
-    if table not in SEARCHABLE or not name:
-        raise RecipeError(
-            f"Recipe '{recipe.name}' searches for '{key}', which is no setting of the system."
-            f"{nearest(key, known_keys(recipe))} Name a key of {', '.join(f'[{title}]' for title in SEARCHABLE)}."
+            return all(self._stage(stage, own, deadline) for stage in range(STAGES))
+        limit = "as many trials as there is time for" if plan.trials is None else f"{plan.trials} trials"
+        self.say(
+            f"Tuning {plan.recipe} for {', '.join(space)}: {limit}, {self.workers.count} at a time, threads for each: "
+            f"{self.workers.threads}, judged by held-out {plan.metric}"
         )
-    settings = recipe.tables().get(table, {})
-    if name not in settings:
-        raise RecipeError(
-            f"Recipe '{recipe.name}' searches for '{key}', which it has not.{nearest(key, known_keys(recipe))} "
-            f"Mend the key, or give the recipe a value: {name} = ... below [{table}]."
-        )
-    value: Value = settings[name]
-    return value
+        return self._until(math.inf if plan.trials is None else plan.trials, deadline)
 
+    def _stage(self, stage: int, own: Values, deadline: float | None) -> bool:
+        """Judge the candidates of one stage of a grid."""
+        space = self.study.space
+        before = [each for each in self.study.tried() if each.base or (each.stage or 0) < stage]
+        best = best_of(before)
+        centre = best.values if best is not None else own
+        new = self.study.put_up(grid(space, axis_points(space, self.plan.trials), stage, centre), stage=stage)
+        if new:
+            refined = " ".join(f"{key}={centre[key]}" for key, choices in space.items() if isinstance(choices, Range))
+            around = f", around {refined}" if stage and refined else ""
+            self.say(f"Stage {stage + 1} of {STAGES}: {new} candidates, {FOLDS} folds each{around}")
+        return self._until(self.study.ended() + self.study.waiting(), deadline)
 
-def known_keys(recipe: Recipe) -> list[str]:
-    """Return every dotted key of the recipe that may be searched."""
-    tables = recipe.tables()
-    return [f"{title}.{name}" for title in SEARCHABLE for name in tables.get(title, {})]
+    def _until(self, limit: float, deadline: float | None) -> bool:
+        """Do trials until so many have ended; return False where the deadline came before."""
+        self.ended, self.under_way = self.study.ended(), 0
+        if self.ended < limit:
+            run_tasks(
+                self._tasks(limit, deadline),
+                **self.workers.where(),
+                done=lambda task, result: self._over(task),
+                failed=self._over,
+                deadline=deadline,
+            )
+            self.study.put_up_again()  # what the deadline cut off
+        return self.study.ended() >= limit
 
+    def _tasks(self, limit: float, deadline: float | None) -> Iterator[Task]:
+        """Give a task for each trial that is missing; each ends one trial, however often its process is killed.
 
-def _contains(choices: Range | list[Value], value: Value) -> bool:
-    if isinstance(choices, list):
-        return any(value == choice and isinstance(value, bool) == isinstance(choice, bool) for choice in choices)
-    if isinstance(value, (bool, str, list)) or not choices.low <= value <= choices.high:
-        return False
-    if whole(choices) and value != round(value):
-        return False
-    steps = (value - choices.low) / choices.step if choices.step else 0.0
-    return math.isclose(steps, round(steps), abs_tol=1e-6)
+        What a task draws depends on the seed, on what has ended and on how many others are under way alone, so a
+        search that was cut off draws again what it drew.
+        """
+        session = secrets.token_hex(4)
+        while self.ended + self.under_way < limit and (deadline is None or time.monotonic() < deadline):
+            drawn = zlib.crc32(repr((self.plan.seed, self.ended, self.under_way)).encode())
+            key = f"{session}-{self.ended + self.under_way}"
+            self.under_way += 1
+            yield self.workers.task(key, "search_trial", task=key, drawn=drawn)
 
-
-def grid(space: Space, points: int, stage: int = 0, centre: Values | None = None) -> list[Values]:
-    """Return the candidates of one stage of a coarse-to-fine grid, each once.
-
-    points: values on each numeric axis, odd. Stage 0 spreads them over the whole range, on a logarithmic axis where the
-    range has one. A later stage puts them around `centre`, the best so far, between its neighbours of the stage before
-    (5 points: a third of that step apart, 3 points: half), and keeps the centre's choices where there is nothing to
-    refine. What would fall outside the range is left out.
-    """
-    axes = [_axis(choices, points, stage, None if centre is None else centre[key]) for key, choices in space.items()]
-    return [dict(zip(space, values, strict=True)) for values in itertools.product(*axes)]
-
-
-def _axis(choices: Range | list[Value], points: int, stage: int, centre: Value | None) -> list[Value]:
-    """Return the values that one key takes in a stage, ascending, each once."""
-    if isinstance(choices, list):
-        return list(choices) if stage == 0 or centre is None else [centre]
-    shares = [i / (points - 1) for i in range(points)]
-    if stage > 0 and centre is not None:
-        step = 1 / (points - 1) / ((points + 1) // 2) ** stage
-        middle = _share(choices, float(centre))
-        shares = [middle + i * step for i in range(-(points // 2), points // 2 + 1)]
-    values = [_value(choices, share) for share in shares if -1e-9 <= share <= 1 + 1e-9]
-    if stage > 0 and centre is not None:
-        values[values.index(min(values, key=lambda value: abs(value - float(centre))))] = centre  # free of rounding
-    return list(dict.fromkeys(values))
-
-
-def _share(choices: Range, value: float) -> float:
-    """Return where a value lies in its range: 0 at the low end, 1 at the high end."""
-    if choices.log:
-        return math.log(value / choices.low) / math.log(choices.high / choices.low)
-    return (value - choices.low) / (choices.high - choices.low)
-
-
-def _value(choices: Range, share: float) -> Any:
-    """Return the value at a share of the range, whole or on a step where the range asks for it."""
-    low, high = choices.low, choices.high
-    value = low * (high / low) ** share if choices.log else low + share * (high - low)
-    if choices.step:
-        value = low + round((value - low) / choices.step) * choices.step
-        value = value - choices.step if value > high + 1e-9 * abs(high) else value  # where the last step passes the end
-    value = round(value) if whole(choices) else float(f"{value:.{DIGITS}g}")
-    return min(max(value, low), high)
-
-
-def objective(metric: str, nll: float, accuracy: float) -> float:
-    """Return what is minimised: the negative log-likelihood ("nll"), or the share of mistakes ("accuracy")."""
-    return nll if metric == "nll" else 1 - accuracy
+    def _over(self, task: Task, reason: str = "") -> None:
+        tried = self.study.outcome(task.key, reason)
+        self.under_way -= 1
+        self.ended += 1
+        if tried.base and tried.state == "failed":
+            raise TrainingError(f"The recipe as it is cannot be trained: {tried.reason}")
+        self.show(tried)

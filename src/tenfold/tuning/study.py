@@ -1,21 +1,20 @@
-"""The search that Optuna leads: what is tried next, what is ended early, and the journal that all of it is kept in.
+"""The trials of a search, in Optuna's journal: where the tasks of a search meet, on all machines of a cluster.
 
-Optuna decides (tree-structured Parzen estimator, Bergstra et al., 2011; median pruning, Golovin et al., 2017), one
-process asks it, and `journal.log` holds every trial, so a study that was killed goes on where it was. A grid's results
-are put into the same journal.
+Optuna decides what is tried next and what is ended early (tree-structured Parzen estimator, Bergstra et al., 2011;
+median pruning, Golovin et al., 2017), unless a grid's candidates were put up. Each task asks the journal for its trial
+and tells it how that goes; the process that hands tasks out reads it. A study that was killed goes on where it was.
 """
 
 import math
 import sys
-import zlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
-from tenfold.errors import RunError
+from tenfold.errors import RunError, TrainingError
 from tenfold.training.recipe import Range
-from tenfold.tuning.search import Space, Value, Values, whole
+from tenfold.tuning.space import Figures, Space, Value, Values, whole
 
 if TYPE_CHECKING:
     from optuna import Study as OptunaStudy
@@ -27,7 +26,7 @@ STARTUP_TRIALS = 5  # that run to their end, so that there is a median to be bel
 # worse than they end: with 30 and 10, `instant` on 10,000 images saw all 14 trials after the sixth ended, with these
 # 16 of 18, and the two that went on were the best of the search.
 WARM_UP, INTERVAL = 50, 20
-MOST_LOSSES = 3  # processes that may end under a trial before it is given up
+NAME = "tune"  # of the one study in a journal
 
 
 @dataclass(frozen=True)
@@ -59,46 +58,56 @@ def rank(tried: Tried) -> tuple[float, float]:
     return tried.objective, tried.nll or 0.0
 
 
-class Study:
-    """The trials of one search in the journal at `path`; only one process at a time may have it open.
+def best_of(tried: list[Tried]) -> Tried | None:
+    """Return the complete trial with the least objective, None where there is none."""
+    return min((each for each in tried if each.objective is not None), key=rank, default=None)
 
-    seed: of what is tried. With one worker, the same seed tries the same values, also after a kill.
+
+class Study:
+    """The trials in the journal at `path`.
+
+    alone: as the one process at a time that hands out tasks; RunError where there is another. It mends what a killed
+    process left half written.
     """
 
-    def __init__(self, path: Path, space: Space, seed: int) -> None:
+    def __init__(self, path: Path, space: Space, *, alone: bool = False) -> None:
         import optuna
         from optuna.storages import JournalStorage
         from optuna.storages.journal import JournalFileBackend, JournalFileOpenLock
 
         optuna.logging.set_verbosity(optuna.logging.ERROR)
-        self.space, self.seed = space, seed
+        self.space = space
         self.distributions = {key: _distribution(choices) for key, choices in space.items()}
-        self._trials: dict[int, Trial] = {}  # under way, by number
-        self._alone = _claim(path)
-        _mend(path)
-        lock = JournalFileOpenLock(str(path))
+        self._alone = _claim(path) if alone else None
+        if alone:
+            _mend(path)
         try:
+            self._storage = JournalStorage(JournalFileBackend(str(path), JournalFileOpenLock(str(path))))
             self._study: OptunaStudy = optuna.create_study(
-                storage=JournalStorage(JournalFileBackend(str(path), lock)),
+                storage=self._storage,
                 pruner=optuna.pruners.MedianPruner(STARTUP_TRIALS, WARM_UP, INTERVAL),
-                study_name="tune",
+                study_name=NAME,
                 direction="minimize",
                 load_if_exists=True,
             )
-            self._study.get_trials(deepcopy=False)
+            self._trials()
         except (ValueError, KeyError, AssertionError) as error:
             self.close()
             raise RunError(f"'{path}' cannot be read: {error}. Start another tune without --resume.") from None
 
     def close(self) -> None:
-        """Let others have the journal."""
-        self._alone.close()
+        """Let another process hand out tasks."""
+        if self._alone is not None:
+            self._alone.close()
+
+    def _trials(self) -> list["FrozenTrial"]:
+        return self._study.get_trials(deepcopy=False)
 
     # -- what was tried --------------------------------------------------------------------------------------------
 
     def tried(self) -> list[Tried]:
         """Return every trial that has ended, oldest first."""
-        return [_tried(trial) for trial in self._study.get_trials(deepcopy=False) if trial.state.is_finished()]
+        return [_tried(trial) for trial in self._trials() if trial.state.is_finished()]
 
     def ended(self) -> int:
         """Return how many trials came to an end of their own: complete, pruned or failed, not lost."""
@@ -118,89 +127,81 @@ class Study:
         shares = get_param_importances(self._study, evaluator=PedAnovaImportanceEvaluator(), params=varied)
         return dict(sorted(shares.items(), key=lambda item: -item[1]))
 
-    # -- Optuna's search -------------------------------------------------------------------------------------------
+    # -- for the process that hands out tasks ----------------------------------------------------------------------
 
-    def begin(self, own: Values) -> None:
-        """Put the recipe's own values first; take up again what a killed process had under way."""
+    def put_up(self, candidates: Sequence[Values], **attributes: Any) -> int:
+        """Have those candidates tried next that were not tried or put up before; return how many they are."""
+        known = [self._values(trial) for trial in self._trials()]
+        new = [values for values in candidates if values not in known]
+        for values in new:
+            self._study.enqueue_trial(values, user_attrs=attributes)
+        return len(new)
+
+    def put_up_again(self, task: str | None = None) -> None:
+        """Put up again what a task's earlier process left under way; without a task, all that is under way."""
         from optuna.trial import TrialState
 
-        trials = self._study.get_trials(deepcopy=False)
-        if not trials:
-            self._study.enqueue_trial(own, user_attrs={"base": True})
-        for trial in trials:
-            if trial.state == TrialState.RUNNING:
-                self._study.tell(trial.number, state=TrialState.FAIL)
-                self._again(own if trial.user_attrs.get("base") else trial.params, trial.user_attrs)
+        for trial in self._trials():
+            known = trial.user_attrs
+            if trial.state == TrialState.RUNNING and task in (None, known.get("task")):
+                attributes: dict[str, Any] = {key: known[key] for key in ("base", "stage") if key in known}
+                self._study.enqueue_trial(self._values(trial), user_attrs=attributes)
+                self._study.tell(trial.number, state=TrialState.FAIL)  # a lost one, for it has no reason
 
-    def ask(self, worker: int = 0) -> tuple[int, Values, bool]:
-        """Return the number and the values of the next trial, and whether it is the recipe as it is.
+    def waiting(self) -> int:
+        """Return how many trials were put up and are not under way."""
+        return sum(trial.state.name == "WAITING" for trial in self._trials())
 
-        What is drawn depends on the seed, on what has ended and on `worker` (how many others are under way) alone,
-        so a study that was cut off asks again for what it asked for.
+    def outcome(self, task: str, reason: str = "") -> Tried:
+        """Return how the last trial of a task ended; reason: why the task failed, where it could not tell it itself.
+
+        Raises TrainingError with the reason where the task did not come as far as to have a trial.
         """
+        from optuna.trial import TrialState
+
+        trial = next((each for each in reversed(self._trials()) if each.user_attrs.get("task") == task), None)
+        if trial is None:
+            raise TrainingError(reason)
+        if not trial.state.is_finished():
+            storage = self._storage
+            key = storage.get_trial_id_from_study_id_trial_number(storage.get_study_id_from_name(NAME), trial.number)
+            storage.set_trial_user_attr(key, "reason", reason)
+            self._study.tell(trial.number, state=TrialState.FAIL)
+        return _tried(self._trials()[trial.number])
+
+    # -- for a task ------------------------------------------------------------------------------------------------
+
+    def ask(self, task: str, drawn: int) -> "Trial":
+        """Return the trial, Optuna's, that a task is to do: one that was put up, or one drawn with the seed `drawn`."""
         import optuna
 
-        drawn = zlib.crc32(repr((self.seed, self.ended(), worker)).encode())
+        self.put_up_again(task)
         self._study.sampler = optuna.samplers.TPESampler(seed=drawn)
         trial = self._study.ask(self.distributions)
-        self._trials[trial.number] = trial
-        return trial.number, dict(trial.params), bool(trial.user_attrs.get("base"))
+        trial.set_user_attr("task", task)
+        return trial
 
-    def report(self, number: int, share: int, objective: float) -> bool:
-        """Take note of a point of a trial's curve; return True where the trial had better end."""
-        trial = self._trials[number]
+    def report(self, trial: "Trial", share: int, objective: float) -> bool:
+        """Take note of a point of a trial's curve; return True where the trial had better end: never the base."""
         trial.report(objective, share)
-        return trial.should_prune() and not trial.user_attrs.get("base")
+        return not trial.user_attrs.get("base") and trial.should_prune()
 
-    def complete(self, number: int, objective: float, figures: Mapping[str, Any]) -> None:
-        """Keep what a trial came to; `figures` has nll, accuracy and seconds."""
-        trial = self._trials.pop(number)
-        for key, value in figures.items():
-            trial.set_user_attr(key, value)
+    def complete(self, trial: "Trial", objective: float, figures: Figures) -> None:
+        """Keep what a trial came to."""
+        for key in ("nll", "accuracy", "seconds"):
+            trial.set_user_attr(key, getattr(figures, key))
         self._study.tell(trial, objective)
 
-    def prune(self, number: int) -> None:
+    def prune(self, trial: "Trial") -> None:
         """Keep that a trial was ended early."""
         from optuna.trial import TrialState
 
-        self._study.tell(self._trials.pop(number), state=TrialState.PRUNED)
+        self._study.tell(trial, state=TrialState.PRUNED)
 
-    def fail(self, number: int, reason: str) -> None:
-        """Keep that a trial cannot be trained, and why."""
-        from optuna.trial import TrialState
-
-        trial = self._trials.pop(number)
-        trial.set_user_attr("reason", reason)
-        self._study.tell(trial, state=TrialState.FAIL)
-
-    def lose(self, number: int) -> None:
-        """Put a trial whose process is gone up again, unless it took as many with it as it may."""
-        from optuna.trial import TrialState
-
-        trial = self._trials[number]
-        if not self._again(trial.params, trial.user_attrs):
-            self.fail(number, f"Its process ended without an answer {MOST_LOSSES} times.")
-            return
-        del self._trials[number]
-        self._study.tell(trial, state=TrialState.FAIL)  # without a reason: that is what makes it a lost one
-
-    def _again(self, values: Values, attributes: Mapping[str, Any]) -> bool:
-        """Put values up for another trial and return True, or return False where that was done often enough."""
-        losses = attributes.get("losses", 0) + 1
-        if losses >= MOST_LOSSES:
-            return False
-        self._study.enqueue_trial(values, user_attrs={**attributes, "losses": losses})
-        return True
-
-    # -- a grid's results ------------------------------------------------------------------------------------------
-
-    def add(self, values: Values, objective: float, figures: Mapping[str, Any]) -> None:
-        """Keep a trial that was judged elsewhere."""
-        from optuna.trial import create_trial
-
-        self._study.add_trial(
-            create_trial(params=values, distributions=self.distributions, value=objective, user_attrs=dict(figures))
-        )
+    def _values(self, trial: "FrozenTrial") -> Values:
+        """Return a trial's values, also where it waits, or its process ended before it had taken all of them."""
+        whole = set(trial.params) == set(self.space)
+        return dict(trial.params if whole else trial.system_attrs.get("fixed_params", {}))
 
 
 def _distribution(choices: Range | list[Value]) -> "BaseDistribution":

@@ -10,8 +10,8 @@ import pytest
 from tenfold.errors import RecipeError
 from tenfold.training import recipe as recipes
 from tenfold.training.recipe import Range
-from tenfold.tuning import search
-from tenfold.tuning.search import grid
+from tenfold.tuning import space as spaces
+from tenfold.tuning.space import grid
 
 HEAD = 'name = "mine"\n[model]\nkind = "convnet"\ndropout = 0.1\n[optimiser]\nlr = 0.01\n'
 LR = Range(low=1e-4, high=1.0, log=True)
@@ -30,19 +30,19 @@ def test_every_shipped_search_table_is_sound() -> None:
     classical = {name for name in recipes.available() if recipes.load(name).classical}
     assert {"fast", "instant", "strong", *classical} <= set(searched)
     for name in searched:
-        space = search.checked(recipes.load(name), name)
-        assert list(space) == list(search.own_values(recipes.load(name)))
+        space = spaces.checked(recipes.load(name), name)
+        assert list(space) == list(spaces.own_values(recipes.load(name)))
 
 
 def test_own_values_and_overrides(tmp_path: Path) -> None:
     """What the recipe has of the keys to search, and how values go back into it, as `--set` does."""
     path = write(tmp_path, '"optimiser.lr" = { low = 1e-3, high = 0.1, log = true }\n"model.dropout" = [0.0, 0.1]')
     recipe = recipes.load(path)
-    search.checked(recipe, path)
-    assert search.own_values(recipe) == {"optimiser.lr": 0.01, "model.dropout": 0.1}
-    changed = recipes.load(path, search.overrides({"optimiser.lr": 1e-5, "model.dropout": 0.0}))
+    spaces.checked(recipe, path)
+    assert spaces.own_values(recipe) == {"optimiser.lr": 0.01, "model.dropout": 0.1}
+    changed = recipes.load(path, spaces.overrides({"optimiser.lr": 1e-5, "model.dropout": 0.0}))
     assert (changed.optimiser.lr, changed.model.arguments()["dropout"]) == (1e-5, 0.0)
-    text = recipes.load(path, search.overrides({"model.activation": 'it\'s "so"'}))
+    text = recipes.load(path, spaces.overrides({"model.activation": 'it\'s "so"'}))
     assert text.model.arguments()["activation"] == 'it\'s "so"'
 
 
@@ -71,14 +71,14 @@ def test_what_cannot_be_searched_is_one_line(tmp_path: Path, table: str, message
     """An empty range, an unknown key, an impossible end, a space without the own value: named."""
     path = write(tmp_path, table)
     with pytest.raises(RecipeError) as caught:
-        search.checked(recipes.load(path), path)
+        spaces.checked(recipes.load(path), path)
     assert message in str(caught.value)
     assert "\n" not in str(caught.value)
 
 
 def test_first_grid_spans_the_range() -> None:
     """Stage 1 runs from end to end: evenly, by powers where the range is logarithmic, over all choices."""
-    space: search.Space = {"a": LR, "b": Range(low=0, high=8), "c": ["x", "y"]}
+    space: spaces.Space = {"a": LR, "b": Range(low=0, high=8), "c": ["x", "y"]}
     points = grid(space, 5)
     assert len(points) == 5 * 5 * 2
     assert sorted({point["a"] for point in points}, key=float) == [0.0001, 0.001, 0.01, 0.1, 1.0]
@@ -105,7 +105,7 @@ def test_each_stage_is_finer(points: int, centre: float) -> None:
 
 def test_later_stages_keep_choices_and_whole_numbers() -> None:
     """What cannot be refined stays at the best; whole numbers stay whole and on their steps."""
-    space: search.Space = {"k": Range(low=1, high=9), "width": Range(low=32, high=256, step=32), "c": ["x", "y"]}
+    space: spaces.Space = {"k": Range(low=1, high=9), "width": Range(low=32, high=256, step=32), "c": ["x", "y"]}
     for stage in (1, 2):
         points = grid(space, 5, stage, {"k": 3, "width": 96, "c": "y"})
         assert len({tuple(point.items()) for point in points}) == len(points)
@@ -129,4 +129,4 @@ def test_later_stages_keep_choices_and_whole_numbers() -> None:
 )
 def test_own_value_among_those_searched(choices: Any, value: Any, inside: bool) -> None:
     """A value is searched where it lies in the range, on a step of it, and is of its kind."""
-    assert search._contains(choices, value) is inside
+    assert spaces._contains(choices, value) is inside
