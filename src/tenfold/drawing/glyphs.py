@@ -40,7 +40,7 @@ LOOKALIKES = {
 LETTERS = "".join(
     each for each in "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz" if each not in LOOKALIKES
 )  # fmt: skip
-SIGNS = "+-=?#%&@*~^:"  # where all faces agree: Computer Modern has other signs in place of < and _
+SIGNS = "+-=?#%&@*~^:"  # that all faces have
 
 # Strokes on a grid 4 wide and 6 high (8 with what hangs below the line), a point being its x and y: straight, or
 # curved through the points where the stroke begins with "~". Written for this file; look-alikes are left out here too.

@@ -22,7 +22,7 @@ OPSETS = range(17, 22)  # of ONNX's own operators
 TREES = "ai.onnx.ml"  # the domain of tree ensembles
 MAX_TREES_OPSET = 5
 UINT8, FLOAT = 2, 1  # onnx.TensorProto.DataType
-INPUT, PROBABILITIES, DIGIT = "images", "probabilities", "digit"
+INPUT, PROBABILITIES, DIGIT_PROBABILITY = "images", "probabilities", "digit"
 CONTROL_FLOW = {"If", "Loop", "Scan", "SequenceMap"}
 # These draw random numbers, so that the same image could get another answer.
 RANDOM = {"Bernoulli", "Multinomial", "RandomNormal", "RandomNormalLike", "RandomUniform", "RandomUniformLike"}
@@ -66,7 +66,7 @@ def from_bytes(content: bytes, name: str) -> Model:
     card = check(content, name)
     session = _session(content, name)
     outputs = tuple(value.name for value in session.get_outputs())
-    model = Model(session, card, hashlib.sha256(content).hexdigest(), DIGIT in outputs, outputs)
+    model = Model(session, card, hashlib.sha256(content).hexdigest(), DIGIT_PROBABILITY in outputs, outputs)
     _try(model, name)
     return model
 
@@ -123,7 +123,7 @@ def _check_operators(found: Outline, name: str) -> None:
 
 
 def _check_signature(found: Outline, name: str) -> None:
-    wanted_outputs = [Value(PROBABILITIES, FLOAT, [None, 10]), Value(DIGIT, FLOAT, [None])]
+    wanted_outputs = [Value(PROBABILITIES, FLOAT, [None, 10]), Value(DIGIT_PROBABILITY, FLOAT, [None])]
     wanted = [("input", found.inputs, [Value(INPUT, UINT8, [None, 28, 28])])]
     wanted += [("output", found.outputs, wanted_outputs[: max(1, len(found.outputs))])]
     for what, have, want in wanted:
