@@ -48,7 +48,7 @@ def test_core_imports_without_extras() -> None:
     run(block + "".join(f"import {name}\n" for name in modules()))
 
 
-@pytest.mark.parametrize("verb", ["train instant --data mnist", "evaluate runs/first --data mnist"])
+@pytest.mark.parametrize("verb", ["train instant --data mnist", f"evaluate {SOURCE} --data mnist"])
 def test_missing_extra_is_one_line(verb: str) -> None:
     """Where no extra is installed, a verb that needs one says in one line how to install it."""
     block = f"import sys\nfor name in {EXTRAS}: sys.modules[name] = None\n"
