@@ -10,6 +10,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from systems import SystemResult  # beside this file
+
 from tenfold.errors import RunError, TenfoldError
 from tenfold.runs import ledger, results
 from tenfold.runs.run import Run
@@ -23,6 +25,12 @@ def newest_look(run: Run) -> dict[str, Any]:
     return found[-1]
 
 
+def result_of(runs: Sequence[Run], note: str) -> SystemResult:
+    """Return the result of runs that differ by seed, each with its newest evaluation."""
+    found = results.from_runs(runs, [newest_look(run) for run in runs])
+    return SystemResult(**found.model_dump(), note=note)
+
+
 def main(arguments: Sequence[str] | None = None) -> None:
     """Append the result of the runs to a file, and print it."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -32,7 +40,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     options = parser.parse_args(arguments)
     try:
         runs = [Run.open(path) for path in options.runs]
-        result = results.from_runs(runs, [newest_look(run) for run in runs], options.note)
+        result = result_of(runs, options.note)
         results.append(options.record, result)
     except TenfoldError as error:
         sys.exit(f"Error: {error}")

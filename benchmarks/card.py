@@ -17,12 +17,11 @@ import latency  # beside this file
 import recogniser
 import robustness
 from recogniser import PROMISES
-from records import MISSING, Part
+from records import MISSING, Part, read_records
 
 from tenfold.errors import DataError, ModelError, TenfoldError
 from tenfold.files import write_atomically
 from tenfold.pages.markdown import table
-from tenfold.runs.results import read_records
 from tenfold.runtime.abstain import guarantee
 from tenfold.runtime.model_file import open_model
 from tenfold.runtime.shipped import CARD, PRETRAINED, SHIPPED

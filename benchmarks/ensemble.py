@@ -23,7 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 from pydantic import Field
-from records import MISSING, NOTHING, Machine, Measured, Part, save, write_look
+from records import MISSING, NOTHING, Machine, Measured, Part, read_records, save, write_look
 
 from tenfold.data import load
 from tenfold.data.digits import Digits
@@ -42,7 +42,7 @@ from tenfold.pages.markdown import table
 from tenfold.runs.begin import same_data
 from tenfold.runs.estimator import from_run
 from tenfold.runs.provenance import commit
-from tenfold.runs.results import DataUsed, Record, read_records
+from tenfold.runs.results import DataUsed, Record
 from tenfold.runs.run import Run
 from tenfold.training.device import processor, use_threads
 

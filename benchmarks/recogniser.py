@@ -19,7 +19,18 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
-from records import MISSING, NOTHING, OfModel, Part, dumped, facts, newest, save, write_look  # beside this file
+from records import (  # beside this file
+    MISSING,
+    NOTHING,
+    OfModel,
+    Part,
+    dumped,
+    facts,
+    newest,
+    read_records,
+    save,
+    write_look,
+)
 
 from tenfold.data import load, locate
 from tenfold.data.archive import read_file
@@ -29,7 +40,7 @@ from tenfold.drawing.negatives import make_negatives
 from tenfold.errors import DataError, ModelError, TenfoldError
 from tenfold.imaging.frame import to_frame
 from tenfold.pages.markdown import table
-from tenfold.runs.results import DataUsed, read_records
+from tenfold.runs.results import DataUsed
 from tenfold.runtime.recogniser import Recogniser
 
 READINGS, REFUSALS = "readings.jsonl", "refusals.jsonl"  # in the folder of results

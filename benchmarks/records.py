@@ -11,9 +11,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, TypeVar
 
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, Field, ValidationError
 
 from tenfold import __version__
+from tenfold.errors import DataError
 from tenfold.metrics.intervals import wilson
 from tenfold.runs import ledger, results
 from tenfold.runs.provenance import commit
@@ -102,9 +103,28 @@ def versions(*packages: str) -> dict[str, str]:
     return own | {name: importlib.metadata.version(name) for name in packages}
 
 
+def read_records(file: Path, kind: type[R]) -> list[R]:
+    """Return the records of a file, in its order, none where there is no file. DataError names a line that is none."""
+    if not file.exists():
+        return []
+    records = []
+    for number, line in enumerate(file.read_text(encoding="utf-8").splitlines(), start=1):
+        if not line.strip():
+            continue
+        try:
+            records.append(kind.model_validate_json(line))
+        except ValidationError as error:
+            first = error.errors()[0]
+            place = ".".join(str(part) for part in first["loc"]) or "the line"
+            raise DataError(
+                f"'{file}' line {number} is no {kind.__name__} ({place}: {first['msg']}). Mend that line."
+            ) from None
+    return records
+
+
 def newest(file: Path, kind: type[R], key: Callable[[R], Hashable]) -> list[R]:
     """Return the last record of each key in a file, in the order in which the keys came first."""
-    return list({key(record): record for record in results.read_records(file, kind)}.values())
+    return list({key(record): record for record in read_records(file, kind)}.values())
 
 
 def by_place(found: Iterable[T], place: Callable[[T], str], table: Callable[[list[T]], str]) -> str:

@@ -8,13 +8,11 @@ from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
-from cells import errors, interval, label, parameters, processor, score  # beside this file
-from records import MISSING, by_place
+from records import MISSING, by_place  # beside this file
+from systems import SystemResult, errors, interval, label, parameters, processor, read, score
 
 from tenfold.pages import reproduced
 from tenfold.pages.markdown import seconds, table
-from tenfold.runs import results
-from tenfold.runs.results import Result
 from tenfold.training import recipe as recipes
 
 FILE = "reproduced.jsonl"  # in the folder of results
@@ -23,7 +21,7 @@ HEAD = ["recipe", "published on", "published, %", "ours, %", "95% interval", "re
 
 def block(protocol: str, folder: Path) -> str:
     """Return the Markdown of a protocol's table: for each machine, each system's published score beside ours."""
-    found = [one for one in results.read(folder / FILE) if one.protocol == protocol]
+    found = [one for one in read(folder / FILE) if one.protocol == protocol]
     kept = {(processor(one), one.recipe, one.note): one for one in found}
     shipped = [recipes.load(name) for name in recipes.available()]
     order = [recipe.name for recipe in sorted(shipped, key=reproduced.place)]
@@ -35,12 +33,12 @@ def block(protocol: str, folder: Path) -> str:
 BLOCKS = {f"reproduced-{protocol}": partial(block, protocol) for protocol in ("mnist", "kaggle")}
 
 
-def systems_table(found: Sequence[Result]) -> str:
+def systems_table(found: Sequence[SystemResult]) -> str:
     """Return a Markdown table, a row a system."""
     return table([*HEAD, "training, s", "parameters"], map(_cells, found), left=2)
 
 
-def _cells(result: Result) -> list[str]:
+def _cells(result: SystemResult) -> list[str]:
     known = recipes.load(result.recipe).published if result.recipe in recipes.available() else None
     row = reproduced.row(result, known)
     return [

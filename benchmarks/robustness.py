@@ -20,14 +20,14 @@ import numpy as np
 from corruptions import CORRUPTIONS, corrupted  # beside this file
 from numpy.typing import NDArray
 from pydantic import Field
-from records import NOTHING, Measured, Part, dumped, save, versions, write_look
+from records import NOTHING, Measured, Part, dumped, read_records, save, versions, write_look
 
 from tenfold.data import load
 from tenfold.data.digits import Digits
 from tenfold.errors import DataError, TenfoldError
 from tenfold.pages.markdown import table
 from tenfold.runs.provenance import commit
-from tenfold.runs.results import DataUsed, read_records
+from tenfold.runs.results import DataUsed
 from tenfold.runs.systems import System, open_system
 
 FILE = "robustness.jsonl"  # in the folder of results

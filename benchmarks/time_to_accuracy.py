@@ -31,15 +31,15 @@ from typing import Any
 import numpy as np
 import torch
 import torch.nn.functional as F
-from add_runs import newest_look  # beside this file
-from cells import errors, interval, label, parameters, processor, score
+from add_runs import newest_look, result_of  # beside this file
 from numpy.typing import NDArray
 from records import MISSING, NOTHING, dumped, save
+from systems import SystemResult, SystemTrial, errors, interval, label, parameters, processor, read, score
 from torch import Tensor, nn
 
 from tenfold import data
 from tenfold.pages.markdown import seconds, table
-from tenfold.runs import results
+from tenfold.runs.results import DataUsed
 from tenfold.runs.run import Run
 from tenfold.runs.scoring import score_system
 from tenfold.runs.systems import open_system
@@ -63,16 +63,16 @@ BASE = {"quick": "fast"}
 
 def block(folder: Path) -> str:
     """Return the Markdown of the newest result of each recipe (and note) on each machine and test set."""
-    return speed(results.read(folder / FILE))
+    return speed(read(folder / FILE))
 
 
 BLOCKS = {"speed": block}
 
 
-def speed(found: Sequence[results.Result]) -> str:
+def speed(found: Sequence[SystemResult]) -> str:
     """Return for each machine and test set the scores, then the seconds to given accuracies, the quickest first."""
     kept = {(_group(result), result.recipe, result.note): result for result in found}
-    groups: dict[str, list[results.Result]] = {}
+    groups: dict[str, list[SystemResult]] = {}
     for result in sorted(kept.values(), key=lambda result: result.seconds()):
         groups.setdefault(_group(result), []).append(result)
     blocks = []
@@ -83,12 +83,12 @@ def speed(found: Sequence[results.Result]) -> str:
     return "\n\n".join(blocks) or NOTHING
 
 
-def _group(result: results.Result) -> str:
+def _group(result: SystemResult) -> str:
     """Return what results share that stand in one table: the data and the processor."""
     return f"{result.test_data.spec} on {processor(result)}"
 
 
-def _score_table(found: Sequence[results.Result]) -> str:
+def _score_table(found: Sequence[SystemResult]) -> str:
     rows = [
         [
             label(result),
@@ -106,7 +106,7 @@ def _score_table(found: Sequence[results.Result]) -> str:
     return table([*head, "parameters"], rows)
 
 
-def _speed_table(found: Sequence[results.Result]) -> str:
+def _speed_table(found: Sequence[SystemResult]) -> str:
     targets = sorted({target for result in found for target in result.seconds_to}, key=float)
     slowest = next((result.seconds_to.get(RATIO_TARGET) for result in found if result.recipe == TUTORIAL), None)
     head = ["seconds to a mean of", *(f"{100 * float(target):g}%" for target in targets)]
@@ -175,12 +175,12 @@ def tutorial(seed: int, epochs: int, spec: str) -> dict[str, Any]:
     return {"seed": seed, "seconds": taken, "accuracies": accuracies}
 
 
-def measure_tutorial(seeds: int, epochs: int, spec: str) -> results.Result:
+def measure_tutorial(seeds: int, epochs: int, spec: str) -> SystemResult:
     """Return the tutorial's record: 14 epochs' seconds, and its published accuracy unless 14 epochs were run."""
     runs = [tutorial(seed, epochs, spec) for seed in range(seeds)]
     train, test = data.load(f"{spec}:train", "train"), data.load(f"{spec}:test", "evaluate")
     trials = [
-        results.Trial(
+        SystemTrial(
             seed=run["seed"],
             accuracy=run["accuracies"][-1],
             seconds=statistics.median(run["seconds"]) * (TUTORIAL_EPOCHS if epochs < TUTORIAL_EPOCHS else epochs),
@@ -191,14 +191,14 @@ def measure_tutorial(seeds: int, epochs: int, spec: str) -> results.Result:
     mean = statistics.fmean(trial.accuracy for trial in trials) if whole else TUTORIAL_ACCURACY
     mean_seconds = statistics.fmean(trial.seconds for trial in trials)
     note = f"seconds of {max(epochs, TUTORIAL_EPOCHS)} epochs, accuracy after {epochs}"
-    return results.Result(
+    return SystemResult(
         recipe=TUTORIAL,
         config_sha256="",
         commit=None,
         machine=devices.describe(devices.choose("auto"), devices.Arithmetic("fp32", "contiguous")),
         versions={"torch": torch.__version__},
-        train_data=results.DataUsed(spec=f"{spec}:train", sha256=train.content_hash(), n=len(train)),
-        test_data=results.DataUsed(spec=f"{spec}:test", sha256=test.content_hash(), n=len(test)),
+        train_data=DataUsed(spec=f"{spec}:train", sha256=train.content_hash(), n=len(train)),
+        test_data=DataUsed(spec=f"{spec}:test", sha256=test.content_hash(), n=len(test)),
         parameters=sum(p.numel() for p in TutorialNet().parameters()),
         epochs=epochs,
         trials=trials,
@@ -207,7 +207,7 @@ def measure_tutorial(seeds: int, epochs: int, spec: str) -> results.Result:
     )
 
 
-def measure(recipe: str, overrides: list[str], seeds: int, spec: str, folder: Path) -> results.Result:
+def measure(recipe: str, overrides: list[str], seeds: int, spec: str, folder: Path) -> SystemResult:
     """Return one recipe's record over the seeds; runs that an earlier call finished in `folder` stay as they are."""
     runs, commands = [], {}
     for seed in range(seeds):
@@ -227,7 +227,7 @@ def measure(recipe: str, overrides: list[str], seeds: int, spec: str, folder: Pa
         runs.append(run)
         accuracy = newest_look(run)["accuracy"]
         say(f"{recipe} {' '.join(overrides)} seed {seed}: {run.manifest['seconds']:.2f} s, {accuracy:.2%}")
-    result = results.from_runs(runs, [newest_look(run) for run in runs], note=", ".join(overrides))
+    result = result_of(runs, ", ".join(overrides))
     trials = [trial.model_copy(update={"command_seconds": commands[trial.seed]}) for trial in result.trials]
     mean, mean_seconds = result.accuracy()[0], result.seconds()
     reached = {target: mean_seconds if mean >= float(target) else None for target in TARGETS}

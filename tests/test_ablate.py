@@ -13,9 +13,8 @@ from tenfold.ablate import ablate
 from tenfold.cli import app
 from tenfold.errors import ClusterError, DataError, RecipeError, RunError, TrainingError
 from tenfold.jobs import Task
-from tenfold.runs import results
 from tenfold.runs.ablation import Outcome
-from tenfold.runs.results import Trial
+from tenfold.runs.results import Result, Trial
 from tenfold.training import ablation as ablations
 
 STUDY = """
@@ -111,7 +110,7 @@ def test_shared_variants_are_trained_once(study: Path, tmp_path: Path, trained: 
 def test_records(study: Path, tmp_path: Path) -> None:
     """With `record` each variant becomes one line with all its seeds, named as an ablation's."""
     ablate([study], seeds=2, data="uci", out=tmp_path / "out", record=tmp_path / "r" / "a.jsonl", quiet=True)
-    found = results.read(tmp_path / "r" / "a.jsonl")
+    found = [Result.model_validate_json(line) for line in (tmp_path / "r" / "a.jsonl").read_text().splitlines()]
     assert [(each.protocol, each.study, each.variant) for each in found] == [
         ("ablation", "width", label) for label in ("narrow", "wide", "narrow, few")
     ]

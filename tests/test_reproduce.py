@@ -18,8 +18,9 @@ from tenfold.errors import RecipeError, SourceError, UsageError
 from tenfold.jobs import Task
 from tenfold.pages.reproduced import SystemRow
 from tenfold.reproduce import Reproduced, reproduce
-from tenfold.runs import fit, ledger, results, scoring
+from tenfold.runs import fit, ledger, scoring
 from tenfold.runs.protocols import KAGGLE, MNIST, PROTOCOLS
+from tenfold.runs.results import Result
 from tenfold.runs.run import Run
 from tenfold.train import train
 
@@ -59,6 +60,11 @@ def names(rows: list[SystemRow]) -> list[tuple[str, str]]:
     return [(row.recipe, row.protocol) for row in rows]
 
 
+def recorded_in(file: Path) -> list[Result]:
+    """Return the results in a file."""
+    return [Result.model_validate_json(line) for line in file.read_text().splitlines()]
+
+
 def never(*_: object, **__: object) -> None:
     """Stand in for what must not be called."""
     raise AssertionError("trained or evaluated again")
@@ -78,7 +84,7 @@ def test_rows_and_records(tmp_path: Path) -> None:
     manifests = [Run.open(tmp_path / "runs" / "kaggle" / f"a-{seed}").manifest for seed in (0, 1)]
     assert on_held_out.accuracy == pytest.approx(np.mean([one["validation_accuracy"] for one in manifests]))
     assert (on_held_out.published, on_held_out.n, on_held_out.meets_published) == (0.999, 20, False)
-    recorded = results.read(tmp_path / "r.jsonl")
+    recorded = recorded_in(tmp_path / "r.jsonl")
     assert [(one.recipe, one.protocol, len(one.trials)) for one in recorded] == [("a", "mnist", 2), ("a", "kaggle", 2)]
     assert recorded[0].accuracy()[0] == on_test.accuracy
     assert "| a |" in (tmp_path / "t.md").read_text()
@@ -99,7 +105,7 @@ def test_what_is_done_stays_done(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr(scoring, "score_system", never)
     second = reproduce(["a.toml", "b.toml"], "mnist", out=out, record=tmp_path / "r.jsonl", quiet=True)
     assert second.rows == first.rows
-    assert len(results.read(tmp_path / "r.jsonl")) == 2
+    assert len(recorded_in(tmp_path / "r.jsonl")) == 2
 
 
 def test_another_system_in_its_place_is_named(tmp_path: Path) -> None:
@@ -207,7 +213,7 @@ def test_side_by_side_is_the_same(
     assert without_times(rest.rows) == without_times(alone.rows)
     assert without_times(both.rows) == without_times(alone.rows[:2])
     assert answers(tmp_path / "alone").items() <= answers(tmp_path / "both").items()
-    assert len(results.read(tmp_path / "r.jsonl")) == 2
+    assert len(recorded_in(tmp_path / "r.jsonl")) == 2
     monkeypatch.setattr(module, "run_tasks", never)
     monkeypatch.setattr(scoring, "score_system", never)
     assert side_by_side(["a.toml", "b.toml"]).rows == rest.rows

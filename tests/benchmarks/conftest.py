@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tenfold.runs.results import DataUsed, Result, Trial
+from tenfold.runs.results import DataUsed
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "benchmarks"))
 
@@ -29,10 +29,12 @@ def recipe(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def result() -> Callable[..., Result]:
+def result() -> Callable[..., Any]:
     """Return a function that makes a result of three seeds, 0.9970, 0.9972 and 0.9974, in 58, 59 and 60 seconds."""
 
-    def make(recipe: str = "fast", **changes: Any) -> Result:
+    def make(recipe: str = "fast", **changes: Any) -> Any:
+        from systems import SystemResult, SystemTrial
+
         values: dict[str, Any] = {
             "time": "2026-01-01T00:00:00+00:00",
             "recipe": recipe,
@@ -45,11 +47,11 @@ def result() -> Callable[..., Result]:
             "parameters": 214_000,
             "epochs": 4.0,
             "trials": [
-                Trial(seed=i, accuracy=0.9970 + 0.0002 * i, seconds=58.0 + i, command_seconds=62.0 + i)
+                SystemTrial(seed=i, accuracy=0.9970 + 0.0002 * i, seconds=58.0 + i, command_seconds=62.0 + i)
                 for i in range(3)
             ],
         }
-        return Result(**(values | changes))
+        return SystemResult(**(values | changes))
 
     return make
 

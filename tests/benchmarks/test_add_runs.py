@@ -4,9 +4,9 @@ from pathlib import Path
 
 import add_runs
 import pytest
+from systems import SystemResult, read
 
 from tenfold.evaluate import evaluate
-from tenfold.runs import results
 from tenfold.runs.fit import fit
 
 
@@ -19,10 +19,10 @@ def test_runs_that_differ_by_seed(recipe: Path, tmp_path: Path, capsys: pytest.C
     assert not file.exists()
     scores = [evaluate(run, "uci:test", quiet=True).accuracy for run in runs]
     add_runs.main([*runs, "--record", str(file), "--note", "small"])
-    (found,) = results.read(file)
+    (found,) = read(file)
     assert [trial.accuracy for trial in found.trials] == scores
     assert (found.note, found.recipe) == ("small", "small")
-    assert found.model_dump_json() == results.Result.model_validate_json(capsys.readouterr().out).model_dump_json()
+    assert found.model_dump_json() == SystemResult.model_validate_json(capsys.readouterr().out).model_dump_json()
 
 
 def test_what_is_no_run(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from ensemble import BLOCKS, FILE, Band, EnsembleTest, MemberScore
 from PIL import Image
-from records import NOTHING, Part
+from records import NOTHING, Part, read_records
 
 from tenfold.data import load
 from tenfold.ensemble import ensemble
@@ -74,7 +74,7 @@ def test_ensemble(recipe: Path, tmp_path: Path, capsys: pytest.CaptureFixture[st
     test = load("uci:test", "evaluate")
     words = [str(pool), "--data", "uci:test", "--record", str(tmp_path / FILE)]
     script.main([*words, "--errors", str(tmp_path / "errors.png")])
-    (full,) = results.read_records(tmp_path / FILE, EnsembleTest)
+    (full,) = read_records(tmp_path / FILE, EnsembleTest)
     runs = [Run.open(path) for path in sorted((pool / "members").iterdir())]
     answers = np.stack([from_run(run, "cpu").predict_proba(test.images) for run in runs])
     assert [each.test.errors for each in full.members] == (answers.argmax(2) != test.labels).sum(1).tolist()

@@ -9,7 +9,7 @@ import leak as script
 import numpy as np
 import pytest
 from leak import FILE, Leak, block, leak_table
-from records import NOTHING, Part
+from records import NOTHING, Part, read_records
 
 from tenfold.data.digits import Digits
 from tenfold.errors import DataError
@@ -122,7 +122,7 @@ def test_leak(
     words = ["--out", "runs", "--recipe", str(recipe), "--record", "results/leak.jsonl", "--validation", "0.2"]
     words += ["--train", "train.npz", "--test", "test.npz", "--answers", "first.npz", "second.npz"]
     script.main(words)
-    alone, merged = results.read_records(Path("results/leak.jsonl"), Leak)
+    alone, merged = read_records(Path("results/leak.jsonl"), Leak)
     assert (alone.variant, merged.variant) == ("alone", "merged")
     assert (alone.n_train, alone.validation.n, alone.contained, alone.exact.n) == (240, 60, 0, 0)
     assert (merged.n_train, merged.validation.n, merged.contained) == (640, 160, 200)
@@ -134,7 +134,7 @@ def test_leak(
     before = Path("runs/merged/run.json").read_bytes()
     script.main(words)
     assert Path("runs/merged/run.json").read_bytes() == before
-    again = results.read_records(Path("results/leak.jsonl"), Leak)[-1]
+    again = read_records(Path("results/leak.jsonl"), Leak)[-1]
     assert again.model_dump(exclude={"time"}) == merged.model_dump(exclude={"time"})
     with pytest.raises(SystemExit, match="was trained with other settings"):
         script.main([*words, "--seed", "5"])

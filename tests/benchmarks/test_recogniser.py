@@ -9,7 +9,7 @@ import pytest
 import recogniser as script
 from pydantic import ValidationError
 from recogniser import READINGS, REFUSALS, Reading, Refusal, readings_block, refusals_block
-from records import NOTHING, Part
+from records import NOTHING, Part, read_records
 
 from tenfold.data import load
 from tenfold.export import export
@@ -92,10 +92,10 @@ def test_recogniser(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "others-labels-idx1-ubyte").write_bytes(labels)
     words = [f"small={tmp_path / 'model.onnx'}", "--data", "uci:test", "--sets", str(tmp_path / "others")]
     script.main([*words, "--negatives", "28", "--record", str(tmp_path / "results")])
-    found = results.read_records(tmp_path / "results" / READINGS, Reading)
+    found = read_records(tmp_path / "results" / READINGS, Reading)
     assert [each.data.spec for each in found] == ["uci:test", "others"]  # too few held out for the promise
     assert found[0].total() == found[1].total()
     assert sum(part.n for part in found[0].digits) == len(test)
-    (refused,) = results.read_records(tmp_path / "results" / REFUSALS, Refusal)
+    (refused,) = read_records(tmp_path / "results" / REFUSALS, Refusal)
     assert refused.total().n == 28
     assert json.loads(capsys.readouterr().out.splitlines()[-1])["refusals"][0]["name"] == "small"

@@ -6,9 +6,9 @@ from typing import Any
 
 from records import NOTHING
 from reproduced import BLOCKS, FILE
+from systems import SystemTrial
 
 from tenfold.runs import results
-from tenfold.runs.results import Trial
 
 Make = Callable[..., Any]
 
@@ -19,7 +19,7 @@ def test_reproduced_row(result: Make, cells: Make, tmp_path: Path) -> None:
         result("two-conv", protocol="mnist"),
         result("fast", protocol="mnist"),
         result("no-longer-shipped", protocol="mnist"),
-        result("dense-128", protocol="mnist", trials=[Trial(seed=0, accuracy=0.5, seconds=3)]),
+        result("dense-128", protocol="mnist", trials=[SystemTrial(seed=0, accuracy=0.5, seconds=3)]),
         result("two-conv", protocol="kaggle"),
         result("two-conv", protocol="ablation", study="kernel"),
     ]

@@ -9,7 +9,7 @@ import pytest
 import robustness as script
 from corruptions import CORRUPTIONS
 from PIL import Image
-from records import NOTHING, Part
+from records import NOTHING, Part, read_records
 from robustness import FILE, Robustness, block, robustness_table
 
 from tenfold.data.digits import Digits
@@ -34,7 +34,7 @@ def test_benchmark(
     train(recipe, str(tmp_path / "train.npz"), tmp_path / "run", seed=0)
     words = [f"small={tmp_path / 'run'}", "--data", str(tmp_path / "test.npz"), "--sheet", str(tmp_path / "sheet.png")]
     script.main([*words, "--record", str(tmp_path / FILE)])
-    (record,) = results.read_records(tmp_path / FILE, Robustness)
+    (record,) = read_records(tmp_path / FILE, Robustness)
     assert list(record.corruptions) == list(CORRUPTIONS)
     assert {part.n for part in (record.clean, *record.corruptions.values())} == {120}
     assert record.mean() == pytest.approx(1 - sum(part.errors for part in record.corruptions.values()) / 15 / 120)

@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 import tables
 from records import NOTHING
+from systems import SystemTrial
 
 from tenfold.runs import results
-from tenfold.runs.results import Trial
 
 START, END = "<!-- results:speed:start -->", "<!-- results:speed:end -->"
 Make = Callable[..., Any]
@@ -36,7 +36,9 @@ def test_check_and_write(readme: Path, result: Make, capsys: pytest.CaptureFixtu
     text = readme.read_bytes().decode()
     assert text.startswith(f"# Title\r\nbefore\n\n{START}\n**mnist:test")
     assert text.endswith(f"|\n{END}\n\nafter é\n")
-    results.append(readme.parent / "results" / "mnist.jsonl", result(trials=[Trial(seed=0, accuracy=0.5, seconds=1)]))
+    results.append(
+        readme.parent / "results" / "mnist.jsonl", result(trials=[SystemTrial(seed=0, accuracy=0.5, seconds=1)])
+    )
     assert tables.main(["--check", str(readme)]) == 1
     assert not list(readme.parent.glob("*.tmp")) + list(readme.parent.glob(".*.tmp"))
 

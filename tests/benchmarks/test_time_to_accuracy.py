@@ -5,9 +5,8 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from systems import SystemTrial
 from time_to_accuracy import speed
-
-from tenfold.runs.results import Trial
 
 Make = Callable[..., Any]
 
@@ -22,7 +21,7 @@ def test_score_row(result: Make, cells: Make) -> None:
 
 def test_one_seed_has_no_deviation_and_unknown_is_a_dash(result: Make, cells: Make) -> None:
     """A single seed shows no spread, and what was not measured shows as a dash."""
-    single = result(trials=[Trial(seed=0, accuracy=0.99, seconds=3.456)], parameters=None)
+    single = result(trials=[SystemTrial(seed=0, accuracy=0.99, seconds=3.456)], parameters=None)
     assert cells(speed([single]), "fast")[1:] == [
         "99.000",
         "98.79 to 99.18",
@@ -37,12 +36,12 @@ def test_one_seed_has_no_deviation_and_unknown_is_a_dash(result: Make, cells: Ma
 def test_the_newest_counts_and_machines_stand_apart(result: Make, cells: Make) -> None:
     """A recipe's newest result replaces older ones on its machine only; the quickest recipe stands first."""
     gpu = result().machine | {"device": "Example GPU"}
-    quick = [Trial(seed=0, accuracy=0.99, seconds=2.0)]
+    quick = [SystemTrial(seed=0, accuracy=0.99, seconds=2.0)]
     text = speed(
         [
             result("fast"),
             result("instant", trials=quick),
-            result("fast", trials=[Trial(seed=0, accuracy=0.5, seconds=61.0)]),
+            result("fast", trials=[SystemTrial(seed=0, accuracy=0.5, seconds=61.0)]),
             result("fast", machine=gpu),
         ]
     )

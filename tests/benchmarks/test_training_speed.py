@@ -10,7 +10,7 @@ import pytest
 import torch
 import training_speed as script
 from PIL import Image
-from records import NOTHING
+from records import NOTHING, read_records
 from training_speed import FILE, TrainingSpeed, block, speed_table
 
 from tenfold.data.digits import Digits
@@ -72,7 +72,7 @@ def test_training_speed(recipe: Path, tmp_path: Path, capsys: pytest.CaptureFixt
     file = tmp_path / "results" / "training_speed.jsonl"
     words = ["--recipes", str(recipe), "--data", "uci", "--rounds", "2", "--seconds", "0.05", "--workers", "0"]
     script.main([*words, "--record", str(file)])
-    (record,) = results.read_records(file, TrainingSpeed)
+    (record,) = read_records(file, TrainingSpeed)
     assert (len(record.ours), len(record.plain), record.plain_workers) == (2, 2, [])
     assert record.ratio() == statistics.median(record.ours) / statistics.median(record.plain)
     assert record.config_sha256 == load(recipe).config_hash()

@@ -7,39 +7,13 @@ from typing import Any
 
 import numpy as np
 import pytest
-from pydantic import BaseModel
+from pydantic import ValidationError
 
-from tenfold.errors import DataError, RunError
+from tenfold.errors import RunError
 from tenfold.runs import results
 from tenfold.runs.results import DataUsed, Result, Trial
 
 MACHINE: dict[str, Any] = {"cpu": "Example CPU", "cores": 2, "threads": 2, "device": "cpu", "precision": "bf16"}
-
-
-class Weight(BaseModel):
-    """A record for these tests."""
-
-    grams: float
-
-
-def test_any_record_round_trip(tmp_path: Path) -> None:
-    """What is appended is read back in its order, the folder is made, and earlier bytes stay."""
-    file = tmp_path / "new" / "weights.jsonl"
-    assert results.read_records(file, Weight) == []
-    results.append(file, Weight(grams=1.5))
-    before = file.read_bytes()
-    results.append(file, Weight(grams=0.1))
-    assert file.read_bytes().startswith(before)
-    assert results.read_records(file, Weight) == [Weight(grams=1.5), Weight(grams=0.1)]
-
-
-@pytest.mark.parametrize(("line", "place"), [("{", "the line"), ('{"grams": "heavy"}', "grams"), ("{}", "grams")])
-def test_a_bad_line_of_any_record_is_named(line: str, place: str, tmp_path: Path) -> None:
-    """A line that is no record is named by file, number and field; blank lines are passed over."""
-    file = tmp_path / "weights.jsonl"
-    file.write_text(f'{{"grams": 1}}\n\n{line}\n')
-    with pytest.raises(DataError, match=rf"line 3 is no Weight \({place}: "):
-        results.read_records(file, Weight)
 
 
 def result(recipe: str = "fast", **changes: Any) -> Result:
@@ -55,52 +29,32 @@ def result(recipe: str = "fast", **changes: Any) -> Result:
         "test_data": DataUsed(spec="mnist:test", sha256="b" * 64, n=10_000),
         "parameters": 214_000,
         "epochs": 4.0,
-        "trials": [
-            Trial(seed=i, accuracy=0.9970 + 0.0002 * i, seconds=58.0 + i, command_seconds=62.0 + i) for i in range(3)
-        ],
+        "trials": [Trial(seed=i, accuracy=0.9970 + 0.0002 * i, seconds=58.0 + i) for i in range(3)],
     }
     return Result(**(values | changes))
 
 
-def test_round_trip(tmp_path: Path) -> None:
-    """What is appended is read back equal, oldest first, and earlier lines keep their bytes."""
-    first, second = result(), result("instant", time="2026-02-01T00:00:00+00:00", note="n|1\n", protocol="kaggle")
+def test_a_result_is_appended_once(tmp_path: Path) -> None:
+    """A result that says the same as the newest of its system, but for the time, is not written again; another is."""
     file = tmp_path / "new" / "a.jsonl"
-    results.append(file, second)
+    results.append_once(file, result())
     before = file.read_bytes()
-    results.append(file, second)
-    assert file.read_bytes() == before * 2
-    results.append(file, first)
-    assert results.read(file) == [first, second, second]
-    assert results.read(tmp_path / "nothing.jsonl") == []
+    results.append_once(file, result(time="2026-02-01T00:00:00+00:00"))
+    assert file.read_bytes() == before
+    results.append_once(file, result("instant"))
+    results.append_once(file, result(protocol="kaggle"))
+    results.append_once(file, result(commit="def"))
+    results.append_once(file, result())
+    lines = file.read_text().splitlines()
+    assert lines[0] == lines[-1] == before.decode().strip()
+    assert len(lines) == 5
 
 
-def test_old_lines_are_read(tmp_path: Path) -> None:
-    """A line from before protocols, studies and NLL were recorded is a result without them."""
-    line = result().model_dump(mode="json", exclude={"protocol", "study", "variant"})
-    for trial in line["trials"]:
-        del trial["nll"]
-    (tmp_path / "a.jsonl").write_text(json.dumps(line) + "\n")
-    assert results.read(tmp_path / "a.jsonl") == [result()]
-
-
-@pytest.mark.parametrize(
-    ("line", "named"),
-    [
-        ("{", "JSON"),
-        ('{"recipe": "fast"}', "Field required"),
-        (json.dumps(result().model_dump() | {"extra": 1}), "extra"),
-        (json.dumps(result().model_dump() | {"trials": []}), "trials"),
-        (json.dumps(result().model_dump()).replace("0.9972", "99.72"), r"trials\.1\.accuracy"),
-    ],
-)
-def test_a_line_that_is_no_result_is_named(tmp_path: Path, line: str, named: str) -> None:
-    """A line that is not a result is an error with its file, its number and what is wrong."""
-    results.append(tmp_path / "r.jsonl", result())
-    with (tmp_path / "r.jsonl").open("a") as file:
-        file.write(line + "\n")
-    with pytest.raises(DataError, match=rf"r\.jsonl' line 2 .*{named}"):
-        results.read(tmp_path / "r.jsonl")
+def test_a_result_is_checked() -> None:
+    """A value out of range or an unknown key makes no result."""
+    for change in ({"extra": 1}, {"trials": []}, {"trials": [{"seed": 0, "accuracy": 99.72, "seconds": 1}]}):
+        with pytest.raises(ValidationError):
+            Result.model_validate(result().model_dump() | change)
 
 
 def looks_of(runs: list[Any]) -> list[dict[str, Any]]:
@@ -192,7 +146,7 @@ def test_held_out_look(tmp_path: Path) -> None:
     probabilities[0] = np.roll(probabilities[0], 1)
     run.validation = lambda: {"labels": labels, "probabilities": probabilities}
     look = results.held_out_look(run)
-    found = results.from_runs([run], [look], protocol="kaggle")
+    found = results.from_runs([run], [look], "kaggle")
     assert found.trials[0].accuracy == 0.9
     assert found.trials[0].nll == pytest.approx(-(9 * np.log(0.82) + np.log(0.02)) / 10)
     assert (found.protocol, found.test_data) == ("kaggle", DataUsed(spec="train.csv, held out", sha256="d", n=10))

@@ -8,11 +8,11 @@ import statistics
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field
 
-from tenfold.errors import DataError, RunError
+from tenfold.errors import RunError
 from tenfold.metrics.intervals import wilson
 from tenfold.runs import ledger
 
@@ -20,10 +20,8 @@ if TYPE_CHECKING:
     from tenfold.runs.run import Run
 
 ARITHMETIC = ("precision", "layout")
-ProtocolName = Literal["", "mnist", "kaggle", "ablation", "leak"]
-
-
-R = TypeVar("R", bound=BaseModel)
+SYSTEM = ("recipe", "protocol")
+ProtocolName = Literal["", "mnist", "kaggle", "ablation"]
 
 
 class Record(BaseModel):
@@ -33,13 +31,12 @@ class Record(BaseModel):
 
 
 class Trial(Record):
-    """One seed's training and its score; seconds are wall-clock."""
+    """One seed's training and its score; seconds are wall-clock, of training alone."""
 
     seed: int
     accuracy: float = Field(ge=0, le=1)
     nll: float | None = Field(None, ge=0, description="mean negative log likelihood, nats")
-    seconds: float = Field(ge=0, description="training alone")
-    command_seconds: float | None = Field(None, ge=0, description="the whole command, start to end")
+    seconds: float = Field(ge=0)
 
 
 class DataUsed(Record):
@@ -64,10 +61,6 @@ class Result(Record):
     parameters: int | None = None
     epochs: float | None = Field(description="None for what is fitted in one go")
     trials: list[Trial] = Field(min_length=1)
-    seconds_to: dict[str, float | None] = Field(
-        default_factory=dict, description="accuracy, written '0.9917': seconds until the mean reaches it; null: never"
-    )
-    note: str = ""
     protocol: ProtocolName = Field("", description="how it was measured")
     study: str = Field("", description="of an ablation: its name")
     variant: str = Field("", description="of an ablation: what was changed")
@@ -90,11 +83,6 @@ class Result(Record):
         known = [trial.nll for trial in self.trials if trial.nll is not None]
         return statistics.fmean(known) if len(known) == len(self.trials) else None
 
-    def command_seconds(self) -> float | None:
-        """Return the mean seconds of the whole command, None unless every seed has them."""
-        known = [trial.command_seconds for trial in self.trials if trial.command_seconds is not None]
-        return statistics.fmean(known) if len(known) == len(self.trials) else None
-
 
 def append(file: Path, record: BaseModel) -> None:
     """Append one record as one line; earlier lines are never touched."""
@@ -102,43 +90,15 @@ def append(file: Path, record: BaseModel) -> None:
     ledger.append_line(file, record.model_dump(mode="json"))
 
 
-def read_records(file: Path, kind: type[R]) -> list[R]:
-    """Return the records of a file, in its order, none where there is no file. DataError names a line that is none."""
-    if not file.exists():
-        return []
-    records = []
-    for number, line in enumerate(file.read_text(encoding="utf-8").splitlines(), start=1):
-        if not line.strip():
-            continue
-        try:
-            records.append(kind.model_validate_json(line))
-        except ValidationError as error:
-            first = error.errors()[0]
-            place = ".".join(str(part) for part in first["loc"]) or "the line"
-            raise DataError(
-                f"'{file}' line {number} is no {kind.__name__} ({place}: {first['msg']}). Mend that line."
-            ) from None
-    return records
-
-
-def read(file: Path) -> list[Result]:
-    """Return the results in a .jsonl file, oldest first, none where there is no file.
-
-    Raises DataError naming a line that is no result.
-    """
-    return sorted(read_records(file, Result), key=lambda result: datetime.fromisoformat(result.time))
-
-
 def append_once(file: Path, result: Result) -> None:
     """Append the result, unless the newest of its system and protocol in the file is the same but for the time."""
-    known = [one for one in read(file) if (one.recipe, one.protocol) == (result.recipe, result.protocol)]
-    if not known or known[-1].model_copy(update={"time": result.time}) != result:
+    content = result.model_dump(mode="json", exclude={"time"})
+    known = [line for line in ledger.read_lines(file) if all(line.get(key) == content[key] for key in SYSTEM)]
+    if not known or any(known[-1].get(key) != value for key, value in content.items()):
         append(file, result)
 
 
-def from_runs(
-    runs: Sequence["Run"], looks: Sequence[dict[str, Any]], note: str = "", *, protocol: ProtocolName = ""
-) -> Result:
+def from_runs(runs: Sequence["Run"], looks: Sequence[dict[str, Any]], protocol: ProtocolName = "") -> Result:
     """Return the result of runs of one recipe on the same data that differ by seed.
 
     looks: one score a run: a line of its evaluations.jsonl, or what `held_out_look` gives.
@@ -183,7 +143,6 @@ def from_runs(
             )
             for run, look in zip(runs, looks, strict=True)
         ],
-        note=note,
         protocol=protocol,
     )
 
