@@ -263,6 +263,9 @@ def test_places_that_cannot_be_written(runs: Any, tmp_path: Path) -> None:
         with pytest.raises(ExportError, match=message):
             export(logistic, place, force=True, quiet=True)
     assert (logistic / "model.onnx").read_bytes() == own
+    (tmp_path / "trees.onnx").write_bytes(b"old")  # a run of trees has no model.onnx of its own
+    assert export(runs("xgboost"), tmp_path / "trees.onnx", force=True, quiet=True).bytes > 1000
+    (tmp_path / "trees.onnx").unlink()
     assert [path.name for path in tmp_path.iterdir()] == ["folder.onnx"]
 
 

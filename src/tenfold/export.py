@@ -76,7 +76,7 @@ def _check_out(out: Path, run: "Run", force: bool) -> None:
         raise ExportError(f"'{out.parent}' is no folder. Make it, or give --out another file.")
     if out.is_dir():
         raise ExportError(f"'{out}' is a folder. Give --out a file.")
-    if out.exists() and run.recipe.classical and out.samefile(run.path / "model.onnx"):
+    if run.recipe.classical and out.resolve() == (run.path / "model.onnx").resolve():
         raise ExportError(f"'{out}' is what the run itself answers with. Give --out another file.")
     if out.exists() and not force:
         raise ExportError(f"'{out}' exists already. Give --out another file, or add --force.")

@@ -14,11 +14,11 @@ from tenfold.models.features import Features
 CHOICES: list[tuple[dict[str, Any], float]] = [
     ({}, 0),
     ({"standardise": True}, 0),
-    ({"deskew": True}, 1e-4),
+    ({"deskew": True}, 0),
     ({"hog": True}, 1e-5),
-    ({"deskew": True, "hog": True}, 2e-4),
-    ({"deskew": True, "pca": 20}, 5e-4),
-    ({"hog": True, "standardise": True, "pca": 20}, 1e-3),  # rows of up to 50, whose deviations are divided by 0.001
+    ({"deskew": True, "hog": True}, 1e-5),
+    ({"deskew": True, "pca": 20}, 1e-5),
+    ({"hog": True, "standardise": True, "pca": 20}, 1e-4),  # rows of up to 50, whose deviations are divided by 0.001
 ]
 
 
@@ -33,8 +33,8 @@ def answers(fitted: Features, images: NDArray[np.uint8]) -> NDArray[np.float32]:
 @pytest.mark.parametrize(("arguments", "tolerance"), CHOICES)
 def test_the_graph_does_as_the_features(arguments: dict[str, Any], tolerance: float, digits: Digits) -> None:
     """Every feature, alone and with others, gives the same rows, in a batch of many and of one."""
-    fitted = Features(**arguments).fit(digits.images)
-    expected = fitted.transform(digits.images)
+    fitted = Features(**arguments)
+    expected = fitted.fit_transform(digits.images)
     np.testing.assert_allclose(answers(fitted, digits.images), expected, atol=tolerance, rtol=0)
     np.testing.assert_allclose(answers(fitted, digits.images[3:4]), expected[3:4], atol=tolerance, rtol=0)
 
@@ -45,18 +45,7 @@ def test_images_that_are_no_digits() -> None:
     images[1], images[2, 5], images[3, :, 0], images[4, 27, 27] = 255, 255, 200, 1
     images[5:] = np.random.default_rng(0).integers(0, 256, (35, 28, 28))
     images[6, 14:] = images[6, :14, ::-1]
-    fitted = Features(deskew=True, hog=True).fit(images)
-    rows = answers(fitted, images)
+    features = Features(deskew=True, hog=True)
+    rows = answers(features, images)
     assert np.isfinite(rows).all()
-    np.testing.assert_allclose(rows, fitted.transform(images), atol=5e-4)
-
-
-def test_gradients_of_every_direction() -> None:
-    """An edge turned around the whole circle has the same histogram as numpy's arctangent of two arguments gives."""
-    rows, columns = np.mgrid[0:28, 0:28] - 13.5
-    angles = np.arange(0, 360, 7.5) / 180 * np.pi
-    slopes = np.stack([rows * np.sin(angle) + columns * np.cos(angle) for angle in angles])
-    images = np.clip(128 + 9 * slopes, 0, 255).round().astype(np.uint8)
-    fitted = Features(hog=True).fit(images)
-    np.testing.assert_allclose(answers(fitted, images), fitted.transform(images), atol=1e-5)
-    assert len({row.tobytes() for row in fitted.transform(images).round(3)}) > len(angles) / 2  # no constants
+    np.testing.assert_allclose(rows, features.transform(images), atol=1e-5)

@@ -1,4 +1,4 @@
-"""A trained network as an ONNX graph: `images` (N, 28, 28) uint8 in, `probabilities` (N, 10) out, and maybe `digit`."""
+"""A network as an ONNX graph: `images` (N, 28, 28) uint8 in, `probabilities` (N, 10) out, and maybe `digit` (N,)."""
 
 import tempfile
 import warnings
@@ -49,31 +49,34 @@ class AnsweringNetwork(nn.Module):
         return shares.reshape(len(shift_offsets(self.radius)), -1, columns).mean(0) if self.radius else shares
 
 
-@torch.no_grad()
 def network(module: nn.Module, radius: int = 0) -> "ModelProto":
-    """Return the graph of `AnsweringNetwork(module, radius)`, batch norm folded into the convolutions before it.
+    """Return the graph of `AnsweringNetwork(module, radius)`, batch norm folded into the convolutions before it."""
+    answers = AnsweringNetwork(module, radius).eval()
+    return traced(answers, ["probabilities"] if answers.columns == DIGITS else ["probabilities", "digit"])
 
-    Traced, by PyTorch's older exporter: for three of our networks its graph had the same operators as that of the newer
-    one, which took 3 to 10 s in place of 0.4 (PyTorch 2.13).
+
+@torch.no_grad()
+def traced(module: nn.Module, outputs: list[str]) -> "ModelProto":
+    """Return the graph of a module that takes `images`, (N, 28, 28) uint8.
+
+    By PyTorch's older exporter: for three of our networks its graph had the same operators as that of the newer one,
+    which took 3 to 10 s in place of 0.4 (PyTorch 2.13).
     """
     import onnx
 
-    answers = AnsweringNetwork(module, radius).eval()
-    images = torch.zeros(3, 28, 28, dtype=torch.uint8)
-    names = ["probabilities"] if answers.columns == DIGITS else ["probabilities", "digit"]
     with warnings.catch_warnings(), tempfile.TemporaryDirectory() as folder:
         warnings.simplefilter("ignore", DeprecationWarning)  # it says that the newer exporter is the default
         warnings.filterwarnings("ignore", "Constant folding", UserWarning)  # of a padding: onnxruntime folds it
-        path = Path(folder) / "network.onnx"
+        path = Path(folder) / "traced.onnx"
         torch.onnx.export(
-            answers,
-            (images,),
+            module,
+            (torch.zeros(3, 28, 28, dtype=torch.uint8),),
             path,
             dynamo=False,
             opset_version=OPSETS[""],
             input_names=["images"],
-            output_names=names,
-            dynamic_axes={name: {0: "N"} for name in ("images", *names)},
+            output_names=outputs,
+            dynamic_axes={name: {0: "N"} for name in ("images", *outputs)},
         )
         model: ModelProto = onnx.load(path)
     return model

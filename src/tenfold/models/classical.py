@@ -4,6 +4,7 @@ What is saved is a graph for onnxruntime or XGBoost's JSON, and a safetensors fi
 model answers through the same bytes before and after it is saved, so a loaded one answers the same.
 """
 
+import inspect
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,8 +17,6 @@ from tenfold.models import estimators
 from tenfold.models.fitted import PARAMETERS, Fitted, Graph, Trees, open_fitted
 
 if TYPE_CHECKING:
-    from sklearn.pipeline import Pipeline
-
     from tenfold.models.features import Features
 
 FEATURES = "features.safetensors"
@@ -52,7 +51,7 @@ class Classical:
     @property
     def parameters(self) -> int:
         """How many numbers were fitted, the features' included."""
-        return self._ready().parameters + sum(array.size for array in self.features.arrays().values())
+        return self._ready().parameters + sum(array.size for array in self.features.learned.values())
 
     @property
     def votes(self) -> int | None:
@@ -98,7 +97,7 @@ class Classical:
         """Write the model's file, and features.safetensors where the features learned something; RunError if not."""
         from safetensors.numpy import save
 
-        arrays = {name: np.ascontiguousarray(array) for name, array in self.features.arrays().items()}
+        arrays = {name: np.ascontiguousarray(array) for name, array in self.features.learned.items()}
         try:
             if arrays:
                 write_atomically(folder / FEATURES, save(arrays))
@@ -125,19 +124,6 @@ class Classical:
         if self.fitted is None:
             raise TrainingError(f"The model '{self.kind}' is not fitted. Call fit first.")
         return self.fitted
-
-
-def pipeline(
-    kind: str, arguments: dict[str, Any], features: dict[str, Any], seed: int = 0, threads: int = 1
-) -> "Pipeline":
-    """Return scikit-learn's Pipeline of the steps `features` and `model`, not fitted: images in, digits out.
-
-    A recipe's `features.pca` and `model.C` are its parameters `features__pca` and `model__C`. Errors as of Classical.
-    """
-    from sklearn.pipeline import Pipeline
-
-    model = Classical(kind, arguments, features, seed, threads)
-    return Pipeline([("features", model.features), ("model", model.estimator())])
 
 
 def model_file(kind: str) -> str:
@@ -181,7 +167,7 @@ def _features(arguments: dict[str, Any]) -> "Features":
     """Return the transformer with these arguments; RecipeError names one that it does not have."""
     from tenfold.models.features import Features
 
-    known = list(Features().get_params())
+    known = list(inspect.signature(Features).parameters)
     for name in arguments:
         if name not in known:
             raise RecipeError(f"There is no feature '{name}'.{nearest(name, known)} Known: {', '.join(known)}.")

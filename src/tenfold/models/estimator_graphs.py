@@ -22,7 +22,11 @@ Constants = dict[str, Constant]
 OPSETS = {"": 17, "ai.onnx.ml": 3}  # old enough for every onnxruntime that we take
 HEADER = f'<ir_version: 8, opset_import: ["": {OPSETS[""]}]>'  # of every graph that is written as text
 
-# The kernel is exp(-gamma |x - s|²), with |x - s|² = |x|² + |s|² - 2 x.s; the rest as in PairwiseSVC.
+# The kernel is exp(-gamma |x - s|²), with |x - s|² = |x|² + |s|² - 2 x.s. Probabilities are the softmax of every
+# digit's weakest decision, times STEEPNESS. A digit that wins all its pairs, as nearly every image has one, is first
+# here as in SVC, which counts votes; and how narrowly it won says more of how sure the answer is: on 3,000 held-out
+# images of MNIST the NLL, with a temperature, was 0.025, of the votes' softmax 0.049, of the product of the pairs'
+# probabilities 0.026 to 0.032.
 SVM = """
 svm (float[N, D] x) => (float[N, K] probabilities) {
     square = Mul(x, x)
@@ -64,13 +68,12 @@ nearest (float[N, D] x) => (float[N, K] probabilities) {
     probabilities = Div(votes, total)
 }
 """
+STEEPNESS = 5.0  # makes the probabilities about as sure as they are right, before a temperature is fitted
 LEAST_DISTANCE = 1e-6  # squared; nearer ones are the same image, for float32
 
 
 def svm(machine: "PairwiseSVC") -> "ModelProto":
     """Return the graph of a fitted PairwiseSVC."""
-    from tenfold.models.pairwise import STEEPNESS
-
     vectors = machine.support_vectors_
     return described(
         SVM,
