@@ -38,6 +38,13 @@ def shifted(pixels: Tensor, radius: int) -> list[Tensor]:
     return [padded[:, :, top : top + height, left : left + width] for top, left in corners]
 
 
+def pooled(x: Tensor, kind: str) -> Tensor:
+    """Return the largest value ("max") or the mean of each channel, (B, C), of (B, C, H, W); "both" gives (B, 2 C)."""
+    if kind == "both":
+        return torch.cat([pooled(x, "max"), pooled(x, "mean")], 1)
+    return x.amax((2, 3)) if kind == "max" else x.mean((2, 3))
+
+
 class Activation(nn.Module):
     """An activation as a module."""
 

@@ -1,10 +1,9 @@
 """Convolutional networks, small and readable: one building block, stacked as the recipe says."""
 
-import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from tenfold.models.blocks import Dropout, activation_named
+from tenfold.models.blocks import Dropout, activation_named, pooled
 
 POOLS = ("max", "mean", "both")
 
@@ -67,13 +66,7 @@ class ConvNet(nn.Module):
             if number:
                 x = F.max_pool2d(x, 2)
             x = stage(x)
-        if self.pool == "max":
-            x = x.amax((2, 3))
-        elif self.pool == "mean":
-            x = x.mean((2, 3))
-        else:
-            x = torch.cat([x.amax((2, 3)), x.mean((2, 3))], 1)
-        logits: Tensor = self.head(self.dropout(x))
+        logits: Tensor = self.head(self.dropout(pooled(x, self.pool)))
         return logits
 
 

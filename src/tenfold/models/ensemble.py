@@ -29,13 +29,14 @@ class Ensemble(nn.Module):
             raise ValueError("members are none")
         if average not in AVERAGES:
             raise ValueError(f"average is '{average}', not one of {', '.join(AVERAGES)}")
-        settings = [_Settings(member) for member in members]
-        total = sum(each.weight for each in settings)
+        self.settings = [_Settings(member) for member in members]
+        total = sum(each.weight for each in self.settings)
         if not total > 0:
             raise ValueError(f"the weights add up to '{total}', not to more than 0")
         self.average = average
-        self.settings = [each.scaled(1 / total) for each in settings]
-        self.members = nn.ModuleList(build(each.kind, each.arguments) for each in settings)
+        for each in self.settings:
+            each.weight *= 1 / total
+        self.members = nn.ModuleList(build(each.kind, each.arguments) for each in self.settings)
 
     def without_shifts(self) -> None:
         """Ask every member once an image from now on."""
@@ -71,11 +72,6 @@ class _Settings:
             raise ValueError("a member is an ensemble itself")
         if not self.weight >= 0 or not self.temperature > 0:
             raise ValueError(f"a member has the weight '{self.weight}' and the temperature '{self.temperature}'")
-
-    def scaled(self, factor: float) -> "_Settings":
-        """Return self with its weight multiplied."""
-        self.weight *= factor
-        return self
 
     def logarithms(self, member: nn.Module, x: Tensor) -> Tensor:
         """Return the logarithms of the member's calibrated probabilities, (B, 10), averaged over the shifts."""

@@ -51,8 +51,7 @@ class Graph(Fitted):
 
     def answer(self, rows: Floats) -> Floats:
         """Return the graph's answers."""
-        probabilities: Floats = self.session.run(["probabilities"], {self.input: rows})[0]
-        return probabilities
+        return np.asarray(self.session.run(["probabilities"], {self.input: rows})[0], np.float32)
 
 
 class Trees(Fitted):

@@ -1,25 +1,25 @@
-"""A convolutional network in whole numbers: weights of eight bits, a scale and a bias a channel, in plain numpy.
+"""A convolutional network in whole numbers: weights of eight bits, a scale and a bias a channel.
 
 It is what a run with `training.weight_bits` holds, taken apart, and the reference for what is generated from it.
 """
 
-import math
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+import torch
+import torch.nn.functional as F
 from numpy.typing import NDArray
+from torch import Tensor, nn
 
 from tenfold.errors import ExportError
-
-if TYPE_CHECKING:
-    from torch import Tensor, nn
+from tenfold.models.blocks import ACTIVATIONS, pooled, shifted
+from tenfold.models.cnn import Block, ConvNet
 
 Floats = NDArray[np.float32]
 LARGEST = 127  # of the whole numbers; symmetric, so -128 is never used
 SCALE_BITS = 16  # of a scale: its product with a whole number is then exact in fp32, and can be taken apart again
-BATCH = 256
 ADVICE = "Give a run of a convnet that was trained with training.weight_bits = 8, such as recipe 'tiny'."
 SMALLEST = 1e-30  # channels whose weights are all below are zero; their scales would leave fp32's normal numbers
 
@@ -94,45 +94,34 @@ class IntegerNetwork:
         """How many scales and biases there are besides, in fp32."""
         return sum(2 * len(layer.scales) for layer in [*self.layers, self.head])
 
+    @torch.no_grad()
     def probabilities(self, images: NDArray[np.uint8]) -> Floats:
-        """Return the answers, (N, 10) float32, to images (N, 28, 28) uint8; slow, as a reference may be."""
-        parts = [self._answer(images[start : start + BATCH]) for start in range(0, len(images), BATCH)]
-        return np.concatenate(parts) if parts else np.zeros((0, 10), np.float32)
+        """Return the answers, (N, 10) float32, to images (N, 28, 28) uint8, as the generated code computes them."""
+        pixels = torch.from_numpy(images).float().div(255).unsqueeze(1)
+        radius = max(abs(down) for down, _ in self.shifts)
+        moved = [F.softmax(self._logits(each).double(), dim=1) for each in shifted(pixels, radius)]
+        powers = torch.stack(moved).mean(0).clamp_min(1e-30).log() / self.temperature
+        return np.asarray(F.softmax(powers, dim=1).float().numpy())
 
-    def _answer(self, images: NDArray[np.uint8]) -> Floats:
-        reach = max(max(abs(down), abs(right)) for down, right in self.shifts)
-        padded = np.pad(images, ((0, 0), (reach, reach), (reach, reach)))
-        total = np.zeros((len(images), 10))
-        for down, right in self.shifts:
-            top, left = reach - down, reach - right
-            total += _softmax(self._logits(padded[:, top : top + 28, left : left + 28]))
-        sharpened = np.log(np.maximum(total / len(self.shifts), 1e-30)) / self.temperature
-        return _softmax(sharpened).astype(np.float32)
-
-    def _logits(self, images: NDArray[np.uint8]) -> Floats:
-        """Return (N, 10) float32."""
-        cropped = images[:, self.crop : 28 - self.crop, self.crop : 28 - self.crop].astype(np.float32)
-        x = _folded(cropped / np.float32(255), self.patch)
-        activation = ACTIVATIONS[self.activation]
+    def _logits(self, pixels: Tensor) -> Tensor:
+        """Return (N, 10) for pixels (N, 1, 28, 28)."""
+        x = F.pixel_unshuffle(pixels[:, :, self.crop : 28 - self.crop, self.crop : 28 - self.crop], self.patch)
         for layer in self.layers:
-            before = _halved(x) if layer.halved else x
-            sums = _convolved(before, layer.integers)
-            x = activation(sums * _a_channel(layer.scales, 3) + _a_channel(layer.biases, 3))
+            before = F.max_pool2d(x, 2) if layer.halved else x
+            integers, scales, biases = (torch.from_numpy(each) for each in (layer.integers, layer.scales, layer.biases))
+            sums = F.conv2d(before, integers.float(), padding=integers.shape[2] // 2)
+            x = ACTIVATIONS[self.activation](sums * scales[:, None, None] + biases[:, None, None])
             if layer.residual:
                 x = x + before
-        pooled = {"max": [x.max((2, 3))], "mean": [x.mean((2, 3))], "both": [x.max((2, 3)), x.mean((2, 3))]}[self.pool]
-        logits: Floats = np.concatenate(pooled, 1) @ self.head.integers.T.astype(np.float32)
-        return logits * self.head.scales + self.head.biases
+        sums = pooled(x, self.pool) @ torch.from_numpy(self.head.integers).float().T
+        return sums * torch.from_numpy(self.head.scales) + torch.from_numpy(self.head.biases)
 
 
-def taken_apart(module: "nn.Module", shifts: list[tuple[int, int]], temperature: float) -> IntegerNetwork:
+def taken_apart(module: nn.Module, shifts: list[tuple[int, int]], temperature: float) -> IntegerNetwork:
     """Return the whole numbers of a network in evaluation mode whose weights are rounded.
 
     Raises ExportError for another network than a ConvNet of ten classes, and for weights that are not rounded.
     """
-    from tenfold.models.blocks import ACTIVATIONS as functions
-    from tenfold.models.cnn import Block, ConvNet
-
     if not isinstance(module, ConvNet):
         raise ExportError(f"The network '{type(module).__name__}' has no weights in whole numbers. {ADVICE}")
     if module.head.out_features != 10:
@@ -146,7 +135,7 @@ def taken_apart(module: "nn.Module", shifts: list[tuple[int, int]], temperature:
         assert isinstance(stage, Iterable)
         for place, block in enumerate(stage):
             assert isinstance(block, Block)
-            activation = next(name for name, function in functions.items() if function is block.activation)
+            activation = next(name for name, function in ACTIVATIONS.items() if function is block.activation)
             halved = number > 0 and place == 0
             integers, scales = _integers(block.conv.weight, f"stages.{number}.{place}.conv")
             layers.append(IntegerLayer(integers, scales, _bias(block.norm), halved, block.residual))
@@ -155,7 +144,7 @@ def taken_apart(module: "nn.Module", shifts: list[tuple[int, int]], temperature:
     return IntegerNetwork(layers, head, module.patch, module.crop, module.pool, activation, shifts, temperature)
 
 
-def _integers(weight: "Tensor", name: str) -> tuple[NDArray[np.int8], Floats]:
+def _integers(weight: Tensor, name: str) -> tuple[NDArray[np.int8], Floats]:
     """Return the whole numbers and scales of a layer; ExportError where its weights are no such products."""
     weights = _array(weight)
     integers, scales = whole_numbers(weights)
@@ -164,7 +153,7 @@ def _integers(weight: "Tensor", name: str) -> tuple[NDArray[np.int8], Floats]:
     return integers, scales
 
 
-def _bias(norm: "nn.BatchNorm2d") -> Floats:
+def _bias(norm: nn.BatchNorm2d) -> Floats:
     """Return what a folded batch norm adds; ExportError where it does more than that."""
     assert norm.running_mean is not None and norm.running_var is not None
     divisor = _array(norm.running_var) + np.float32(norm.eps)
@@ -173,48 +162,7 @@ def _bias(norm: "nn.BatchNorm2d") -> Floats:
     return _array(norm.bias)
 
 
-def _array(tensor: "Tensor") -> Floats:
+def _array(tensor: Tensor) -> Floats:
     """Return a copy, which no longer changes with the network."""
     array: Floats = tensor.detach().cpu().numpy().copy()
     return array
-
-
-def _folded(pixels: Floats, patch: int) -> Floats:
-    """Return (N, patch * patch, edge, edge): each square's pixels as channels, row by row."""
-    edge = pixels.shape[1] // patch
-    squares = pixels.reshape(len(pixels), edge, patch, edge, patch)
-    return squares.transpose(0, 2, 4, 1, 3).reshape(len(pixels), patch * patch, edge, edge)
-
-
-def _halved(x: Floats) -> Floats:
-    """Return the maxima of 2x2 squares; an odd last row or column is left away."""
-    edge = x.shape[2] // 2
-    maxima: Floats = x[:, :, : 2 * edge, : 2 * edge].reshape(*x.shape[:2], edge, 2, edge, 2).max((3, 5))
-    return maxima
-
-
-def _convolved(x: Floats, integers: NDArray[np.int8]) -> Floats:
-    """Return (N, outside, edge, edge), with zeros around the input."""
-    edge = integers.shape[2]
-    padded = np.pad(x, ((0, 0), (0, 0), (edge // 2, edge // 2), (edge // 2, edge // 2)))
-    windows = np.lib.stride_tricks.sliding_window_view(padded, (edge, edge), (2, 3))  # Shape: (N, inside, H, W, K, K)
-    return np.tensordot(windows, integers.astype(np.float32), ((1, 4, 5), (1, 2, 3))).transpose(0, 3, 1, 2)
-
-
-def _softmax(logits: NDArray[Any]) -> NDArray[np.float64]:
-    powers = np.exp(logits.astype(np.float64) - logits.max(1, keepdims=True))
-    shares: NDArray[np.float64] = powers / powers.sum(1, keepdims=True)
-    return shares
-
-
-def _gelu(x: Floats) -> Floats:
-    return np.asarray(x * 0.5 * (1 + np.vectorize(math.erf, otypes=[np.float32])(x / math.sqrt(2))), np.float32)
-
-
-ACTIVATIONS: dict[str, Callable[[Floats], Floats]] = {
-    "relu": lambda x: np.maximum(x, 0),
-    "gelu": _gelu,
-    "silu": lambda x: np.asarray(x / (1 + np.exp(-x)), np.float32),
-    "tanh": np.tanh,
-    "sigmoid": lambda x: np.asarray(1 / (1 + np.exp(-x)), np.float32),
-}

@@ -20,7 +20,7 @@ from typing import NamedTuple
 
 from torch import Tensor, nn
 
-from tenfold.models.blocks import Activation, Dropout
+from tenfold.models.blocks import Activation, Dropout, pooled
 
 SIZE = 28
 
@@ -84,7 +84,7 @@ class GlobalPool(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Return (B, C) for (B, C, H, W)."""
-        return x.amax((2, 3)) if self.kind == "max" else x.mean((2, 3))
+        return pooled(x, self.kind)
 
 
 def _make(text: str, shape: Shape, activation: str) -> Parts:
@@ -94,68 +94,62 @@ def _make(text: str, shape: Shape, activation: str) -> Parts:
         raise ValueError(f"'{name}' is no layer; known are {', '.join(LAYERS)}")
     if name in SPATIAL and not shape.edge:
         raise ValueError("it needs an image, and what comes in is flat already")
-    return LAYERS[name](words, shape, activation)
+    made = LAYERS[name](words, shape, activation)
+    if words:
+        raise ValueError(f"'{' '.join(words)}' means nothing here")
+    return made
 
 
+# Each of these takes out of `words` what it knows.
 def _conv(words: list[str], shape: Shape, activation: str) -> Parts:
-    width, *rest = words or [""]
-    norm, valid = _flag(rest, "norm"), _flag(rest, "valid")
-    kernel = _edge(rest.pop(0)) if rest else 3
-    _none_left(rest)
+    width, norm, valid = _whole(_first(words)), _flag(words, "norm"), _flag(words, "valid")
+    kernel = _edge(_first(words, "3"))
     edge = shape.edge - kernel + 1 if valid else shape.edge
     if edge < 1:
         raise ValueError(f"{kernel}x{kernel} filters do not fit into {shape.edge}x{shape.edge} pixels")
     if not valid and kernel % 2 == 0:
         raise ValueError(f"filters of even size {kernel} cannot keep the size; add 'valid'")
-    after = Shape(_whole(width), edge)
-    conv = nn.Conv2d(shape.channels, after.channels, kernel, padding=0 if valid else kernel // 2, bias=not norm)
-    return [conv, *([nn.BatchNorm2d(after.channels)] if norm else []), Activation(activation)], after
+    conv = nn.Conv2d(shape.channels, width, kernel, padding=0 if valid else kernel // 2, bias=not norm)
+    return _activated(conv, Shape(width, edge), norm, activation)
 
 
 def _dense(words: list[str], shape: Shape, activation: str) -> Parts:
-    width, *rest = words or [""]
-    norm = _flag(rest, "norm")
-    _none_left(rest)
-    after = Shape(_whole(width), 0)
-    flat: list[nn.Module] = [nn.Flatten()] if shape.edge else []
-    linear = nn.Linear(shape.numbers, after.channels, bias=not norm)
-    return [*flat, linear, *([nn.BatchNorm1d(after.channels)] if norm else []), Activation(activation)], after
+    width, norm = _whole(_first(words)), _flag(words, "norm")
+    parts, after = _activated(nn.Linear(shape.numbers, width, bias=not norm), Shape(width, 0), norm, activation)
+    return [nn.Flatten(), *parts] if shape.edge else parts, after
+
+
+def _activated(layer: nn.Module, after: Shape, norm: bool, activation: str) -> Parts:
+    """Return a layer, batch norm where that is asked for, and the activation."""
+    return [layer, *(_norm([], after, activation)[0] if norm else []), Activation(activation)], after
 
 
 def _norm(words: list[str], shape: Shape, activation: str) -> Parts:
-    _none_left(words)
     return [nn.BatchNorm2d(shape.channels) if shape.edge else nn.BatchNorm1d(shape.channels)], shape
 
 
 def _pool(words: list[str], shape: Shape, activation: str) -> Parts:
-    edge = _whole(words.pop(0)) if words else 2
-    _none_left(words)
+    edge = _whole(_first(words, "2"))
     if shape.edge < edge:
         raise ValueError(f"{shape.edge}x{shape.edge} pixels are too few to pool {edge}x{edge}")
     return [nn.MaxPool2d(edge)], shape._replace(edge=shape.edge // edge)
 
 
 def _pad(words: list[str], shape: Shape, activation: str) -> Parts:
-    width = _whole(words.pop(0)) if words else 1
-    _none_left(words)
+    width = _whole(_first(words, "1"))
     return [nn.ZeroPad2d(width)], shape._replace(edge=shape.edge + 2 * width)
 
 
 def _dropout(words: list[str], shape: Shape, activation: str) -> Parts:
-    p, *rest = words or [""]
-    _none_left(rest)
-    return [Dropout(float(p))], shape
+    return [Dropout(float(_first(words)))], shape
 
 
 def _flatten(words: list[str], shape: Shape, activation: str) -> Parts:
-    _none_left(words)
     return [nn.Flatten()], Shape(shape.numbers, 0)
 
 
 def _global(words: list[str], shape: Shape, activation: str) -> Parts:
-    kind, *rest = words or [""]
-    _none_left(rest)
-    return [GlobalPool(kind)], Shape(shape.channels, 0)
+    return [GlobalPool(_first(words))], Shape(shape.channels, 0)
 
 
 LAYERS: dict[str, Callable[[list[str], Shape, str], Parts]] = {
@@ -180,6 +174,11 @@ def _pool_first(parts: list[nn.Module]) -> list[nn.Module]:
     return ordered
 
 
+def _first(words: list[str], default: str = "") -> str:
+    """Take the first word out and return it."""
+    return words.pop(0) if words else default
+
+
 def _flag(words: list[str], name: str) -> bool:
     """Take `name` out of the words; return whether it was there."""
     there = name in words
@@ -200,8 +199,3 @@ def _whole(text: str) -> int:
     if not text.isdecimal() or int(text) == 0:
         raise ValueError(f"'{text}' is not a whole number above 0")
     return int(text)
-
-
-def _none_left(words: list[str]) -> None:
-    if words:
-        raise ValueError(f"'{' '.join(words)}' means nothing here")
