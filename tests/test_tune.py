@@ -2,9 +2,9 @@
 
 import json
 import os
-import signal
 import subprocess
 import sys
+from dataclasses import asdict, replace
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -17,12 +17,12 @@ from tenfold import settings
 from tenfold.cli import app
 from tenfold.data.digits import Digits
 from tenfold.errors import TenfoldError
-from tenfold.processes import Processes
+from tenfold.jobs import Task
 from tenfold.train import train
 from tenfold.training import recipe as recipes
-from tenfold.tune import _Search, tune
-from tenfold.tuning.study import Study
-from tenfold.tuning.workers import Job, Progress
+from tenfold.tune import TrialFigures, tune
+from tenfold.tuning.study import Study, Tried
+from tenfold.tuning.tasks import Workers
 
 NETWORK = """
 name = "small"
@@ -53,6 +53,7 @@ validation = 0.2
 "model.n_neighbors" = { low = 1, high = 41 }
 "model.weights" = ["uniform", "distance"]
 """
+HERE = Path(__file__).parent
 TRIALS = 8
 # Looked for, not loaded: a cluster of one's own is on the loopback address only where Ray is loaded for it.
 RAY = pytest.mark.skipif(not (find_spec("ray") and find_spec("grpc")), reason="ray[client] is not installed")
@@ -79,12 +80,29 @@ def neighbours(tmp_path: Path) -> Path:
     return tmp_path / "neighbours.toml"
 
 
+@pytest.fixture
+def killed_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have the processes of a search, here or Ray's, kill themselves once in the middle of a trial."""
+    monkeypatch.setenv("PYTHONPATH", str(HERE))
+    monkeypatch.syspath_prepend(str(HERE))
+    task = Workers.task
+
+    def killing(self: Workers, key: str, function: str, **arguments: Any) -> Task:
+        made = task(self, key, function, **arguments)
+        return replace(made, function="tune_tasks:killed_once") if function == "search_trial" else made
+
+    monkeypatch.setattr(Workers, "task", killing)
+
+
+def opened(folder: Path) -> list[Tried]:
+    """Return every trial of a tune that has ended."""
+    return Study(folder / "journal.log", recipes.load(folder / "recipe.toml").search).tried()
+
+
 def trials(folder: Path) -> list[tuple[Any, ...]]:
-    """Return what every trial of a network's tune came to, without those that were lost."""
-    study = Study(folder / "journal.log", recipes.load(folder / "recipe.toml").search, 0)
-    tried = [each for each in study.tried() if each.state != "lost"]
-    study.close()
-    return [(each.values, each.state, each.objective, dict(each.curve)) for each in tried]
+    """Return what every trial of a tune came to, without those that were lost."""
+    kept = [each for each in opened(folder) if each.state != "lost"]
+    return [(each.values, each.state, each.objective, dict(each.curve)) for each in kept]
 
 
 def test_search_finds_better_and_a_killed_one_finds_the_same(spec: str, network: Path, tmp_path: Path) -> None:
@@ -92,20 +110,24 @@ def test_search_finds_better_and_a_killed_one_finds_the_same(spec: str, network:
     the very same values with the very same figures.
     """
     whole = tune(network, spec, tmp_path / "whole", trials=TRIALS, seeds=2, quiet=True)
-    assert json.loads(json.dumps(whole)) == whole
-    assert whole["status"] == "finished"
-    assert sum(whole["trials"].values()) == TRIALS
-    assert whole["trials"]["pruned"] > 0
-    assert whole["base"]["values"] == {"optimiser.lr": 0.01, "training.batch_size": 32}
-    assert whole["best"]["nll"] <= whole["base"]["nll"]
+    assert whole.status == "finished"
+    assert sum(whole.trials.values()) == TRIALS
+    assert whole.trials["pruned"] > 0
+    assert whole.base is not None
+    assert whole.best is not None
+    assert whole.base.values == {"optimiser.lr": 0.01, "training.batch_size": 32}
+    assert whole.best.nll is not None
+    assert whole.base.nll is not None
+    assert whole.best.nll <= whole.base.nll
     assert {"best.toml", "tune.html", "journal.log", "tune.json", "recipe.toml"} <= set(os.listdir(tmp_path / "whole"))
 
-    best = recipes.load(whole["best_recipe"])
+    assert whole.best_recipe is not None
+    best = recipes.load(whole.best_recipe)
     assert best.name == "small-tuned"
-    assert best.optimiser.lr == whole["best"]["values"]["optimiser.lr"]
+    assert best.optimiser.lr == whole.best.values["optimiser.lr"]
     assert best.search == recipes.load(network).search
-    run = train(whole["best_recipe"], spec, tmp_path / "run", seed=0, quiet=True)
-    assert run["validation_accuracy"] == whole["best"]["accuracy"]
+    run = train(whole.best_recipe, spec, tmp_path / "run", seed=0, quiet=True)
+    assert run.validation_accuracy == whole.best.accuracy
 
     command = [sys.executable, "-m", "tenfold", "tune", str(network), "--data", spec, "--out", str(tmp_path / "cut")]
     command += ["--trials", str(TRIALS), "--seeds", "0"]
@@ -114,85 +136,48 @@ def test_search_finds_better_and_a_killed_one_finds_the_same(spec: str, network:
         while not (line := process.stderr.readline()).startswith("trial   3"):
             assert line, "ended before the third trial"
         process.kill()
-    resumed = tune(resume=tmp_path / "cut", quiet=True)
-    assert resumed["status"] == "finished"
+    resumed = tune(resume=str(tmp_path / "cut"), quiet=True)
+    assert resumed.status == "finished"
     assert trials(tmp_path / "cut") == trials(tmp_path / "whole")
     again = tune(resume=tmp_path / "cut", quiet=True)
-    assert again | {"seconds": 0} == resumed | {"seconds": 0}
+    assert replace(again, seconds=0) == replace(resumed, seconds=0)
 
 
-def test_killed_worker_loses_its_trial_only(
-    spec: str, network: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_killed_worker_loses_its_trial_only(spec: str, network: Path, tmp_path: Path, killed_once: None) -> None:
     """SIGKILL of a worker process: its trial is tried again by another one, and the search goes on to its end."""
-    killed: list[Any] = []
-
-    def progress(self: _Search, job: Job, progress: Progress) -> bool:
-        if job.key == 1 and not killed:
-            assert isinstance(self.tuning.pool.place, Processes)
-            worker = next(
-                each for each in self.tuning.pool.place.workers
-                if each.task and each.task.arguments["overrides"] == list(job.overrides)
-            )  # fmt: skip
-            assert worker.process.pid is not None
-            os.kill(worker.process.pid, signal.SIGKILL)
-            killed.append(job.overrides)
-        return False
-
-    monkeypatch.setattr(_Search, "progress", progress)
-    result = tune(network, spec, tmp_path / "tune", trials=3, workers=min(2, settings.threads()), seeds=0, quiet=True)
-    assert result["trials"] == {"complete": 3, "pruned": 0, "failed": 0, "lost": 1}
-    values = [tuple(each[0].values()) for each in trials(tmp_path / "tune")]
-    assert len(killed) == 1
-    assert recipes.load(network, killed[0]).optimiser.lr in [lr for lr, _ in values]
+    workers = min(2, settings.threads())
+    result = tune(network, spec, tmp_path / "tune", trials=3, workers=workers, seeds=0, quiet=True)
+    assert result.trials == {"complete": 3, "pruned": 0, "failed": 0, "lost": 1}
+    tried = opened(tmp_path / "tune")
+    lost = next(each for each in tried if each.state == "lost")
+    assert lost.curve  # it was under way
+    assert lost.values in [each.values for each in tried if each.number > lost.number]
 
 
 @RAY
 @pytest.mark.slow
 def test_on_ray_a_search_is_the_same(
-    spec: str, network: Path, neighbours: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    spec: str, network: Path, neighbours: Path, tmp_path: Path, killed_once: None
 ) -> None:
     """On Ray a search tries the very same values with the very same figures, ends the same trials early, and goes on
     where a worker is killed; a grid judges the same candidates alike.
     """
     network.write_text(NETWORK.replace("lr = 0.01", "lr = 0.00001"))  # that the search can do better than
     here = tune(network, spec, tmp_path / "here", trials=TRIALS, seeds=1, threads=1, quiet=True)
-    assert here["trials"]["pruned"] > 0
-    killed: list[int] = []
-    progress = _Search.progress
-
-    def killing(self: _Search, job: Job, progressed: Progress) -> bool:
-        if not killed:
-            killed.extend(workers_at_work())
-            for pid in killed:
-                os.kill(pid, signal.SIGKILL)
-        return progress(self, job, progressed)
-
-    monkeypatch.setattr(_Search, "progress", killing)
+    assert here.trials["pruned"] > 0
     there = tune(network, spec, tmp_path / "there", trials=TRIALS, seeds=1, threads=1, on="ray", quiet=True)
-    assert len(killed) == 1
-    assert there["trials"] == here["trials"] | {"lost": 1}
+    assert here.trials["lost"] == 1
+    assert there.trials == here.trials
     assert trials(tmp_path / "there") == trials(tmp_path / "here")
-    assert here["comparison"]["seeds"] == [1]
-    assert timeless(there["comparison"]) == timeless(here["comparison"])
+    assert here.comparison is not None
+    assert here.comparison.seeds == [1]
+    assert timeless(asdict(there)["comparison"]) == timeless(asdict(here)["comparison"])
 
-    options = {"subset": 200, "threads": 1, "seeds": 0, "quiet": True}
+    options: dict[str, Any] = {"subset": 200, "threads": 1, "seeds": 0, "quiet": True}
     here = tune(neighbours, "uci", tmp_path / "grid-here", **options)
     there = tune(neighbours, "uci", tmp_path / "grid-there", on="ray", **options)
     assert trials(tmp_path / "grid-there") == trials(tmp_path / "grid-here")
-    assert there["best"] | {"seconds": 0} == here["best"] | {"seconds": 0}
-
-
-def workers_at_work() -> list[int]:
-    """Return the processes of Ray that have a task, among those of this machine."""
-    found = []
-    for command in Path("/proc").glob("[0-9]*/cmdline"):
-        try:
-            if command.read_bytes().startswith(b"ray::_work_on_ray"):
-                found.append(int(command.parent.name))
-        except OSError:
-            continue
-    return found
+    assert timeless(asdict(there)["best"]) == timeless(asdict(here)["best"])
 
 
 def timeless(value: Any) -> Any:
@@ -205,12 +190,12 @@ def timeless(value: Any) -> Any:
 def test_time_ends_a_search(spec: str, network: Path, tmp_path: Path) -> None:
     """Without time nothing is tried, which is said; with time again the tune goes on."""
     cut = tune(network, spec, tmp_path / "tune", trials=1, max_seconds=0.01, quiet=True)
-    assert cut["status"] == "out_of_time"
-    assert cut["best"] is None
-    assert cut["best_recipe"] is None
+    assert cut.status == "out_of_time"
+    assert cut.best is None
+    assert cut.best_recipe is None
     resumed = tune(resume=tmp_path / "tune", trials=1, quiet=True)
-    assert resumed["status"] == "finished"
-    assert resumed["best"] == resumed["base"]
+    assert resumed.status == "finished"
+    assert resumed.best == resumed.base
     assert "# No trial beat the recipe as it is" in (tmp_path / "tune" / "best.toml").read_text()
 
 
@@ -223,32 +208,59 @@ def test_diverging_trial_fails_alone(spec: str, tmp_path: Path) -> None:
         tune(tmp_path / "wild.toml", spec, tmp_path / "tune", trials=2, quiet=True)
 
 
-def test_grid_narrows_and_resumes_between_stages(neighbours: Path, tmp_path: Path) -> None:
-    """A classical recipe is searched in three stages, each finer around the best; one that was cut resumes the same."""
+def test_grid_narrows_and_a_killed_one_finds_the_same(neighbours: Path, tmp_path: Path) -> None:
+    """A classical recipe is searched in three stages, each finer around the best; killed in the second and resumed, it
+    judges the same candidates.
+    """
     whole = tune(neighbours, "uci", tmp_path / "whole", subset=300, quiet=True)
-    assert (whole["method"], whole["metric"], whole["status"]) == ("grid", "accuracy", "finished")
-    assert whole["best"]["accuracy"] > whole["base"]["accuracy"]
-    assert whole["comparison"]["better"]
-    assert [row["n"] for row in whole["comparison"]["rows"]] == [300] * 3
-    study = Study(tmp_path / "whole" / "journal.log", recipes.load(neighbours).search, 0)
-    tried = study.tried()
-    study.close()
+    assert (whole.method, whole.metric, whole.status) == ("grid", "accuracy", "finished")
+    assert accuracy(whole.best) > accuracy(whole.base)
+    assert whole.comparison is not None
+    assert whole.comparison.better
+    assert [row.n for row in whole.comparison.rows] == [300] * 3
+    tried = opened(tmp_path / "whole")
     spans = []
     for stage in range(3):
-        numbers = [int(each.values["model.n_neighbors"]) for each in tried if each.stage == stage and not each.base]
+        numbers = [int(each.values["model.n_neighbors"]) for each in tried if each.stage == stage]
         spans.append(max(numbers) - min(numbers))
     assert spans[0] == 40
     assert spans[0] > spans[1] >= spans[2]
     assert len({tuple(each.values.items()) for each in tried}) == len(tried)
 
-    run = train(whole["best_recipe"], "uci", tmp_path / "run", quiet=True)
-    assert run["validation_accuracy"] > 0.9
+    assert whole.best_recipe is not None
+    run = train(whole.best_recipe, "uci", tmp_path / "run", quiet=True)
+    assert run.validation_accuracy is not None
+    assert run.validation_accuracy > 0.9
 
-    cut = tune(neighbours, "uci", tmp_path / "cut", subset=300, max_seconds=1e-6, seeds=0, quiet=True)
-    assert cut["status"] == "out_of_time"
-    assert cut["trials"]["complete"] == 1
+    command = [sys.executable, "-m", "tenfold", "tune", str(neighbours), "--data", "uci", "--subset", "300"]
+    command += ["--out", str(tmp_path / "cut"), "--seeds", "0"]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stderr is not None
+        while not (line := process.stderr.readline()).startswith("trial  13"):
+            assert line, "ended before the second stage"
+        process.kill()
     resumed = tune(resume=tmp_path / "cut", max_seconds=600, quiet=True)
-    assert resumed["best"] | {"seconds": 0} == whole["best"] | {"seconds": 0}
+    assert resumed.status == "finished"
+    assert trials(tmp_path / "cut") == trials(tmp_path / "whole")
+
+
+def accuracy(figures: TrialFigures | None) -> float:
+    """Return what a trial's accuracy is, which there has to be."""
+    assert figures is not None
+    assert figures.accuracy is not None
+    return figures.accuracy
+
+
+def test_a_candidate_that_cannot_be_fitted_fails_alone(neighbours: Path, tmp_path: Path) -> None:
+    """A grid goes on where one of its candidates has more components than images, and says why that one failed."""
+    space = '"features.pca" = [0, 500]\n"model.weights"'
+    neighbours.write_text(NEIGHBOURS.replace('"model.weights"', space) + "[features]\npca = 0\n")
+    result = tune(neighbours, "uci", tmp_path / "tune", subset=200, seeds=0, quiet=True)
+    assert result.status == "finished"
+    assert result.trials["failed"] > 0
+    assert all(each.reason for each in opened(tmp_path / "tune") if each.state == "failed")
+    assert result.best is not None
+    assert result.best.values["features.pca"] == 0
 
 
 def test_command_line(neighbours: Path, tmp_path: Path) -> None:
@@ -280,7 +292,8 @@ def test_command_line(neighbours: Path, tmp_path: Path) -> None:
         ({"out": "."}, "exists already"),
         ({"method": "grid", "trials": 5}, "does not fit into '5' trials. Give --trials 28 or more"),
         ({"recipe": None, "data": None, "resume": "nowhere"}, "'nowhere' is no tune"),
-        ({"resume": "nowhere"}, "does not go with --resume"),
+        ({"resume": "nowhere"}, "does not go with --resume: a tune goes on as it began. Omit it"),
+        ({"data": None}, "There is no '--data'. Give --data DATA"),
     ],
 )  # fmt: skip
 def test_bad_input_is_one_line_and_makes_no_folder(
@@ -289,9 +302,7 @@ def test_bad_input_is_one_line_and_makes_no_folder(
     """What cannot work is refused before anything is written."""
     monkeypatch.chdir(tmp_path)
     before = sorted(path.name for path in tmp_path.iterdir())
-    arguments = {"recipe": network, "data": spec} | {
-        key: Path(value) if key in ("out", "resume") else value for key, value in options.items()
-    }
+    arguments = {"recipe": network, "data": spec} | options
     with pytest.raises(TenfoldError) as caught:
         tune(**arguments, quiet=True)
     assert message in str(caught.value)
