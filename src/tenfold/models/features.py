@@ -178,6 +178,8 @@ class Features:
         return hog(upright) if self.hog else upright.flatten(1)
 
     def _project(self, rows: Floats) -> Floats:
-        centred = rows - self.learned["offset"] if "offset" in self.learned else rows
-        scaled = centred * self.learned["scale"] if "scale" in self.learned else centred
-        return scaled @ self.learned["components"].T if "components" in self.learned else scaled
+        if "offset" in self.learned:
+            rows = rows - self.learned["offset"]
+        if "scale" in self.learned:
+            rows = rows * self.learned["scale"]
+        return rows @ self.learned["components"].T if "components" in self.learned else rows
