@@ -42,7 +42,7 @@ SEEDS = SeedComparison(
     seeds=[1],
     rows=[
         SeedPair(
-            1, 50, SeedTraining(1, "base", 0.21, 0.94, 50, 1.0), SeedTraining(1, "best", 0.12, 0.96, 50, 1.0), 0.09
+            1, 50, SeedTraining(0.21, 0.94, 50, 1.0, 1, "base"), SeedTraining(0.12, 0.96, 50, 1.0, 1, "best"), 0.09
         )
     ],
     base={"nll": SeedSpread(0.21, None), "accuracy": SeedSpread(0.94, None)},

@@ -36,7 +36,7 @@ def run(monkeypatch: pytest.MonkeyPatch) -> Run:
     def run(
         file: Path, nll: dict[str, list[float]], values: Values = VALUES, failing: str = "", cut: int = 100
     ) -> list[Any]:
-        done_now = []
+        done_now: list[Any] = []
 
         def run_tasks(tasks: Iterable[Task], *, done: Any, failed: Any, retries: int, **_: Any) -> None:
             for task in tasks:
@@ -119,8 +119,9 @@ def test_what_cannot_be_trained_is_not_better(run: Run, tmp_path: Path) -> None:
     assert "does not beat" in verdict(BEST, result)
 
 
-def test_broken_file_is_one_line(tmp_path: Path) -> None:
+@pytest.mark.parametrize("content", [{"values": {}}, {"values": {}, "trainings": [{"seed": 1, "system": "base"}]}, []])
+def test_broken_file_is_one_line(tmp_path: Path, content: Any) -> None:
     """A comparison that cannot be read is a RunError."""
-    (tmp_path / "c.json").write_text(json.dumps({"values": {}}))
+    (tmp_path / "c.json").write_text(json.dumps(content))
     with pytest.raises(RunError, match="c.json' cannot be read"):
         compared(tmp_path / "c.json", VALUES, "nll")

@@ -19,15 +19,11 @@ SYSTEMS = ("base", "best")
 
 
 @dataclass(frozen=True)
-class SeedTraining:
+class SeedTraining(Figures):
     """What one system ("base" or "best") came to with one seed."""
 
     seed: int
     system: str
-    nll: float
-    accuracy: float
-    n: int
-    seconds: float
 
 
 @dataclass(frozen=True)
@@ -84,24 +80,27 @@ def compare_on_seeds(
 
     say: told how it goes, a line each.
     """
-    known = _read(file)
-    kept = [each for each in known["trainings"] if each["system"] == "base" or known["values"] == values]
-    have = {(each["seed"], each["system"]) for each in kept}
+    before, known = _read(file)
+    kept = {key: each for key, each in known.items() if key[1] == "base" or before == values}
     changes = {"base": (), "best": overrides(values)}
-    tasks = {f"{seed}-{system}": (seed, system) for seed in seeds for system in SYSTEMS if (seed, system) not in have}
+    tasks = {f"{seed}-{system}": (seed, system) for seed in seeds for system in SYSTEMS if (seed, system) not in kept}
 
-    def keep(task: Task, figures: dict[str, Any], line: str) -> None:
-        seed, system = tasks[task.key]
-        kept.append({"seed": seed, "system": system, **figures})
-        write_atomically(file, (json.dumps({"values": values, "trainings": kept}, indent=2) + "\n").encode())
-        say(f"seed {seed:3}  {system}  {line}")
+    def keep(task: Task, outcome: SeedTraining | str, line: str) -> None:
+        kept[tasks[task.key]] = outcome
+        trainings = [
+            {"seed": seed, "system": system, "failed": each} if isinstance(each, str) else asdict(each)
+            for (seed, system), each in kept.items()
+        ]
+        write_atomically(file, (json.dumps({"values": values, "trainings": trainings}, indent=2) + "\n").encode())
+        say("seed {:3}  {}  {}".format(*tasks[task.key], line))
 
     def done(task: Task, result: dict[str, Any]) -> None:
-        figures = Figures(**result)
-        keep(task, asdict(figures), f"nll {figures.nll:.4f}  accuracy {figures.accuracy:.2%}")
+        seed, system = tasks[task.key]
+        training = SeedTraining(**result, seed=seed, system=system)
+        keep(task, training, f"nll {training.nll:.4f}  accuracy {training.accuracy:.2%}")
 
     def failed(task: Task, reason: str) -> None:
-        keep(task, {"failed": reason}, f"failed: {reason}")
+        keep(task, reason, f"failed: {reason}")
 
     if tasks:
         shown = ", ".join(map(str, seeds))
@@ -114,25 +113,19 @@ def compare_on_seeds(
 
 def compared(file: Path, values: Values, metric: str) -> SeedComparison | None:
     """Return the comparison in `file` of the best with these values, or None where there is none yet."""
-    known = _read(file)
-    if known["values"] != values:
+    before, known = _read(file)
+    if before != values:
         return None
-    failed = [
-        f"{each['system']} with seed {each['seed']}: {each['failed']}"
-        for each in known["trainings"]
-        if "failed" in each
-    ]
-    trained = [SeedTraining(**each) for each in known["trainings"] if "failed" not in each]
-    systems = {system: {each.seed: each for each in trained if each.system == system} for system in SYSTEMS}
-    bases, bests = systems["base"], systems["best"]
-    rows = [
-        SeedPair(seed, base.n, base, bests[seed], _objective(base, metric) - _objective(bests[seed], metric))
-        for seed, base in sorted(bases.items())
-        if seed in bests
-    ]
+    failed = [f"{system} with seed {seed}: {each}" for (seed, system), each in known.items() if isinstance(each, str)]
+    trained = {key: each for key, each in known.items() if isinstance(each, SeedTraining)}
+    rows = []
+    for seed in sorted({seed for seed, _ in trained}):
+        if (base := trained.get((seed, "base"))) and (best := trained.get((seed, "best"))):
+            gain = objective(metric, base.nll, base.accuracy) - objective(metric, best.nll, best.accuracy)
+            rows.append(SeedPair(seed, base.n, base, best, gain))
     if not rows:
         return None
-    base, best = (
+    bases, bests = (
         {key: SeedSpread.of([getattr(each, key) for each in part]) for key in ("nll", "accuracy")}
         for part in ([row.base for row in rows], [row.best for row in rows])
     )
@@ -140,13 +133,13 @@ def compared(file: Path, values: Values, metric: str) -> SeedComparison | None:
     lines = [
         f"{word}, mean of the unused seeds {', '.join(map(str, seeds))}: NLL {figures['nll'].words('.4f')}, "
         f"accuracy {figures['accuracy'].words('.2%')}."
-        for word, figures in (("Before", base), ("After", best))
+        for word, figures in (("Before", bases), ("After", bests))
     ]
     return SeedComparison(
         seeds,
         rows,
-        base,
-        best,
+        bases,
+        bests,
         gain=SeedSpread.of(gains),
         wins=sum(gain > 0 for gain in gains),
         failed=failed,
@@ -175,16 +168,18 @@ def verdict(best: Tried | None, comparison: SeedComparison | None) -> str:
     return f"The best does not beat the recipe as it was: with {wins} of {seeds} it is better. Keep the old recipe."
 
 
-def _objective(training: SeedTraining, metric: str) -> float:
-    return objective(metric, training.nll, training.accuracy)
+def _read(file: Path) -> tuple[Values | None, dict[tuple[int, str], SeedTraining | str]]:
+    """Return the values of the best in the file, and by seed and system what each training came to, or why it failed.
 
-
-def _read(file: Path) -> dict[str, Any]:
-    """Return what the file holds: values and trainings, None and [] where it is not there."""
+    Without a file None and nothing. Raises RunError where it cannot be read.
+    """
     if not file.exists():
-        return {"values": None, "trainings": []}
+        return None, {}
     try:
         content = json.loads(file.read_text("utf-8"))
-        return {"values": content["values"], "trainings": list(content["trainings"])}
+        return content["values"], {
+            (each["seed"], each["system"]): each["failed"] if "failed" in each else SeedTraining(**each)
+            for each in content["trainings"]
+        }
     except (ValueError, KeyError, TypeError) as error:
         raise RunError(f"'{file}' cannot be read: {error}. Delete it and resume the tune.") from None

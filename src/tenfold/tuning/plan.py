@@ -12,7 +12,6 @@ from tenfold.data.digits import Digits
 from tenfold.errors import RecipeError, RunError, TrainingError, UsageError
 from tenfold.files import write_atomically
 from tenfold.training import recipe as recipes
-from tenfold.training.recipe import Recipe
 from tenfold.tuning import space as spaces
 
 METRICS, METHODS = ("nll", "accuracy"), ("optuna", "grid")
@@ -75,6 +74,7 @@ def begin(settings: TuneSettings, device: str) -> tuple[Path, Plan]:
     """Return a new folder and its plan, after looking at everything that could be wrong."""
     from tenfold.runs import provenance
     from tenfold.runs.begin import check, free_folder
+    from tenfold.runs.run import refuse_taken
 
     if settings.data is None:
         raise UsageError("There is no '--data'. Give --data DATA, such as --data mnist, or --resume FOLDER.")
@@ -108,8 +108,16 @@ def begin(settings: TuneSettings, device: str) -> tuple[Path, Plan]:
         versions=provenance.versions(base),
         commit=provenance.commit(),
     )
-    out = free_folder(f"tune-{base.name}") if settings.out is None else Path(settings.out)
-    return _new_folder(out, base, plan), plan
+    path = free_folder(f"tune-{base.name}") if settings.out is None else Path(settings.out)
+    refuse_taken(path, f"--resume '{path}' to go on with a tune there")
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise RunError(f"'{path}' cannot be made: {error.strerror}. Give another --out.") from None
+    write_atomically(path / RECIPE, base.to_toml().encode())
+    # Last, because it makes the folder a tune.
+    write_atomically(path / PLAN, (json.dumps(asdict(plan), indent=2) + "\n").encode())
+    return path, plan
 
 
 def _one_of(option: str, value: str, known: Sequence[str]) -> str:
@@ -124,20 +132,6 @@ def digits_of(spec: str, subset: int | None, seed: int) -> Digits:
     digits = digit_data.load(spec, "train")
     assert digits.labels is not None  # load's promise to "train"
     return digits if subset is None else digits.take(splits.subset(digits.labels, subset, seed))
-
-
-def _new_folder(path: Path, recipe: Recipe, plan: Plan) -> Path:
-    """Return `path`, now a folder with the recipe and the plan in it; RunError where something stands there already."""
-    if path.exists() and (not path.is_dir() or any(path.iterdir())):
-        raise RunError(f"'{path}' exists already. Give another --out, or --resume '{path}' to go on with a tune there.")
-    try:
-        path.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise RunError(f"'{path}' cannot be made: {error.strerror}. Give another --out.") from None
-    write_atomically(path / RECIPE, recipe.to_toml().encode())
-    # Last, because it makes the folder a tune.
-    write_atomically(path / PLAN, (json.dumps(asdict(plan), indent=2) + "\n").encode())
-    return path
 
 
 def resumed(path: Path, settings: TuneSettings) -> Plan:

@@ -76,7 +76,7 @@ class Study:
         from optuna.storages.journal import JournalFileBackend, JournalFileOpenLock
 
         optuna.logging.set_verbosity(optuna.logging.ERROR)
-        self.space = space
+        self.space, self.states = space, optuna.trial.TrialState
         self.distributions = {key: _distribution(choices) for key, choices in space.items()}
         self._alone = _claim(path) if alone else None
         if alone:
@@ -139,26 +139,22 @@ class Study:
 
     def put_up_again(self, task: str | None = None) -> None:
         """Put up again what a task's earlier process left under way; without a task, all that is under way."""
-        from optuna.trial import TrialState
-
         for trial in self._trials():
             known = trial.user_attrs
-            if trial.state == TrialState.RUNNING and task in (None, known.get("task")):
+            if trial.state == self.states.RUNNING and task in (None, known.get("task")):
                 attributes: dict[str, Any] = {key: known[key] for key in ("base", "stage") if key in known}
                 self._study.enqueue_trial(self._values(trial), user_attrs=attributes)
-                self._study.tell(trial.number, state=TrialState.FAIL)  # a lost one, for it has no reason
+                self._study.tell(trial.number, state=self.states.FAIL)  # a lost one, for it has no reason
 
     def waiting(self) -> int:
         """Return how many trials were put up and are not under way."""
-        return sum(trial.state.name == "WAITING" for trial in self._trials())
+        return sum(trial.state == self.states.WAITING for trial in self._trials())
 
     def outcome(self, task: str, reason: str = "") -> Tried:
         """Return how the last trial of a task ended; reason: why the task failed, where it could not tell it itself.
 
         Raises TrainingError with the reason where the task did not come as far as to have a trial.
         """
-        from optuna.trial import TrialState
-
         trial = next((each for each in reversed(self._trials()) if each.user_attrs.get("task") == task), None)
         if trial is None:
             raise TrainingError(reason)
@@ -166,7 +162,7 @@ class Study:
             storage = self._storage
             key = storage.get_trial_id_from_study_id_trial_number(storage.get_study_id_from_name(NAME), trial.number)
             storage.set_trial_user_attr(key, "reason", reason)
-            self._study.tell(trial.number, state=TrialState.FAIL)
+            self._study.tell(trial.number, state=self.states.FAIL)
         return _tried(self._trials()[trial.number])
 
     # -- for a task ------------------------------------------------------------------------------------------------
@@ -194,9 +190,7 @@ class Study:
 
     def prune(self, trial: "Trial") -> None:
         """Keep that a trial was ended early."""
-        from optuna.trial import TrialState
-
-        self._study.tell(trial, state=TrialState.PRUNED)
+        self._study.tell(trial, state=self.states.PRUNED)
 
     def _values(self, trial: "FrozenTrial") -> Values:
         """Return a trial's values, also where it waits, or its process ended before it had taken all of them."""
@@ -221,15 +215,12 @@ def _distribution(choices: Range | list[Value]) -> "BaseDistribution":
 
 
 def _tried(trial: "FrozenTrial") -> Tried:
-    from optuna.trial import TrialState
-
-    names = {TrialState.COMPLETE: "complete", TrialState.PRUNED: "pruned", TrialState.FAIL: "failed"}
-    known = trial.user_attrs
+    known, state = trial.user_attrs, trial.state.name.lower()
     return Tried(
         number=trial.number,
         values=dict(trial.params),
-        state="lost" if trial.state == TrialState.FAIL and "reason" not in known else names[trial.state],
-        objective=trial.value if trial.state == TrialState.COMPLETE else None,
+        state=state if state != "fail" else "failed" if "reason" in known else "lost",
+        objective=trial.value if state == "complete" else None,
         curve=dict(trial.intermediate_values),
         **{key: known.get(key) for key in ("nll", "accuracy", "seconds", "stage")},
         base=bool(known.get("base")),
