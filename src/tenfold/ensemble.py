@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from tenfold import options
-from tenfold.errors import RunError, TrainingError, UsageError
+from tenfold.errors import RunError, UsageError
 from tenfold.jobs import Place, check_place
 
 if TYPE_CHECKING:
@@ -124,8 +124,10 @@ def ensemble(
 
     began = time.monotonic()
     console = Console(stderr=True, quiet=quiet, highlight=False, soft_wrap=True)
-    names = [name.strip() for each in _several(recipes) for name in each.split(",") if name.strip()]
-    made_of = Settings(tuple(names), tuple(_several(data)), seed, subset, deduplicate, folds, tuple(overrides))
+    joined = recipes if isinstance(recipes, str) else ",".join(recipes)
+    names = tuple(name.strip() for name in joined.split(",") if name.strip())
+    specs = (data,) if isinstance(data, str) else tuple(data)
+    made_of = Settings(names, specs, seed, subset, deduplicate, folds, tuple(overrides))
     resources = Resources(on, workers, threads, device)
     count = MODELS if models is None and budget is None else MOST if models is None else models
     _check(made_of, resources, select, average, count + len(trained), distil)
@@ -135,15 +137,9 @@ def ensemble(
     pool.take_in(trained)
     lost = train_missing(pool, count, budget, resources, console)
     members = _members(pool, count, distil)
-    if not members:
-        raise TrainingError(_nothing(pool, lost, budget))
     result, run = _chosen(pool, members, lost, select, average, console)
     distilled = None if distil is None else teach(distil, pool, run, members, resources, console)
     return replace(result, distilled=distilled, seconds=round(time.monotonic() - began, 3))
-
-
-def _several(names: str | Sequence[str]) -> Sequence[str]:
-    return [names] if isinstance(names, str) else names
 
 
 def _check(
@@ -169,24 +165,12 @@ def _check(
 def _members(pool: "Pool", count: int, distil: str | None, others: Sequence[str | Path] = ()) -> "list[Member]":
     """Return the trained members, those taken in last; RunError where they and `others` do not go together."""
     from tenfold.ensembles.assemble import check_alike
-    from tenfold.ensembles.student import check_teachers
     from tenfold.runs.run import Run
 
     members = [*pool.trained(count), *pool.taken_in()]
     runs = [Run.open(path) for path in (*(member.folder for member in members), *others)]
-    check_alike(runs)
-    if distil is not None:
-        check_teachers(pool, runs)
+    check_alike(runs, distil is not None)
     return members
-
-
-def _nothing(pool: "Pool", lost: dict[str, str], budget: float | None) -> str:
-    if lost:
-        name, reason = next(iter(lost.items()))
-        return f"No member of '{pool.path}' could be trained; {name}: {reason}"
-    return (
-        f"No member of '{pool.path}' was trained within '{budget:g}' seconds. Give a larger --budget; the pool goes on."
-    )
 
 
 def _chosen(

@@ -101,12 +101,10 @@ def run_tasks(
     Raises ClusterError, MissingExtraError: before anything is started.
     """
     place, queue = Place.parse(on), iter(tasks)
-    count = workers or max(1, settings.threads() // threads)
     under_way: dict[Any, Task] = {}
     again: list[Task] = []
     losses: Counter[str] = Counter()
-    whole = workers is None  # of a cluster that is there
-    with _Processes(count, threads) if place.kind == "local" else _on_ray(place, count, threads, shared, whole) as pool:
+    with _Processes(workers, threads) if place.kind == "local" else _on_ray(place, workers, threads, shared) as pool:
         while True:
             while len(under_way) < pool.count and (task := again.pop() if again else next(queue, None)) is not None:
                 under_way[pool.submit(task)] = task
@@ -191,8 +189,8 @@ def check_place(place: Place, device: str = "auto") -> None:
 class _Processes:
     """Worker processes of this machine, begun with the first tasks and kept: an executor of one process a slot."""
 
-    def __init__(self, count: int, threads: int) -> None:
-        self.count, self.threads = count, threads
+    def __init__(self, workers: int | None, threads: int) -> None:
+        self.count, self.threads = workers or max(1, settings.threads() // threads), threads
         self.idle: list[ProcessPoolExecutor] = []
         self.busy: dict[Future[dict[str, Any]], ProcessPoolExecutor] = {}
 
@@ -200,9 +198,10 @@ class _Processes:
         return self
 
     def __exit__(self, *_: object) -> None:
-        for executor in (*self.idle, *self.busy.values()):
-            for process in list((executor._processes or {}).values()):  # kill_workers(), from Python 3.14 on
-                process.kill()
+        executors = [*self.idle, *self.busy.values()]
+        for process in [process for each in executors for process in (each._processes or {}).values()]:
+            process.kill()  # what kill_workers() does, from Python 3.14 on
+        for executor in executors:
             executor.shutdown()
 
     def submit(self, task: Task) -> Future[dict[str, Any]]:
@@ -264,10 +263,10 @@ def _environment(variables: Mapping[str, str]) -> Iterator[None]:
 class _Ray:
     """A Ray cluster that tasks are submitted to."""
 
-    def __init__(self, count: int, threads: int) -> None:
+    def __init__(self, workers: int | None, threads: int) -> None:
         import ray
 
-        self.count, self.threads, self.ray = count, threads, ray
+        self.count, self.threads, self.ray = workers or max(1, settings.threads() // threads), threads, ray
         self.under_way: set[Any] = set()
 
     def submit(self, task: Task) -> Any:
@@ -299,10 +298,9 @@ class _Ray:
 
 
 @contextmanager
-def _on_ray(place: Place, count: int, threads: int, shared: Sequence[Path], whole: bool) -> Iterator[_Ray]:
+def _on_ray(place: Place, workers: int | None, threads: int, shared: Sequence[Path]) -> Iterator[_Ray]:
     """Give a Ray cluster, started or joined after a look at all that it needs; what is under way ends with the block.
 
-    count: workers; where `whole`, a cluster that is there has as many as it has processors for.
     Meanwhile what this process prints goes to stderr: Ray says there that a worker died, and stdout is a verb's JSON.
     """
     check_place(place)
@@ -311,7 +309,7 @@ def _on_ray(place: Place, count: int, threads: int, shared: Sequence[Path], whol
         stack.enter_context(redirect_stdout(sys.stderr))
         stack.enter_context(warnings.catch_warnings())
         warnings.filterwarnings("ignore", "Ray Client connection timed out")  # an error says the same
-        pool = _Ray(count, threads)
+        pool = _Ray(workers, threads)
         # Sockets lie in it, whose paths have about a hundred characters at most: the usual folder may be too deep.
         folder = tempfile.mkdtemp(prefix="tenfold-ray-", dir="/tmp" if os.name == "posix" else None)
         stack.callback(shutil.rmtree, folder, ignore_errors=True)
@@ -320,7 +318,7 @@ def _on_ray(place: Place, count: int, threads: int, shared: Sequence[Path], whol
             _start(pool, folder)
         else:
             nodes = _join(place.address, threads, shared)
-            if whole:
+            if workers is None:
                 pool.count = sum(int(node["Resources"]["CPU"] // threads) for node in nodes)
         try:
             yield pool
@@ -404,7 +402,7 @@ def _check_nodes(address: str, nodes: Sequence[dict[str, Any]], shared: Sequence
         for node, problem in zip(nodes, ray.get(asked, timeout=PREFLIGHT_SECONDS), strict=True):
             if problem is not None:
                 raise ClusterError(f"Machine '{node['NodeManagerHostname']}' of {address} {problem}")
-    except (ray.exceptions.RayError, ConnectionError) as error:
+    except (ray.exceptions.RayError, ConnectionError, ImportError) as error:
         raise ClusterError(
             f"The cluster at '{address}' did not do a first task: '{_line(error)}'. Install Tenfold {__version__} on "
             "every machine, or look at its logs."

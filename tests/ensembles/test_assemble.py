@@ -68,6 +68,10 @@ def test_what_goes_together(pool: Pool, tmp_path: Path) -> None:
                 overrides=[*QUICK, "data.split_seed=3", "data.validation=0.1"])  # fmt: skip
     check_alike([*runs, other])
     assert not same_held_out([*runs, other])
+    with pytest.raises(
+        RunError, match=r"images that all members held out, and '.*split' held out others. Omit --distil"
+    ):
+        check_alike([*runs, other], distil=True)
     fewer = fit("instant", ["uci:train"], tmp_path / "fewer", seed=3, subset=800, overrides=QUICK)
     with pytest.raises(
         RunError, match=r"fewer' was begun on other data \('uci:train'\) than the other members. Omit it"

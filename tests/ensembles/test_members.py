@@ -11,6 +11,7 @@ from rich.console import Console
 from tenfold.ensembles.assemble import answers
 from tenfold.ensembles.members import Resources, rows_of, train_missing
 from tenfold.ensembles.pool import Pool, Settings
+from tenfold.errors import TrainingError
 from tenfold.jobs import Task, work
 from tenfold.runs.run import Run
 
@@ -63,11 +64,14 @@ def test_what_is_missing_is_trained(tmp_path: Path) -> None:
 
 
 def test_a_budget_ends_with_what_fits(tmp_path: Path) -> None:
-    """A member whose like took longer than is left is not begun."""
+    """A member whose like took longer than is left is not begun; a pool without any is an error."""
     shown, _ = console()
     pool = begin(tmp_path / "pool", "instant")
-    train_missing(pool, 1000, 0.001, ONE, shown)
-    assert len(TASKS) <= 1
+    with pytest.raises(TrainingError, match=r"No member of '.*pool' was trained within '1e-09' seconds. Give a larger"):
+        train_missing(pool, 1000, 1e-9, ONE, shown)
+    train_missing(pool, 1, None, ONE, shown)
+    train_missing(pool, 1000, 1e-9, ONE, shown)
+    assert [task.key for task in TASKS] == ["000-instant"]
 
 
 def test_a_lost_member_is_told_by_name(tmp_path: Path) -> None:

@@ -129,8 +129,8 @@ def test_best_rule(rows: list[Nested], rule: str) -> None:
 
 
 def test_nested_refuses() -> None:
-    """No repeats, or a rule too large for the pool, are one error."""
-    with pytest.raises(DataError, match="'0' repeats"):
-        nested(["all"], members([3]), LABELS, repeats=0)
+    """A rule too large for the pool, or an unknown average, is one error."""
     with pytest.raises(DataError, match="'top:2'"):
         nested(["top:2"], members([3]), LABELS)
+    with pytest.raises(DataError, match="'mean' is unknown"):
+        nested(["all"], members([3]), LABELS, average="mean")

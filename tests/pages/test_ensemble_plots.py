@@ -27,6 +27,7 @@ def test_band_without_an_error() -> None:
 
 def test_difference_strip() -> None:
     """A difference of nothing stands at the middle, one as large as there is room for at the end."""
-    assert 'class="last" cx="65.0"' in ensemble_plots.difference(0, 0.1, 1, label="x")
-    assert 'class="last" cx="124.0"' in ensemble_plots.difference(1, 0.1, 1, label="x")
-    assert 'x1="6.0" x2="65.0"' in ensemble_plots.difference(-0.5, 0.25, 1, label="x")
+    assert 'class="last" cx="65.0"' in ensemble_plots.difference(0, 0.1, 1)
+    assert 'class="last" cx="124.0"' in ensemble_plots.difference(1, 0.1, 1)
+    assert 'aria-label="log-loss against all: +1.0000, give or take 0.2000"' in ensemble_plots.difference(1, 0.1, 1)
+    assert 'x1="6.0" x2="65.0"' in ensemble_plots.difference(-0.5, 0.25, 1)

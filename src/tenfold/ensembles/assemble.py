@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -51,8 +50,11 @@ def answers(runs: Sequence[Run]) -> HeldOutAnswers:
     return HeldOutAnswers(probabilities, labels, indices)
 
 
-def check_alike(runs: Sequence[Run]) -> None:
-    """Raise RunError unless all runs were begun on the same images in the same order, as choosing among them needs."""
+def check_alike(runs: Sequence[Run], distil: bool = False) -> None:
+    """Raise RunError unless all runs were begun on the same images in the same order, as choosing among them needs.
+
+    distil: they also have to hold out the same images, on which a student is judged.
+    """
     for run in runs[1:]:
         data = run.manifest["data"]
         if data["sha256"] != runs[0].manifest["data"]["sha256"]:
@@ -60,18 +62,15 @@ def check_alike(runs: Sequence[Run]) -> None:
                 f"'{run.path}' was begun on other data ('{shown(data['spec'])}') than the other members. Omit it, "
                 "and give what was trained on the same."
             )
+        if distil and not same_held_out([runs[0], run]):
+            raise RunError(
+                f"A student needs images that all members held out, and '{run.path}' held out others. Omit --distil."
+            )
 
 
 def same_held_out(runs: Sequence[Run]) -> bool:
     """Return True where all runs hold out the same images."""
     return all(np.array_equal(run.held_out(), runs[0].held_out()) for run in runs[1:])
-
-
-def member_table(run: Run, weight: float) -> dict[str, Any]:
-    """Return how the ensemble's recipe names a member: its model, and how it is asked."""
-    model = run.recipe.model
-    asked = {"weight": weight, "shifts": run.recipe.prediction.shifts, "temperature": run.manifest["temperature"]}
-    return {"kind": model.kind, **model.arguments(), **asked}
 
 
 def assemble(
@@ -98,7 +97,13 @@ def assemble(
                 "kind": "ensemble",
                 "average": choice.average,
                 "members": [
-                    member_table(run, float(choice.weights[index]))
+                    {
+                        "kind": run.recipe.model.kind,
+                        **run.recipe.model.arguments(),
+                        "weight": float(choice.weights[index]),
+                        "shifts": run.recipe.prediction.shifts,
+                        "temperature": run.manifest["temperature"],
+                    }
                     for run, index in zip(runs, choice.members, strict=True)
                 ],
             },

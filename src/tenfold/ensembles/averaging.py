@@ -22,7 +22,7 @@ def combine(
     weights: (M,), at least 0 and not all 0; they need not sum to 1.
     average: "probabilities" (arithmetic mean), "logits" (geometric mean, scaled to sum to 1: the mean of the logits) or
     "votes" (the share of the members, by weight, whose likeliest digit it is).
-    Raises DataError for another average, shapes that do not fit, or weights that are none.
+    Raises DataError for another average, or shapes that do not fit.
     """
     weights = np.asarray(weights, np.float64)
     check_average(average)
@@ -31,13 +31,11 @@ def combine(
             f"Probabilities have shape '{probabilities.shape}' and weights '{weights.shape}'. "
             f"Give (M, N, {CLASSES}) and (M,)."
         )
-    if not (np.isfinite(weights) & (weights >= 0)).all() or not weights.sum() > 0:
-        raise DataError(f"The weights '{weights.tolist()}' are no shares. Give numbers from 0 on, not all of them 0.")
     total = np.zeros(probabilities.shape[1:])
     present = np.zeros(len(total))
     for member in np.flatnonzero(weights):
         known = ~np.isnan(probabilities[member, :, 0])
-        total[known] += weights[member] * _terms(probabilities[member, known], average)
+        total[known] += weights[member] * terms(probabilities[member, known], average)
         present += weights[member] * known
     answered = present > 0
     total[answered] /= present[answered, None]
@@ -96,12 +94,12 @@ class Evidence:
         rows = np.arange(len(labels))
         parts = []
         for member in range(len(known)):
-            terms = _terms(np.where(known[member, :, None], probabilities[member, some], 1 / CLASSES), average)
-            true = terms[rows, labels][:, None]
+            own = terms(np.where(known[member, :, None], probabilities[member, some], 1 / CLASSES), average)
+            true = own[rows, labels][:, None]
             if average == "logits":
-                others = np.ones(terms.shape, bool)
+                others = np.ones(own.shape, bool)
                 others[rows, labels] = False
-                true = terms[others].reshape(-1, CLASSES - 1) - true
+                true = own[others].reshape(-1, CLASSES - 1) - true
             parts.append((true * known[member, :, None]).astype(np.float32))
         return cls(np.stack(parts), known.astype(np.float32), average)
 
@@ -120,10 +118,6 @@ class Evidence:
         """Return each member's own log-loss on each image, (M, N), NaN where it does not answer."""
         return self.losses(self.scores, self.known)
 
-    def take(self, members: NDArray[np.integer]) -> "Evidence":
-        """Return the evidence of those members alone; images that none of them answers stay."""
-        return Evidence(self.scores[members], self.known[members], self.average)
-
 
 def mean_of_known(values: NDArray[np.floating], axis: int | tuple[int, ...]) -> NDArray[np.float64]:
     """Return the mean of what is not NaN along `axis`; NaN, without numpy's warning, where nothing is left."""
@@ -133,7 +127,7 @@ def mean_of_known(values: NDArray[np.floating], axis: int | tuple[int, ...]) -> 
     return np.asarray(np.divide(total, count, out=np.full(count.shape, np.nan), where=count > 0))
 
 
-def _terms(shares: NDArray[np.floating], average: str) -> NDArray[np.float64]:
+def terms(shares: NDArray[np.floating], average: str) -> NDArray[np.float64]:
     """Return what is averaged, (N, 10): the probabilities, their logarithms, or 1 for the likeliest digit."""
     if average == "votes":
         return np.asarray(np.eye(CLASSES)[shares.argmax(axis=1)])

@@ -52,40 +52,20 @@ class MemberRow:
     weight: float
 
 
-def trained(
-    made_of: Settings,
-    recipe: str,
-    folder: Path,
-    overrides: Sequence[str],
-    seed: int,
-    device: str,
-    threads: int,
-    quiet: bool = True,
-) -> Run:
-    """Return a run of the pool's data that is finished, begun or resumed now where it was not; else TrainingError."""
-    run = fit(
-        recipe,
-        made_of.data,
-        folder,
-        overrides=overrides,
-        seed=seed,
-        subset=made_of.subset,
-        deduplicate=made_of.deduplicate,
-        device=device,
-        threads=threads,
-        quiet=quiet,
-    )
+def trained(made_of: Settings, recipe: str, folder: Path, **options: Any) -> Run:
+    """Return a run of the pool's data that is finished, begun or resumed now where it was not; else TrainingError.
+
+    options: as of `tenfold.runs.fit.fit`.
+    """
+    run = fit(recipe, made_of.data, folder, subset=made_of.subset, deduplicate=made_of.deduplicate, **options)
     if not run.finished:
         raise TrainingError(f"'{run.path}' ended '{run.manifest['status']}'. The same command goes on with it.")
     return run
 
 
-def train_member(made_of: dict[str, Any], folder: str, **options: Any) -> dict[str, Any]:
-    """Return what training a member came to; it runs wherever `tenfold.jobs` puts it.
-
-    made_of: of the pool's Settings. options: as of `trained`.
-    """
-    run = trained(Settings(**made_of), folder=Path(folder), **options)
+def train_member(made_of: dict[str, Any], recipe: str, folder: str, **options: Any) -> dict[str, Any]:
+    """Return what training a member came to; it runs wherever `tenfold.jobs` puts it. made_of: the pool's Settings."""
+    run = trained(Settings(**made_of), recipe, Path(folder), **options)
     known = {key: run.manifest[key] for key in ("seconds", "validation_accuracy")}
     return {**known, "validation_n": run.manifest["data"]["n_validation"]}
 
@@ -95,7 +75,8 @@ def train_missing(
 ) -> dict[str, str]:
     """Train what is not trained yet of the first `count` members; return the names of those that could not be, and why.
 
-    budget: seconds, after which no member is begun and those under way are cut off.
+    budget: seconds, after which no member is begun and those under way are cut off. TrainingError where the pool then
+    has no member at all.
     """
     lost: dict[str, str] = {}
     seconds: list[float] = []  # of each member trained now
@@ -137,6 +118,10 @@ def train_missing(
         deadline=deadline,
         shared=[pool.path],
     )
+    if not (pool.trained(count) or pool.taken_in()):
+        reasons = [f"could be trained; {name}: {reason}" for name, reason in lost.items()]
+        late = f"was trained within '{budget or 0:g}' seconds. Give a larger --budget; the pool goes on."
+        raise TrainingError(f"No member of '{pool.path}' {[*reasons, late][0]}")
     return lost
 
 

@@ -9,9 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tenfold.data.splits import stratified_folds
-from tenfold.ensembles.averaging import Evidence, check_average, check_members, combine, mean_of_known
-from tenfold.ensembles.selection import Choice, choose_by, parse_rule
-from tenfold.errors import DataError
+from tenfold.ensembles.averaging import Evidence, answered, check_average, check_members, combine, mean_of_known
+from tenfold.ensembles.selection import Choice, choose_by
 from tenfold.metrics.scores import log_losses
 
 REPEATS = 20  # halvings
@@ -61,64 +60,49 @@ def nested(
     With folds an image is answered by the members of its fold alone: K of M members are judged by fewer together than
     will answer a new image, which makes every rule that leaves members out look worse than it is.
 
-    Raises DataError as `choose` does, for no repeats, or a digit with a single image, which cannot be halved.
+    Raises DataError as `choose` does, or for a digit with a single image, which cannot be halved.
     """
     check_members(probabilities, labels)
-    if repeats < 1:
-        raise DataError(f"'{repeats}' repeats compare nothing. Give at least 1.")
     check_average(average)
-    found = {rule: _Record() for rule in ("all", *rules)}
-    for rule in found:
-        parse_rule(rule, len(probabilities))
+    judged = list(dict.fromkeys(("all", *rules)))
+    # Shape: (rules, repeats, log-loss and error, N)
+    unseen, seen = np.full((2, len(judged), repeats, 2, len(labels)), np.nan)
+    members = np.zeros((len(judged), repeats, 2))
     for repeat in range(repeats):
         own = int(np.random.SeedSequence([seed, repeat]).generate_state(1)[0])
-        for record in found.values():
-            record.begin(len(labels))
-        for half, other in stratified_folds(labels, 2, own):
+        for side, (half, other) in enumerate(stratified_folds(labels, 2, own)):
             evidence = Evidence.of(probabilities[:, half], labels[half], average)
-            for rule, record in found.items():
-                record.score(choose_by(rule, evidence, own), probabilities, labels, half, other)
-    return [_summary(rule, average, found[rule], found["all"]) for rule in rules]
+            for place, rule in enumerate(judged):
+                choice = choose_by(rule, evidence, own)
+                scores = _scores(choice, probabilities, labels)
+                unseen[place, repeat][:, other], seen[place, repeat][:, half] = scores[:, other], scores[:, half]
+                members[place, repeat, side] = len(choice.members)
+    places = [judged.index(rule) for rule in rules]
+    return [_summary(judged[at], average, members[at], unseen[at], seen[at], unseen[0]) for at in places]
 
 
-class _Record:
-    """A rule's log-losses and errors on all images, a row a repeat; NaN where no chosen member answers."""
-
-    def __init__(self) -> None:
-        self.unseen: list[NDArray[np.float64]] = []  # (2, N) each: log-loss and error
-        self.seen: list[NDArray[np.float64]] = []
-        self.members: list[int] = []
-
-    def begin(self, n: int) -> None:
-        self.unseen.append(np.full((2, n), np.nan))
-        self.seen.append(np.full((2, n), np.nan))
-
-    def score(
-        self,
-        choice: Choice,
-        probabilities: NDArray[np.floating],
-        labels: NDArray[np.integer],
-        half: NDArray[np.int64],
-        other: NDArray[np.int64],
-    ) -> None:
-        """Take in what was chosen on one half; the two halves together fill a row."""
-        together = combine(probabilities, choice.weights, choice.average)
-        scores = np.stack([log_losses(labels, together), together.argmax(axis=1) != labels])
-        scores[:, np.isnan(probabilities[list(choice.members), :, 0]).all(axis=0)] = np.nan
-        self.unseen[-1][:, other] = scores[:, other]
-        self.seen[-1][:, half] = scores[:, half]
-        self.members.append(len(choice.members))
+def _scores(choice: Choice, probabilities: NDArray[np.floating], labels: NDArray[np.integer]) -> NDArray[np.float64]:
+    """Return the log-loss and the error of what is chosen on each image, (2, N); NaN where no chosen member answers."""
+    together = combine(probabilities, choice.weights, choice.average)
+    scores = np.stack([log_losses(labels, together), together.argmax(axis=1) != labels])
+    scores[:, ~answered(probabilities, choice.weights)] = np.nan
+    return scores
 
 
-def _summary(rule: str, average: str, record: _Record, reference: _Record) -> Nested:
-    """Return a rule's row, beside that of `all`."""
-    unseen, seen = np.stack(record.unseen), np.stack(record.seen)  # Shape: (repeats, 2, N)
-    n = unseen.shape[2]
+def _summary(
+    rule: str,
+    average: str,
+    members: NDArray[np.float64],
+    unseen: NDArray[np.float64],
+    seen: NDArray[np.float64],
+    reference: NDArray[np.float64],
+) -> Nested:
+    """Return a rule's row; unseen, seen: (repeats, 2, N), reference: the unseen of `all`."""
+    repeats, _, n = unseen.shape
     nll, errors = mean_of_known(unseen, (0, 2))
     seen_nll, seen_errors = mean_of_known(seen, (0, 2))
-    apart = unseen - np.stack(reference.unseen)
+    apart = unseen - reference
     difference = mean_of_known(apart, (0, 2))
-    repeats = len(apart)
     images = mean_of_known(apart, 0)  # Shape: (2, N)
     known = ~np.isnan(images[0])
     error = images[:, known].std(axis=1, ddof=1) / math.sqrt(known.sum()) if known.sum() > 1 else np.full(2, np.nan)
@@ -129,7 +113,7 @@ def _summary(rule: str, average: str, record: _Record, reference: _Record) -> Ne
         average=average,
         n=n,
         repeats=repeats,
-        members=float(np.mean(record.members)),
+        members=float(members.mean()),
         nll=float(nll),
         errors=float(errors * n),
         seen_nll=float(seen_nll),
@@ -150,10 +134,6 @@ def best_rule(results: Sequence[Nested]) -> str:
     wins.
     """
     rivals = [each for each in results if each.rule != "all"]
-    better = [each for each in rivals if _beats(each, len(rivals))]
+    limit = NormalDist().inv_cdf(1 - SIGNIFICANT / max(1, len(rivals)))
+    better = [each for each in rivals if each.nll_difference < -limit * each.nll_noise and each.errors_difference <= 0]
     return min(better, key=lambda each: each.nll).rule if better else "all"
-
-
-def _beats(rival: Nested, rivals: int) -> bool:
-    limit = NormalDist().inv_cdf(1 - SIGNIFICANT / rivals)
-    return rival.nll_difference < -limit * rival.nll_noise and rival.errors_difference <= 0

@@ -83,18 +83,17 @@ class Pool:
         file = path / POOL
         if file.is_file():
             try:
-                there = json.loads(file.read_text("utf-8"))
-            except ValueError as error:
-                raise RunError(f"'{file}' is not valid JSON: {error}. Give another --out.") from None
-            if not isinstance(there, dict) or "precisions" not in there:
-                raise RunError(f"'{file}' is not what a pool begins with. Give another --out.")
+                there = dict(json.loads(file.read_text("utf-8")))
+                precisions = there["precisions"]
+            except (ValueError, TypeError, KeyError) as error:
+                raise RunError(f"'{file}' is not what a pool begins with ({error}). Give another --out.") from None
             for key, value in wanted.items():
                 if there.get(key) != value:
                     raise RunError(
                         f"The pool '{path}' was begun with {key} '{shown(there.get(key))}', not '{shown(value)}'. "
                         "Give the same, or another --out."
                     )
-            return cls(path, settings, there["precisions"])
+            return cls(path, settings, precisions)
         if path.exists() and (not path.is_dir() or any(path.iterdir())):
             raise RunError(f"'{path}' exists already and is no pool. Give another --out.")
         try:

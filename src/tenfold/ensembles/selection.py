@@ -120,7 +120,8 @@ def greedy(evidence: Evidence, size: int, generator: np.random.Generator) -> NDA
     for _ in range(BAGS if count > 2 else 1):
         drawn = generator.permutation(count)[: max(2, -(-count // 2))]
         library = order[np.isin(order, drawn)]  # best first
-        picked = _forward(evidence.take(library), stand_in, size)
+        part = Evidence(evidence.scores[library], evidence.known[library], evidence.average)
+        picked = _forward(part, stand_in, size)
         weights[library] += picked / picked.sum()
     weights[np.argsort(-weights, kind="stable")[size:]] = 0
     return np.asarray(weights / weights.sum())

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tenfold.ensembles.assemble import same_held_out
 from tenfold.ensembles.members import Resources, trained
 from tenfold.ensembles.pool import Member, Pool
 from tenfold.errors import RunError
@@ -36,15 +35,6 @@ class Distilled:
     pairs: list[dict[str, Any]]
 
 
-def check_teachers(pool: Pool, runs: Sequence[Run]) -> None:
-    """Raise RunError where there are no images that all members held out."""
-    if not same_held_out(runs):
-        raise RunError(
-            f"A student needs images that all members held out, and the runs taken into '{pool.path}' held out others. "
-            "Omit --distil."
-        )
-
-
 def teach(
     recipe: str, pool: Pool, teacher: Run, members: Sequence[Member], resources: Resources, console: "Console"
 ) -> Distilled:
@@ -53,9 +43,9 @@ def teach(
 
     def taught(folder: Path, *distil: str) -> Run:
         overrides = [*made_of.overrides, f"data.split_seed={made_of.seed}", *distil]
-        return trained(
-            made_of, recipe, folder, overrides, made_of.seed, resources.device, resources.processors, console.quiet
-        )
+        threads, quiet = resources.processors, console.quiet
+        return trained(made_of, recipe, folder, overrides=overrides, seed=made_of.seed, device=resources.device,
+                       threads=threads, quiet=quiet)  # fmt: skip
 
     _check_free(pool.path / STUDENT, recipe, teacher)
     student = taught(pool.path / STUDENT, f"distil.teacher={os.fspath(teacher.path.resolve())}")

@@ -1,6 +1,6 @@
 """An ensemble's page: one self-contained HTML file that shows what was chosen, why, and what averaging does."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -55,7 +55,7 @@ def write(
         nll=nll(labels[known], together[known]),
         unanswered=int((~known).sum()),
         per_image=float((~np.isnan(probabilities[list(choice.members), :, 0])).sum(axis=0)[known].mean()),
-        recipes=_recipes(rows, weights),
+        recipes=_recipes(rows),
         best=min(rows, key=lambda row: (row.errors / row.n, row.nll)),
         blind=_rule(choice.rule) in NOT_CHOSEN_ON,
         members=sorted(rows, key=lambda row: row.nll),
@@ -69,10 +69,9 @@ def write(
     return page.write(path, html)
 
 
-def _recipes(rows: "Sequence[MemberRow]", weights: NDArray[np.float64]) -> list[tuple[str, int, int]]:
+def _recipes(rows: "Sequence[MemberRow]") -> list[tuple[str, int, int]]:
     """Return each recipe with how many of its members were chosen, of how many, in the order of the pool."""
-    names = [row.recipe for row in rows]
-    taken = [row.recipe for row, weight in zip(rows, weights, strict=True) if weight > 0]
+    names, taken = [row.recipe for row in rows], [row.recipe for row in rows if row.weight > 0]
     return [(name, taken.count(name), names.count(name)) for name in dict.fromkeys(names)]
 
 
@@ -85,19 +84,17 @@ def _rules(rows: Sequence[Nested], choice: Choice) -> dict[str, Any]:
         (abs(each.nll_difference) + 2 * each.nll_noise for each in rows if _rule(each.rule) != "random"), default=0
     )
     default = best_rule(rows)
-    shown = []
-    for each in rows:
-        label = f"log-loss against all: {_signed(each.nll_difference, 4)}, give or take {2 * each.nll_noise:.4f}"
-        shown.append(
-            {
-                "row": each,
-                "strip": ensemble_plots.difference(each.nll_difference, each.nll_noise, reach or 1, label=label),
-                "nll_difference": _signed(each.nll_difference, 4),
-                "errors_difference": _signed(each.errors_difference, 1),
-                "default": each.rule == default,
-                "reference": each.rule == "all",
-            }
-        )
+    shown = [
+        {
+            "row": each,
+            "strip": ensemble_plots.difference(each.nll_difference, each.nll_noise, reach or 1),
+            "nll_difference": _signed(each.nll_difference, 4),
+            "errors_difference": _signed(each.errors_difference, 1),
+            "default": each.rule == default,
+            "reference": each.rule == "all",
+        }
+        for each in rows
+    ]
     own = next((each for each in rows if each.rule == choice.rule), None)
     return {"rules": shown, "verdict": _verdict(rows, default), "own": own}
 
@@ -150,24 +147,16 @@ def _pairs(
     if len(weights) < 2:
         return {"pairs": []}
     errors = diversity.errors_of(probabilities, labels)
-    everyone, chosen = diversity.pairwise(errors), diversity.pairwise(errors[np.flatnonzero(weights)])
-
-    def percent(digits: int) -> Callable[[float], str]:
-        return lambda value: page.percent(value, digits)
-
+    means = diversity.pairwise(errors), diversity.pairwise(errors[np.flatnonzero(weights)])
     table = [
-        ("Disagreement", "one right, the other wrong, of all images", "disagreement", percent(3)),
-        ("Double fault", "both wrong, of all images", "double_fault", percent(3)),
-        ("Errors in common", "both wrong, of the images that either gets wrong", "overlap", percent(1)),
+        ("Disagreement", "one right, the other wrong, of all images", "disagreement", page.percent, 3),
+        ("Double fault", "both wrong, of all images", "double_fault", page.percent, 3),
+        ("Errors in common", "both wrong, of the images that either gets wrong", "overlap", page.percent, 1),
         ("Yule’s Q", "0 where errors fall together by chance alone, 1 where one’s errors are among the other’s", "q",
-         lambda value: page.number(value, 3)),
+         page.number, 3),
     ]  # fmt: skip
-    return {
-        "pairs": [
-            (name, what, *(words(diversity.mean_pair(getattr(tables, key))) for tables in (everyone, chosen)))
-            for name, what, key, words in table
-        ]
-    }
+    rows = [(name, what, *(words(getattr(mean, key), n) for mean in means)) for name, what, key, words, n in table]
+    return {"pairs": rows}
 
 
 def _pictures(
@@ -184,10 +173,22 @@ def _pictures(
     right = together.argmax(axis=1) == labels
     contested = (errors == 1).any(axis=0)
 
-    def items(indices: NDArray[np.int64], most: int) -> list[dict[str, Any]]:
-        hits = (errors[:, indices] == 0).sum(axis=0)
-        order = indices[np.argsort(-hits if len(hits) and not right[indices[0]] else hits, kind="stable")][:most]
-        return [_item(int(i), images, labels, own, errors, together) for i in order]
+    def items(indices: NDArray[np.int64], most: int, best_first: bool) -> list[dict[str, Any]]:
+        hits = (errors == 0).sum(axis=0)
+        order = indices[np.argsort(-hits[indices] if best_first else hits[indices], kind="stable")][:most]
+        return [
+            {
+                "image": page.picture(images[i]),
+                "index": int(i),
+                "label": int(labels[i]),
+                "given": int(together[i].argmax()),
+                # What most of the members that err take it for.
+                "mistaken": int(np.bincount(own[errors[:, i] == 1, i].argmax(axis=1), minlength=10).argmax()),
+                "right": int(hits[i]),
+                "of": int((~np.isnan(errors[:, i])).sum()),
+            }
+            for i in order
+        ]
 
     return {
         "contested": int(contested.sum()),
@@ -195,29 +196,8 @@ def _pictures(
         "lost": len(found.lost),
         "saved": len(found.saved),
         "hopeless": int((~right).sum()) - len(found.lost),
-        "lost_shown": items(found.lost, SHOWN_LOST),
-        "saved_shown": items(found.saved, SHOWN_SAVED),
-    }
-
-
-def _item(
-    i: int,
-    images: NDArray[np.uint8],
-    labels: NDArray[np.integer],
-    own: NDArray[np.floating],
-    errors: NDArray[np.float64],
-    together: NDArray[np.float32],
-) -> dict[str, Any]:
-    """Return an image's picture and label, the average's digit, that of most members that err, how many are right."""
-    wrong = own[errors[:, i] == 1, i].argmax(axis=1)
-    return {
-        "image": page.picture(images[i]),
-        "index": i,
-        "label": int(labels[i]),
-        "given": int(together[i].argmax()),
-        "mistaken": int(np.bincount(wrong, minlength=10).argmax()) if len(wrong) else None,
-        "right": int((errors[:, i] == 0).sum()),
-        "of": int((~np.isnan(errors[:, i])).sum()),
+        "lost_shown": items(found.lost, SHOWN_LOST, True),
+        "saved_shown": items(found.saved, SHOWN_SAVED, False),
     }
 
 

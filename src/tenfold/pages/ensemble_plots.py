@@ -50,8 +50,8 @@ def band(points: Sequence[SizePoint], chosen: tuple[int, float], *, n: int, labe
     return svg.drawing(label, body)
 
 
-def difference(value: float, noise: float, reach: float, *, label: str) -> "Markup":
-    """Return a strip for a table's cell: a difference, twice its noise to either side, and where there is none.
+def difference(value: float, noise: float, reach: float) -> "Markup":
+    """Return a strip for a table's cell: a difference in log-loss, twice its noise to either side, and where none is.
 
     reach: the largest difference that the strip has room for, to either side.
     """
@@ -62,4 +62,5 @@ def difference(value: float, noise: float, reach: float, *, label: str) -> "Mark
         svg.line("whisker", axis(value - 2 * noise), 8, axis(value + 2 * noise), 8),
         svg.dot("last", axis(value), 8, 3.5),
     ]
+    label = f"log-loss against all: {value:+.4f}, give or take {2 * noise:.4f}"
     return svg.drawing(label, body, width=130, height=16)
