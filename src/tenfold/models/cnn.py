@@ -43,14 +43,12 @@ class ConvNet(nn.Module):
             raise ValueError(f"pool is '{pool}', not one of {', '.join(POOLS)}")
         self.patch, self.crop, self.pool = patch, crop, pool
         stages = []
-        channels = patch * patch
-        first = True
+        channels, size = patch * patch, first_kernel
         for stage in widths:
             blocks: list[nn.Module] = []
             for width in stage:
-                size = first_kernel if first else kernel
                 blocks.append(Block(channels, width, size, activation, residual))
-                channels, first = width, False
+                channels, size = width, kernel
             stages.append(nn.Sequential(*blocks))
         self.stages = nn.ModuleList(stages)
         self.dropout = Dropout(dropout)

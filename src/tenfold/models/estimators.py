@@ -138,5 +138,4 @@ def count(kind: str, estimator: Any, rows: NDArray[np.float32]) -> int:
         return int(rows.size)
     if kind == "forest":
         return sum(2 * (tree.tree_.node_count - tree.tree_.n_leaves) + 10 * tree.tree_.n_leaves for tree in estimator)
-    nodes = [text.count("leaf=") + 2 * text.count("yes=") for text in estimator.get_booster().get_dump()]
-    return sum(nodes)
+    return sum(tree.count("leaf=") + 2 * tree.count("yes=") for tree in estimator.get_booster().get_dump())

@@ -19,7 +19,7 @@ CACHE_MB = 500  # of the solver, a pair
 Floats = NDArray[np.float32]
 
 
-class Machine(NamedTuple):
+class PairMachine(NamedTuple):
     """What one pair's solver found: which images are support vectors, their signed weights, and the intercept."""
 
     support: NDArray[np.int64]  # Shape: (S,)
@@ -49,7 +49,7 @@ class PairwiseSVC:
         self.pairs_ = np.array(list(combinations(range(len(self.classes_)), 2)))
         images_of = [np.flatnonzero(y == label) for label in self.classes_]
 
-        def fit_pair(pair: tuple[int, int]) -> Machine:
+        def fit_pair(pair: tuple[int, int]) -> PairMachine:
             return self._fit_pair(X, images_of[pair[0]], images_of[pair[1]])
 
         with ThreadPoolExecutor(self.n_jobs) as pool:
@@ -62,13 +62,13 @@ class PairwiseSVC:
         self.intercept_ = np.array([machine.intercept for machine in machines], np.float32)
         return self
 
-    def _fit_pair(self, X: Floats, first: NDArray[np.int64], second: NDArray[np.int64]) -> Machine:
+    def _fit_pair(self, X: Floats, first: NDArray[np.int64], second: NDArray[np.int64]) -> PairMachine:
         """Return the machine whose decision is positive for `first`, indices into X, and negative for `second`."""
         indices = np.concatenate([first, second])
         is_first = np.arange(len(indices)) < len(first)
         kernel = rbf(X[indices], X[indices], self.gamma_)
         machine = SVC(kernel="precomputed", C=self.C, cache_size=CACHE_MB).fit(kernel, is_first)
-        return Machine(indices[machine.support_], machine.dual_coef_[0], float(machine.intercept_[0]))
+        return PairMachine(indices[machine.support_], machine.dual_coef_[0], float(machine.intercept_[0]))
 
     @property
     def duels_(self) -> NDArray[np.int64]:

@@ -106,7 +106,7 @@ def test_classical_run_folder_is_whole(fitted: Run) -> None:
     assert line["validation_accuracy"] == (answers["probabilities"].argmax(1) == answers["labels"]).mean()
     np.testing.assert_allclose(answers["probabilities"].sum(1), 1, rtol=1e-5)
     page = (fitted.path / "report.html").read_text("utf-8")
-    assert "fitted in one go: there is no curve" in page
+    assert "Learning curves" not in page
     assert "evaluate_every" not in page.partition('id="recipe"')[0]
 
 
@@ -126,7 +126,7 @@ def test_classical_seen_and_submit(fitted: Run, tmp_path: Path, digits: Digits) 
     uci = load("uci", "train")
     assert len(find_seen(fitted, uci, "0" * 64).exact) == 240
     np.savez(tmp_path / "new.npz", X=digits.images)
-    assert submit(fitted.path, str(tmp_path / "new.npz"), tmp_path / "s.csv", quiet=True)["rows"] == 200
+    assert submit(fitted.path, str(tmp_path / "new.npz"), tmp_path / "s.csv", quiet=True).rows == 200
 
 
 def test_same_seed_same_answers(fitted: Run, tmp_path: Path) -> None:
@@ -157,7 +157,7 @@ def test_cut_fit_begins_again(fitted: Run, tmp_path: Path, monkeypatch: pytest.M
     assert result.exit_code == 130
     assert f"To begin again: tenfold train --resume {folder}" in " ".join(result.stderr.split())
     assert Run.open(folder).manifest["status"] == "interrupted"
-    assert train(resume=folder, quiet=True)["status"] == "finished"
+    assert train(resume=folder, quiet=True).status == "finished"
     first, second = fitted.validation(), Run.open(folder).validation()
     assert first is not None and second is not None
     np.testing.assert_allclose(first["probabilities"], second["probabilities"], atol=1e-6)
@@ -167,7 +167,7 @@ def test_without_held_out_images(tmp_path: Path) -> None:
     """A recipe that holds nothing out gives a run without a validation accuracy, that answers all the same."""
     overrides = ["data.validation=0"]
     result = train("logistic", "uci", tmp_path / "run", overrides=overrides, subset=100, quiet=True)
-    assert result["validation_accuracy"] is None
+    assert result.validation_accuracy is None
     assert from_run(Run.open(tmp_path / "run"), "cpu").predict_proba(np.zeros((2, 28, 28), np.uint8)).shape == (2, 10)
 
 
@@ -178,7 +178,7 @@ def test_without_held_out_images(tmp_path: Path) -> None:
         ("svm", {"overrides": ["model.gama=1"]}, "gama.*Did you mean 'gamma'"),
         ("svm", {"overrides": ["features.hogg=true"]}, "unknown key 'features.hogg'.*Did you mean 'hog'"),
         ("svm", {"max_seconds": 5.0}, "which '5' seconds cannot cut short.*--subset"),
-        ("svm", {"device": "cuda"}, "fitted on the processor, not on 'cuda'"),
+        ("svm", {"device": "cuda"}, "runs on the processor alone, not on 'cuda'"),
         ("dense-128", {"overrides": ["features.hog=true"]}, "no 'features.hog'"),
         ("dense-128", {"overrides": ["model.kind=svn"]}, "No model is called 'svn'.*Did you mean 'svm'"),
         ("dense-128", {"overrides": ['model.layers=["pool 29"]']}, "too few to pool 29x29"),

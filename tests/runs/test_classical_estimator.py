@@ -82,11 +82,11 @@ def test_run_answers_as_the_classifier_in_memory(folder: Path) -> None:
 def test_evaluate_and_submit(folder: Path, tmp_path: Path) -> None:
     """`evaluate` scores a classical run and says who looked; `submit` writes its answers."""
     result = evaluate(folder, "uci:test", quiet=True)
-    assert result["accuracy"] > 0.97
-    assert result["tta"] is False
-    assert result["looks"] == result["models_looked"] == 1
+    assert result.accuracy > 0.97
+    assert result.tta is False
+    assert result.looks == result.models_looked == 1
     written = submit(folder, "uci:test", tmp_path / "answers.csv", force=True, quiet=True)
-    assert written["rows"] == result["n"]
+    assert written.rows == result.n
 
 
 def test_averaging_over_shifts_is_a_networks(folder: Path) -> None:
