@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from tenfold.runs.estimator import DigitClassifier
     from tenfold.runs.run import Run
 
-HEADER_IMAGES = 500  # that the whole numbers of a header are compared on, in numpy, which takes seconds
+HEADER_IMAGES = 500  # that the whole numbers of a header are compared on: one at a time too, which takes seconds
 CALIBRATION_IMAGES = 256  # of the training, whose activations give an 8-bit graph its ranges
 PASSES = 3  # over the held-out images, in turn, when two graphs' speeds are compared
 
@@ -68,7 +68,7 @@ class Subject:
 
 
 def proven_header(subject: Subject, console: "Console") -> tuple[bytes, ExportedHeader]:
-    """Return the content of a C header, the run's whole numbers; no compiler is needed, they are asked in numpy.
+    """Return the content of a C header, the run's whole numbers; no compiler is needed, PyTorch asks them.
 
     Raises ExportError where there are none, or where they do not answer as the run does.
     """
