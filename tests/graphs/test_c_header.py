@@ -122,7 +122,7 @@ def whole(arguments: dict[str, Any], seed: int = 0) -> nn.Module:
 
 @pytest.mark.parametrize("name", SHAPES)
 def test_every_shape_of_network(name: str, compiler: str, tmp_path: Path) -> None:
-    """Whatever pool, activation, filters and shifts: the whole numbers and the compiled header give the network's answers."""
+    """Whatever pool, activation, filters and shifts: whole numbers and compiled header answer as the network."""
     module, radius = whole(SHAPES[name]), list(SHAPES).index(name) % 3
     images = np.random.default_rng(1).integers(0, 256, (30, 28, 28)).astype(np.uint8)
     images[0], images[1] = 0, 255
