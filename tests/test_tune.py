@@ -21,7 +21,7 @@ from tenfold.jobs import Task
 from tenfold.train import train
 from tenfold.training import recipe as recipes
 from tenfold.tune import TrialFigures, tune
-from tenfold.tuning.study import Study, Tried
+from tenfold.tuning.journal import Journal, Tried
 from tenfold.tuning.tasks import Workers
 
 NETWORK = """
@@ -96,7 +96,7 @@ def killed_once(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def opened(folder: Path) -> list[Tried]:
     """Return every trial of a tune that has ended."""
-    return Study(folder / "journal.log", recipes.load(folder / "recipe.toml").search).tried()
+    return Journal(folder / "journal.log", recipes.load(folder / "recipe.toml").search).tried()
 
 
 def trials(folder: Path) -> list[tuple[Any, ...]]:

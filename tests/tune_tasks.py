@@ -5,22 +5,22 @@ import signal
 from pathlib import Path
 from typing import Any
 
-from tenfold.tuning.study import Study
+from tenfold.tuning.journal import Journal
 from tenfold.tuning.tasks import search_trial
 
-report = Study.report
+report = Journal.report
 
 
 def killed_once(workers: dict[str, Any], task: str, drawn: int) -> dict[str, Any]:
     """Do a trial of a search; the first one that is not the base kills its process when half of it is done."""
     mark = Path(workers["folder"]) / "killed"
 
-    def report_and_die(self: Study, trial: Any, share: int, objective: float) -> bool:
+    def report_and_die(self: Journal, trial: Any, share: int, objective: float) -> bool:
         stop = report(self, trial, share, objective)
         if trial.number and share >= 50 and not mark.exists():
             mark.touch()
             os.kill(os.getpid(), signal.SIGKILL)
         return stop
 
-    Study.report = report_and_die  # type: ignore[method-assign]
+    Journal.report = report_and_die  # type: ignore[method-assign]
     return search_trial(workers, task, drawn)

@@ -27,10 +27,10 @@ from tenfold.pages.tuning import write_page
 from tenfold.training import recipe as recipes
 from tenfold.tuning import plan as plans
 from tenfold.tuning.comparison import SeedComparison, compare_on_seeds, compared, verdict
+from tenfold.tuning.journal import Journal, Tried, best_of
 from tenfold.tuning.plan import FOLDS, JOURNAL, RECIPE, Plan, TuneSettings
 from tenfold.tuning.search import Search
 from tenfold.tuning.space import Values, overrides, own_values
-from tenfold.tuning.study import Study, Tried, best_of
 from tenfold.tuning.tasks import Workers
 
 COMPARISON, BEST, PAGE = "comparison.json", "best.toml", "tune.html"
@@ -129,7 +129,7 @@ def tune(
         folder, plan = plans.begin(asked, device)
     else:
         folder, plan = Path(resume), plans.resumed(Path(resume), asked)
-    study = Study(folder / JOURNAL, recipes.load(folder / RECIPE).search, alone=True)
+    journal = Journal(folder / JOURNAL, recipes.load(folder / RECIPE).search, alone=True)
     try:
         at_work = Workers(
             str(folder.resolve()),
@@ -139,26 +139,26 @@ def tune(
             device if place.kind == "local" else "cpu",
             on,
         )
-        status = _run(study, plan, at_work, console, began)
-        return _finish(folder, study, plan, status, console, began)
+        status = _run(journal, plan, at_work, console, began)
+        return _finish(folder, journal, plan, status, console, began)
     finally:
-        study.close()
+        journal.close()
 
 
-def _run(study: Study, plan: Plan, workers: Workers, console: Console, began: float) -> str:
+def _run(journal: Journal, plan: Plan, workers: Workers, console: Console, began: float) -> str:
     """Search, then compare; return how it ended."""
 
     def say(line: str) -> None:
         console.print(line, markup=False)
 
     def show(tried: Tried) -> None:
-        say(_line(tried, best_of(study.tried())))
+        say(_line(tried, best_of(journal.tried())))
 
     folder = Path(workers.folder)
     deadline = None if plan.max_seconds is None else began + plan.max_seconds
     try:
-        through = Search(study, plan, workers, say, show).run(own_values(recipes.load(folder / RECIPE)), deadline)
-        best = best_of(study.tried())
+        through = Search(journal, plan, workers, say, show).run(own_values(recipes.load(folder / RECIPE)), deadline)
+        best = best_of(journal.tried())
         if best is not None and not best.base and plan.seeds:
             seeds = range(plan.seed + 1, plan.seed + plan.seeds + 1)
             compare_on_seeds(folder / COMPARISON, best.values, seeds, workers, say)
@@ -179,9 +179,9 @@ def _line(tried: Tried, best: Tried | None) -> str:
     return f"trial {tried.number:3}  {figures}  {values}{mark}"
 
 
-def _finish(folder: Path, study: Study, plan: Plan, status: str, console: Console, began: float) -> Tuned:
+def _finish(folder: Path, journal: Journal, plan: Plan, status: str, console: Console, began: float) -> Tuned:
     """Write best.toml and the page, say how it went, and return the result."""
-    tried = study.tried()
+    tried = journal.tried()
     best = best_of(tried)
     base = next((each for each in tried if each.base and each.state == "complete"), None)
     comparison = None if best is None else compared(folder / COMPARISON, best.values, plan.metric)
@@ -196,9 +196,9 @@ def _finish(folder: Path, study: Study, plan: Plan, status: str, console: Consol
     page = write_page(
         folder / PAGE,
         plan=plan,
-        space=study.space,
+        space=journal.space,
         tried=tried,
-        importances=study.importances(),
+        importances=journal.importances(),
         comparison=comparison,
         verdict=conclusion,
         recipe=recipe,

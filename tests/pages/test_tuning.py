@@ -11,9 +11,9 @@ import pytest
 from tenfold.pages.tuning import write_page
 from tenfold.training.recipe import Range
 from tenfold.tuning.comparison import SeedComparison, SeedPair, SeedSpread, SeedTraining
+from tenfold.tuning.journal import Tried
 from tenfold.tuning.plan import Plan
 from tenfold.tuning.space import Space, Values
-from tenfold.tuning.study import Tried
 
 SPACE: Space = {"optimiser.lr": Range(low=1e-3, high=1.0, log=True), "model.norm": [False, True]}
 PLAN = Plan(

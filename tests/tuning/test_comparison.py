@@ -11,8 +11,8 @@ from tenfold.errors import RunError
 from tenfold.jobs import Task
 from tenfold.tuning import comparison as comparisons
 from tenfold.tuning.comparison import compare_on_seeds, compared, verdict
+from tenfold.tuning.journal import Tried
 from tenfold.tuning.space import Values
-from tenfold.tuning.study import Tried
 from tenfold.tuning.tasks import Workers
 
 VALUES: Values = {"optimiser.lr": 0.1}

@@ -8,9 +8,9 @@ from tenfold.pages import page, svg
 from tenfold.pages.plots import accuracy_text
 from tenfold.pages.svg import BOTTOM, LEFT, RIGHT, TOP, VALUE, Axis, Text
 from tenfold.tuning.comparison import SeedComparison
+from tenfold.tuning.journal import Tried, best_of, rank
 from tenfold.tuning.plan import Plan
 from tenfold.tuning.space import Space
-from tenfold.tuning.study import Tried, best_of, rank
 
 if TYPE_CHECKING:
     from markupsafe import Markup

@@ -10,8 +10,8 @@ from typing import Any
 from tenfold.errors import RunError
 from tenfold.files import write_atomically
 from tenfold.jobs import Task, run_tasks
+from tenfold.tuning.journal import Tried
 from tenfold.tuning.space import Figures, Values, objective, overrides
-from tenfold.tuning.study import Tried
 from tenfold.tuning.tasks import Workers
 
 RETRIES = 1  # of a training whose process ended without an answer

@@ -1,6 +1,6 @@
 """The two searches: Optuna's, and a coarse grid, a finer one around its best, and a finest.
 
-In both a task asks the study for its trial, so one that was cut short goes on where it was.
+In both a task asks the journal for its trial, so one that was cut short goes on where it was.
 """
 
 import math
@@ -12,9 +12,9 @@ from collections.abc import Callable, Iterator
 from tenfold.errors import TrainingError
 from tenfold.jobs import Task, run_tasks
 from tenfold.training.recipe import Range
+from tenfold.tuning.journal import Journal, Tried, best_of
 from tenfold.tuning.plan import FOLDS, Plan
 from tenfold.tuning.space import STAGES, Values, axis_points, grid
-from tenfold.tuning.study import Study, Tried, best_of
 from tenfold.tuning.tasks import Workers
 
 
@@ -23,13 +23,13 @@ class Search:
 
     def __init__(
         self,
-        study: Study,
+        journal: Journal,
         plan: Plan,
         workers: Workers,
         say: Callable[[str], None],
         show: Callable[[Tried], None],
     ) -> None:
-        self.study, self.plan, self.workers, self.say, self.show = study, plan, workers, say, show
+        self.journal, self.plan, self.workers, self.say, self.show = journal, plan, workers, say, show
         self.ended = self.under_way = 0
 
     def run(self, own: Values, deadline: float | None) -> bool:
@@ -37,9 +37,9 @@ class Search:
 
         own: the recipe's own values, tried first. Raises TrainingError where that recipe cannot be trained.
         """
-        plan, space = self.plan, self.study.space
-        self.study.put_up([own], base=True)
-        self.study.put_up_again()
+        plan, space = self.plan, self.journal.space
+        self.journal.put_up([own], base=True)
+        self.journal.put_up_again()
         if plan.method == "grid":
             self.say(
                 f"Tuning {plan.recipe} for {', '.join(space)}: three grids, judged by {plan.metric} in {FOLDS}-fold "
@@ -55,20 +55,20 @@ class Search:
 
     def _stage(self, stage: int, own: Values, deadline: float | None) -> bool:
         """Judge the candidates of one stage of a grid."""
-        space = self.study.space
-        before = [each for each in self.study.tried() if each.base or (each.stage or 0) < stage]
+        space = self.journal.space
+        before = [each for each in self.journal.tried() if each.base or (each.stage or 0) < stage]
         best = best_of(before)
         centre = best.values if best is not None else own
-        new = self.study.put_up(grid(space, axis_points(space, self.plan.trials), stage, centre), stage=stage)
+        new = self.journal.put_up(grid(space, axis_points(space, self.plan.trials), stage, centre), stage=stage)
         if new:
             refined = " ".join(f"{key}={centre[key]}" for key, choices in space.items() if isinstance(choices, Range))
             around = f", around {refined}" if stage and refined else ""
             self.say(f"Stage {stage + 1} of {STAGES}: {new} candidates, {FOLDS} folds each{around}")
-        return self._until(self.study.ended() + self.study.waiting(), deadline)
+        return self._until(self.journal.ended() + self.journal.waiting(), deadline)
 
     def _until(self, limit: float, deadline: float | None) -> bool:
         """Do trials until so many have ended; return False where the deadline came before."""
-        self.ended, self.under_way = self.study.ended(), 0
+        self.ended, self.under_way = self.journal.ended(), 0
         if self.ended < limit:
             run_tasks(
                 self._tasks(limit, deadline),
@@ -77,8 +77,8 @@ class Search:
                 failed=self._over,
                 deadline=deadline,
             )
-            self.study.put_up_again()  # what the deadline cut off
-        return self.study.ended() >= limit
+            self.journal.put_up_again()  # what the deadline cut off
+        return self.journal.ended() >= limit
 
     def _tasks(self, limit: float, deadline: float | None) -> Iterator[Task]:
         """Give a task for each trial that is missing; each ends one trial, however often its process is killed.
@@ -94,7 +94,7 @@ class Search:
             yield self.workers.task(key, "search_trial", task=key, drawn=drawn)
 
     def _over(self, task: Task, reason: str = "") -> None:
-        tried = self.study.outcome(task.key, reason)
+        tried = self.journal.outcome(task.key, reason)
         self.under_way -= 1
         self.ended += 1
         if tried.base and tried.state == "failed":

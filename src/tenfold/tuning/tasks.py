@@ -13,9 +13,9 @@ from tenfold.data.digits import Digits
 from tenfold.errors import RunError
 from tenfold.jobs import Task
 from tenfold.training import recipe as recipes
+from tenfold.tuning.journal import Journal
 from tenfold.tuning.plan import JOURNAL, RECIPE, Plan, digits_of
 from tenfold.tuning.space import Figures, objective, overrides
-from tenfold.tuning.study import Study
 
 if TYPE_CHECKING:
     from tenfold.tuning.trial import Report
@@ -54,20 +54,20 @@ class Workers:
 
 
 def search_trial(workers: dict[str, Any], task: str, drawn: int) -> dict[str, Any]:
-    """Do a trial that the journal gives, see `Study.ask`, and tell the journal how it went."""
+    """Do a trial that the journal gives, see `Journal.ask`, and tell the journal how it went."""
     here = Workers(**workers)
     folder = Path(here.folder)
-    plan, study = Plan.read(folder), Study(folder / JOURNAL, recipes.load(folder / RECIPE).search)
-    trial = study.ask(task, drawn)
+    plan, journal = Plan.read(folder), Journal(folder / JOURNAL, recipes.load(folder / RECIPE).search)
+    trial = journal.ask(task, drawn)
 
     def report(share: int, nll: float, accuracy: float) -> bool:
-        return study.report(trial, share, objective(plan.metric, nll, accuracy))
+        return journal.report(trial, share, objective(plan.metric, nll, accuracy))
 
     figures = here.judge(() if trial.user_attrs.get("base") else overrides(trial.params), plan.seed, report)
     if figures is None:
-        study.prune(trial)
+        journal.prune(trial)
     else:
-        study.complete(trial, objective(plan.metric, figures.nll, figures.accuracy), figures)
+        journal.complete(trial, objective(plan.metric, figures.nll, figures.accuracy), figures)
     return {}
 
 

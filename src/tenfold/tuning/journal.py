@@ -2,7 +2,7 @@
 
 Optuna decides what is tried next and what is ended early (tree-structured Parzen estimator, Bergstra et al., 2011;
 median pruning, Golovin et al., 2017), unless a grid's candidates were put up. Each task asks the journal for its trial
-and tells it how that goes; the process that hands tasks out reads it. A study that was killed goes on where it was.
+and tells it how that goes; the process that hands tasks out reads it. A search that was killed goes on where it was.
 """
 
 import math
@@ -63,7 +63,7 @@ def best_of(tried: list[Tried]) -> Tried | None:
     return min((each for each in tried if each.objective is not None), key=rank, default=None)
 
 
-class Study:
+class Journal:
     """The trials in the journal at `path`.
 
     alone: as the one process at a time that hands out tasks; RunError where there is another. It mends what a killed
