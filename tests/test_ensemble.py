@@ -164,8 +164,7 @@ def test_distil(pool: Path) -> None:
 
 def test_recipes_take_turns(tmp_path: Path) -> None:
     """Recipes may be named with commas between, or one by one; without any the command is used wrongly."""
-    words = ["--models", "2", "--data", "uci:train", "--subset", "300", "--quiet", "--json"]
-    words += ["--set", "training.epochs=0.5", "--set", "data.validation=0.2"]
+    words = ["--models", "2", "--data", "uci:train", "--subset", "300", "--quiet", "--json", *QUICK]
     result = run("ensemble", "instant,fast", *words, "--out", str(tmp_path / "pool"))
     assert [row["recipe"] for row in result["pool"]] == ["instant", "fast"]
     again = run("ensemble", "instant", "fast", *words, "--out", str(tmp_path / "pool"))
