@@ -21,10 +21,9 @@ from records import MISSING, Part, read_records
 
 from tenfold.errors import DataError, ModelError, TenfoldError
 from tenfold.files import write_atomically
-from tenfold.pages.markdown import table
+from tenfold.pages.page import table
 from tenfold.runtime.abstain import guarantee
-from tenfold.runtime.model_file import open_model
-from tenfold.runtime.shipped import CARD, PRETRAINED, SHIPPED
+from tenfold.runtime.model_file import CARD, PRETRAINED, SHIPPED, open_model
 
 COMMAND = "python benchmarks/card.py"
 FILES = tuple(dict.fromkeys(SHIPPED.values()))

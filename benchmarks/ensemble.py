@@ -36,9 +36,9 @@ from tenfold.ensembles.selection import choose, compared
 from tenfold.ensembles.student import STUDENT
 from tenfold.errors import DataError, TenfoldError
 from tenfold.files import write_atomically
-from tenfold.metrics import paired
+from tenfold.metrics import intervals
 from tenfold.metrics.scores import nll
-from tenfold.pages.markdown import table
+from tenfold.pages.page import table
 from tenfold.runs.begin import same_data
 from tenfold.runs.estimator import from_run
 from tenfold.runs.provenance import commit
@@ -91,7 +91,7 @@ class EnsembleTest(Measured):
     wrong: dict[str, list[int]] = Field({}, description="the test images that these, and the student, read wrong")
     bands: list[Band]
     student: dict[str, Part] = Field({}, description="student and the same network alone, on the test images")
-    pairs: list[dict[str, Any]] = Field([], description="of `paired.compare`, in the order of their names")
+    pairs: list[dict[str, Any]] = Field([], description="of `intervals.compare`, in the order of their names")
     machine: Machine
 
 
@@ -253,7 +253,7 @@ def measure(folder: Path, spec: str, name: str, wall: float | None, errors_sheet
     pairs = []
     if taught_wrong:
         teacher = wrong.get(f"`greedy:{SIZE}`", wrong[f"`auto`: {rule}"])
-        pairs = paired.compare([~teacher, *(~each for each in taught_wrong.values())])
+        pairs = intervals.compare([~teacher, *(~each for each in taught_wrong.values())])
     if errors_sheet is not None:
         write_errors(errors_sheet, test, wrong[f"`auto`: {rule}"], means[f"`auto`: {rule}"])
     indices = {title: np.flatnonzero(each).tolist() for title, each in {**wrong, **taught_wrong}.items()}

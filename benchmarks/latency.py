@@ -22,10 +22,9 @@ from pydantic import Field
 from records import Machine, OfModel, by_place, facts, newest, save  # beside this file
 
 from tenfold import settings
-from tenfold.pages.markdown import table
-from tenfold.runtime.model_file import INPUT, open_model
+from tenfold.pages.page import table
+from tenfold.runtime.model_file import INPUT, model_path, open_model
 from tenfold.runtime.recogniser import Recogniser
-from tenfold.runtime.shipped import model_path
 
 FILE = "latency.jsonl"  # in the folder of results
 

@@ -26,7 +26,7 @@ from tenfold.data import load
 from tenfold.data.digits import Digits, image_hashes
 from tenfold.errors import DataError, RunError, TenfoldError
 from tenfold.files import npz, write_atomically
-from tenfold.pages.markdown import table
+from tenfold.pages.page import table
 from tenfold.runs.fit import fit
 from tenfold.runs.run import Run
 from tenfold.runs.scoring import kept_probabilities, score_system

@@ -39,7 +39,7 @@ from tenfold.drawing import glyphs
 from tenfold.drawing.negatives import make_negatives
 from tenfold.errors import DataError, ModelError, TenfoldError
 from tenfold.imaging.frame import to_frame
-from tenfold.pages.markdown import table
+from tenfold.pages.page import table
 from tenfold.runs.results import DataUsed
 from tenfold.runtime.recogniser import Recogniser
 

@@ -12,7 +12,7 @@ from records import MISSING, by_place  # beside this file
 from systems import SystemResult, errors, interval, label, parameters, processor, read, score
 
 from tenfold.pages import reproduced
-from tenfold.pages.markdown import seconds, table
+from tenfold.pages.page import seconds, table
 from tenfold.training import recipe as recipes
 
 FILE = "reproduced.jsonl"  # in the folder of results

@@ -25,7 +25,7 @@ from records import NOTHING, Measured, Part, dumped, read_records, save, version
 from tenfold.data import load
 from tenfold.data.digits import Digits
 from tenfold.errors import DataError, TenfoldError
-from tenfold.pages.markdown import table
+from tenfold.pages.page import table
 from tenfold.runs.provenance import commit
 from tenfold.runs.results import DataUsed
 from tenfold.runs.systems import System, open_system

@@ -38,7 +38,7 @@ from systems import SystemResult, SystemTrial, errors, interval, label, paramete
 from torch import Tensor, nn
 
 from tenfold import data
-from tenfold.pages.markdown import seconds, table
+from tenfold.pages.page import seconds, table
 from tenfold.runs.results import DataUsed
 from tenfold.runs.run import Run
 from tenfold.runs.scoring import score_system

@@ -37,7 +37,7 @@ from torch.utils.data import DataLoader, Dataset
 from tenfold import data
 from tenfold.data.digits import Digits
 from tenfold.models import build
-from tenfold.pages.markdown import table
+from tenfold.pages.page import table
 from tenfold.runs import provenance
 from tenfold.training import device as devices
 from tenfold.training import recipe as recipes

@@ -13,7 +13,7 @@ from tenfold.compare import compare
 from tenfold.data import load
 from tenfold.errors import RunError, UsageError
 from tenfold.export import export
-from tenfold.metrics.paired import mcnemar
+from tenfold.metrics.intervals import mcnemar
 from tenfold.runs import ledger
 from tenfold.runs.run import Run
 from tenfold.train import train

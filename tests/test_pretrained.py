@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from tenfold.data import load
+from tenfold.runtime.model_file import PRETRAINED
 from tenfold.runtime.recogniser import Recogniser
-from tenfold.runtime.shipped import PRETRAINED
 
 CARD = json.loads((PRETRAINED / "card.json").read_text(encoding="utf-8"))["models"]
 

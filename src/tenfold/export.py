@@ -134,7 +134,7 @@ def _default_data(run: "Run") -> str:
 
 def describe(result: ExportedGraph | ExportedHeader) -> list[str]:
     """Return what people are told of an export, line by line."""
-    from tenfold.graphs.parity import TIE
+    from tenfold.graphs.proven import TIE
 
     alike = (
         f"{result.images:,} images of {result.data} as the run does: no probability differs by more than "

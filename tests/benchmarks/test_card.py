@@ -8,7 +8,7 @@ from typing import Any
 import card as script
 import pytest
 
-from tenfold.runtime.shipped import PRETRAINED, SHIPPED
+from tenfold.runtime.model_file import PRETRAINED, SHIPPED
 
 RESULTS = Path(__file__).parents[2] / "results"
 

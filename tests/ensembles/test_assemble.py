@@ -12,8 +12,7 @@ from tenfold.ensembles.averaging import combine
 from tenfold.ensembles.pool import Pool, Settings
 from tenfold.ensembles.selection import Choice
 from tenfold.errors import RunError
-from tenfold.metrics.calibration import sharpen
-from tenfold.metrics.scores import score
+from tenfold.metrics.scores import score, sharpen
 from tenfold.runs.begin import same_data
 from tenfold.runs.estimator import from_run
 from tenfold.runs.fit import fit

@@ -18,15 +18,15 @@ from tenfold.data import load
 from tenfold.errors import ExportError
 from tenfold.export import export
 from tenfold.graphs.c_header import buffers, c_header
-from tenfold.metrics.calibration import sharpen
+from tenfold.metrics.scores import sharpen
 from tenfold.models import build
 from tenfold.models.blocks import shift_offsets
 from tenfold.models.cnn import Block
 from tenfold.models.integer_network import taken_apart
 from tenfold.runs.estimator import from_run
 from tenfold.runs.run import Run
+from tenfold.runtime.model_file import PRETRAINED
 from tenfold.runtime.recogniser import Recogniser
-from tenfold.runtime.shipped import PRETRAINED
 from tenfold.train import train
 from tenfold.training.predict import answer
 from tenfold.training.rounding import rounded

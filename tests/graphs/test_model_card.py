@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from tenfold.graphs.model_card import HeldOut, card_of
-from tenfold.runtime.card import parse
+from tenfold.runtime.model_file import parse
 
 RUN: Any = SimpleNamespace(
     recipe=SimpleNamespace(name="fast"),

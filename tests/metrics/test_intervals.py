@@ -1,12 +1,17 @@
 """Wilson's interval against scipy, hand-worked values and its own symmetries."""
 
+import itertools
+import math
+
+import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy import stats
 from scipy.stats import binomtest
 
 from tenfold.errors import DataError
-from tenfold.metrics.intervals import wilson
+from tenfold.metrics.intervals import compare, difference_interval, holm, mcnemar, wilson
 
 
 @given(st.integers(1, 100_000).flatmap(lambda n: st.tuples(st.integers(0, n), st.just(n))), st.floats(0.5, 0.999))
@@ -40,3 +45,83 @@ def test_impossible_counts_are_refused(successes: int, n: int, confidence: float
     """Counts and confidences that cannot be are refused with the value in quotes."""
     with pytest.raises(DataError, match=named):
         wilson(successes, n, confidence)
+
+
+@settings(deadline=None)  # a busy machine is no failure
+@given(st.integers(0, 300), st.integers(0, 300))
+def test_mcnemar_is_the_binomial_test(only_first: int, only_second: int) -> None:
+    """The p-value is that of scipy's exact two-sided binomial test of a fair coin, and 1 without any coin."""
+    expected = stats.binomtest(only_first, only_first + only_second).pvalue if only_first + only_second else 1.0
+    assert mcnemar(only_first, only_second) == pytest.approx(expected, rel=1e-9)
+
+
+def test_mcnemar_by_hand() -> None:
+    """One image against seven: twice the chance of at most one head in eight throws, 2 (1 + 8) / 256."""
+    assert mcnemar(1, 7) == mcnemar(7, 1) == 18 / 256
+    assert 0 <= mcnemar(0, 5000) < 1e-300  # too small for a float is no error
+
+
+def test_holm_by_hand() -> None:
+    """The smallest p is multiplied by 4, the next by 3 and 2, and the last is lifted to the one before it."""
+    assert holm([0.01, 0.04, 0.03, 0.005]) == pytest.approx([0.03, 0.06, 0.06, 0.02])
+    assert holm([0.6, 0.5]) == [1.0, 1.0]
+    assert holm([]) == []
+
+
+@settings(deadline=None)
+@given(st.lists(st.floats(0, 1), min_size=1, max_size=8))
+def test_holm_rejects_step_by_step(p_values: list[float]) -> None:
+    """At any level, what the corrected values reject is what Holm's step-down procedure rejects."""
+    corrected = holm(p_values)
+    for level in (0.01, 0.05, 0.2):
+        rejected = set()
+        for rank, i in enumerate(sorted(range(len(p_values)), key=lambda i: p_values[i])):
+            if (len(p_values) - rank) * p_values[i] > level:
+                break
+            rejected.add(i)
+        assert {i for i, p in enumerate(corrected) if p <= level} == rejected
+
+
+def test_interval_by_hand() -> None:
+    """One against seven in 21: shares (2, 8) / 23, a centre of -6 / 23, and its normal interval."""
+    centre, variance = -6 / 23, (10 / 23 - (6 / 23) ** 2) / 23
+    half = 1.959963984540054 * math.sqrt(variance)
+    assert difference_interval(1, 7, 21) == pytest.approx((centre - half, centre + half), abs=1e-12)
+
+
+@pytest.mark.parametrize(("first", "second", "n"), [(0.004, 0.002, 4200), (0.002, 0.002, 1000), (0.03, 0.01, 360)])
+def test_interval_covers(first: float, second: float, n: int) -> None:
+    """Of 20,000 simulated pairs of systems at least 94% of the intervals hold the true difference."""
+    draws = np.random.default_rng(0).multinomial(n, [first, second, 1 - first - second], 20_000)
+    found = np.array([difference_interval(int(b), int(c), n) for b, c, _ in draws])
+    covered = ((found[:, 0] <= first - second) & (first - second <= found[:, 1])).mean()
+    assert covered >= 0.94
+
+
+def test_every_pair() -> None:
+    """Each pair has who alone is right, the difference of the accuracies, and p-values corrected for all pairs."""
+    rng = np.random.default_rng(1)
+    right = [rng.random(500) < share for share in (0.99, 0.9, 0.7)]
+    pairs = compare(right)
+    assert [(pair.first, pair.second) for pair in pairs] == list(itertools.combinations(range(3), 2))
+    for pair in pairs:
+        a, b = right[pair.first], right[pair.second]
+        assert (pair.only_first, pair.only_second) == (np.sum(a & ~b), np.sum(b & ~a))
+        assert pair.difference == pytest.approx(a.mean() - b.mean())
+        assert pair.ci95[0] < pair.difference < pair.ci95[1]
+        assert pair.p == mcnemar(pair.only_first, pair.only_second)
+    assert [pair.p_holm for pair in pairs] == holm([pair.p for pair in pairs])
+
+
+def test_equal_systems() -> None:
+    """A system against itself differs by nothing, with p = 1 and an interval about 0."""
+    (pair,) = compare([np.array([True, False, True])] * 2)
+    assert (pair.difference, pair.p, pair.p_holm) == (0.0, 1.0, 1.0)
+    assert pair.ci95[0] == -pair.ci95[1] < 0
+
+
+@pytest.mark.parametrize("sizes", [(3, 4), (0, 0)])
+def test_answers_that_cannot_be_paired(sizes: tuple[int, int]) -> None:
+    """Answers to different numbers of images, or to none, are refused."""
+    with pytest.raises(DataError, match="cannot be paired"):
+        compare([np.ones(size, bool) for size in sizes])

@@ -15,8 +15,7 @@ from tenfold.data import load
 from tenfold.data.digits import Digits
 from tenfold.errors import DataError, RecipeError, RunError, TenfoldError, TrainingError
 from tenfold.models import CLASSICAL
-from tenfold.models.classical import FEATURES, Classical, model_file
-from tenfold.models.estimators import KINDS
+from tenfold.models.classical import FEATURES, KINDS, Classical, model_file
 
 QUICK: dict[str, dict[str, Any]] = {
     "logistic": {},

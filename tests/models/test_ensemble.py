@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 
 from tenfold.errors import RecipeError
-from tenfold.metrics.calibration import sharpen
+from tenfold.metrics.scores import sharpen
 from tenfold.models import build
 from tenfold.training import recipe as recipes
 from tenfold.training.predict import predict

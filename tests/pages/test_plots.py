@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 from tenfold.metrics.scores import calibration_bins
-from tenfold.pages import plots, svg
+from tenfold.pages import plots
+from tenfold.pages.plots import Axis
 
 
 def circles(svg: str, kind: str) -> list[tuple[float, float]]:
@@ -174,9 +175,70 @@ def test_risk_falls_to_the_right_of_no_refusal() -> None:
     drawn = plots.risk_coverage(coverage, risk, label="risk")
     (line,) = re.findall(r'class="line" points="([^"]+)"', drawn)
     points = [tuple(map(float, point.split(","))) for point in line.split()]
-    assert points[0][0] == svg.LEFT
-    assert points[-1] == (svg.RIGHT, svg.BOTTOM)
+    assert points[0][0] == plots.LEFT
+    assert points[-1] == (plots.RIGHT, plots.BOTTOM)
     heights = [y for _, y in points]
     assert heights == sorted(heights)  # pixels count downwards: fewer and fewer errors
     assert "images refused" in drawn
     assert plots.risk_coverage(np.ones(1), np.zeros(1), label="one right image").startswith("<svg")
+
+
+def test_axis_maps_linearly() -> None:
+    """The middle of the values lies at the middle of the pixels, also on an axis that runs upwards."""
+    assert Axis(0, 10, 100, 300)(5) == 200
+    assert Axis(0, 10, 300, 100)(2.5) == 250
+
+
+def test_axis_maps_logarithms() -> None:
+    """On a logarithmic axis from 1 to 100 the value 10 lies half way."""
+    assert Axis(1, 100, 0, 50, log=True)(10) == pytest.approx(25)
+
+
+def test_axis_holds_values_inside() -> None:
+    """A value outside the axis, even 0 on a logarithmic one, lands on its nearer end."""
+    assert Axis(0, 1, 10, 20)(7) == 20
+    assert Axis(1, 100, 10, 20, log=True)(0) == 10
+
+
+@pytest.mark.parametrize(
+    ("axis", "ticks"),
+    [
+        (Axis(0, 10, 0, 1), [0, 2, 4, 6, 8, 10]),
+        (Axis(0.3, 1.1, 0, 1), [0.4, 0.6, 0.8, 1]),
+        (Axis(0, 4, 0, 1), [0, 1, 2, 3, 4]),
+        (Axis(0.9, 20, 0, 1, log=True), [1, 2, 5, 10, 20]),
+        (Axis(1e-5, 1, 0, 1, log=True), [1e-5, 1e-4, 1e-3, 1e-2, 1e-1, 1]),
+        (Axis(0.31, 0.34, 0, 1, log=True), [0.31, 0.32, 0.33, 0.34]),  # no 1, 2 or 5 inside: as a linear axis
+    ],
+)
+def test_ticks_are_round(axis: Axis, ticks: list[float]) -> None:
+    """Ticks are the round numbers that a reader would choose."""
+    assert axis.ticks() == pytest.approx(ticks)
+
+
+def test_many_decades_have_a_tick_each() -> None:
+    """An axis over nine decades has its powers of ten, however many were asked for at most."""
+    assert Axis(1e-8, 1, 0, 1, log=True).ticks(6) == pytest.approx([10.0**power for power in range(-8, 1)])
+
+
+def test_whole_ticks_alone() -> None:
+    """Under an axis of whole numbers stand no halves."""
+    axis = Axis(17.5, 20.5, 0, 100)
+    assert ">18.5<" in plots.below(axis, "{:g}".format, 7)
+    whole = plots.below(axis, "{:g}".format, 7, whole=True)
+    assert all(f">{tick}<" in whole for tick in (18, 19, 20))
+    assert ".5<" not in whole
+
+
+def test_steps_go_across_first() -> None:
+    """A stepped line keeps its height until the next point's place; none and one point stay as they are."""
+    assert plots.stepped([(0, 5), (2, 3), (4, 4)]) == [(0, 5), (2, 5), (2, 3), (4, 3), (4, 4)]
+    assert plots.stepped([(1, 2)]) == [(1, 2)]
+    assert plots.stepped([]) == []
+
+
+def test_words_are_escaped() -> None:
+    """Neither words nor a chart's label can close their tag or attribute."""
+    bad = '"><script>'
+    assert "<script" not in plots.words(0, 0, bad, "tick")
+    assert '"">' not in plots.drawing(bad, [])

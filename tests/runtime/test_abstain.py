@@ -18,7 +18,7 @@ from tenfold.runtime.abstain import (
     risk_coverage,
     upper_bound,
 )
-from tenfold.runtime.card import Card, parse
+from tenfold.runtime.model_file import Card, parse
 
 
 def card_of(confidences: np.ndarray[Any, Any], wrong: np.ndarray[Any, Any], base: dict[str, Any]) -> Card:

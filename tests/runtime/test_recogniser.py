@@ -20,7 +20,7 @@ from PIL import Image
 import tenfold
 from tenfold.errors import DataError, ModelError
 from tenfold.imaging.frame import is_framed, to_frame
-from tenfold.runtime import shipped
+from tenfold.runtime import model_file
 from tenfold.runtime.recogniser import CHUNK, Recogniser
 
 
@@ -204,7 +204,7 @@ def test_threads_at_once(reader: Recogniser, bars: Any) -> None:
 
 def test_shipped_model_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, model_path: Path) -> None:
     """Without a path it is the shipped model, checked against its card; where it is not there, the error says so."""
-    monkeypatch.setattr(shipped, "PRETRAINED", tmp_path)
+    monkeypatch.setattr(model_file, "PRETRAINED", tmp_path)
     for name in (None, "shipped", "tiny"):
         with pytest.raises(ModelError, match=r"shipped model '\w+.onnx' is not installed"):
             Recogniser.load(name)

@@ -1,7 +1,7 @@
 """Digits by name or path: `load` is the one entrance, the modules beside it do the work.
 
 digits.py      the Digits type
-formats.py     a path -> digits, whatever kind of file it is (idx.py, csv_format.py, npz.py, pictures.py, archive.py)
+formats.py     a path -> digits, whatever kind of file it is (idx.py, csv_format.py, npz.py, archive.py)
 names.py       a name -> digits: where the files lie, download.py where they don't
 cache.py       what was read before
 merge.py       several sets as one

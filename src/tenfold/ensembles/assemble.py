@@ -11,8 +11,7 @@ from numpy.typing import NDArray
 from tenfold.ensembles.pool import shown
 from tenfold.ensembles.selection import Choice
 from tenfold.errors import RunError
-from tenfold.metrics.calibration import fit_temperature, sharpen
-from tenfold.metrics.scores import most_confident_mistakes
+from tenfold.metrics.scores import fit_temperature, most_confident_mistakes, sharpen
 from tenfold.runs.fit import GALLERY
 from tenfold.runs.provenance import commit
 from tenfold.runs.run import Run

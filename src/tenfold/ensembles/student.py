@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from tenfold.ensembles.members import Resources, trained
 from tenfold.ensembles.pool import Member, Pool
 from tenfold.errors import RunError
-from tenfold.metrics import paired
+from tenfold.metrics import intervals
 from tenfold.runs.run import MANIFEST, Run
 from tenfold.training import recipe as recipes
 
@@ -65,7 +65,7 @@ def teach(
         seconds=student.manifest["seconds"],
         n=n,
         accuracy={name: float(each.mean()) for name, each in right.items()},
-        pairs=[pair._asdict() for pair in paired.compare(list(right.values()))],
+        pairs=[pair._asdict() for pair in intervals.compare(list(right.values()))],
     )
 
 

@@ -1,17 +1,208 @@
 """A run as one ONNX graph, from pixels to calibrated probabilities: `images` (N, 28, 28) uint8 in, (N, 10) out."""
 
-from typing import TYPE_CHECKING
+import json
+import tempfile
+import warnings
+from collections import defaultdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
 
-from tenfold.graphs import feature_graphs, tree_graphs
-from tenfold.models.estimator_graphs import chained, described
+from tenfold.models.blocks import shift_offsets, shifted
+from tenfold.models.features import Features
+from tenfold.models.fitted import OPSETS, chained, described
 
 if TYPE_CHECKING:
     from onnx import ModelProto
 
     from tenfold.models.classical import Classical
     from tenfold.runs.estimator import DigitClassifier
+
+DIGITS = 10
+
+
+class AnsweringNetwork(nn.Module):
+    """What a recogniser answers, from a network's logits: pixels scaled, shifts averaged.
+
+    network: in evaluation mode, on the processor.
+    radius: average over shifts of up to so many pixels, as `tenfold.training.predict.predict`.
+    Gives probabilities, (N, 10), not yet calibrated; and, for a network of eleven logits, the last of which stands for
+    what is no digit, the probability (N,) that the image is one.
+    """
+
+    def __init__(self, network: nn.Module, radius: int = 0) -> None:
+        super().__init__()
+        self.network = network
+        self.radius = radius
+        with torch.no_grad():  # asked once: in a trace, a comparison of sizes cannot be followed
+            self.columns = network(torch.zeros(1, 1, 28, 28)).shape[1]
+
+    def forward(self, images: Tensor) -> Tensor | tuple[Tensor, Tensor]:
+        """Return probabilities, or (probabilities, digit_probability), of images (N, 28, 28) uint8."""
+        # All shifts as one batch, shift by shift: the network stands in the graph but once.
+        logits = self.network(torch.cat(shifted(images.float().div(255).unsqueeze(1), self.radius)))
+        if self.columns == DIGITS:
+            return self._averaged(F.softmax(logits, dim=1), DIGITS)
+        probabilities = self._averaged(F.softmax(logits[:, :DIGITS], dim=1), DIGITS)
+        digit_probability = 1 - self._averaged(F.softmax(logits, dim=1), self.columns)[:, DIGITS]
+        return probabilities, digit_probability
+
+    def _averaged(self, shares: Tensor, columns: int) -> Tensor:
+        """Return the mean over the shifts, (N, columns), of (shifts * N, columns)."""
+        return shares.reshape(len(shift_offsets(self.radius)), -1, columns).mean(0) if self.radius else shares
+
+
+def network(module: nn.Module, radius: int = 0) -> "ModelProto":
+    """Return the graph of `AnsweringNetwork(module, radius)`, batch norm folded into the convolutions before it."""
+    answers = AnsweringNetwork(module, radius).eval()
+    return traced(answers, ["probabilities"] if answers.columns == DIGITS else ["probabilities", "digit"])
+
+
+@torch.no_grad()
+def traced(module: nn.Module, outputs: list[str]) -> "ModelProto":
+    """Return the graph of a module that takes `images`, (N, 28, 28) uint8.
+
+    By PyTorch's older exporter: for three of our networks its graph had the same operators as that of the newer one,
+    which took 3 to 10 s in place of 0.4 (PyTorch 2.13).
+    """
+    import onnx
+
+    with warnings.catch_warnings(), tempfile.TemporaryDirectory() as folder:
+        warnings.simplefilter("ignore", DeprecationWarning)  # it says that the newer exporter is the default
+        warnings.filterwarnings("ignore", "Constant folding", UserWarning)  # of a padding: onnxruntime folds it
+        path = Path(folder) / "traced.onnx"
+        torch.onnx.export(
+            module,
+            (torch.zeros(3, 28, 28, dtype=torch.uint8),),
+            path,
+            dynamo=False,
+            opset_version=OPSETS[""],
+            input_names=["images"],
+            output_names=outputs,
+            dynamic_axes={name: {0: "N"} for name in ("images", *outputs)},
+        )
+        model: ModelProto = onnx.load(path)
+    return model
+
+
+PIXELS = """
+pixels (uint8[N, 28, 28] images) => (float[N, 28, 28] pixels) {
+    ink = Cast <to = 1> (images)
+    pixels = Div(ink, most)
+}
+"""
+FLAT = """
+flat (float[N, 28, 28] pixels) => (float[N, D] rows) {
+    rows = Flatten(pixels)
+}
+"""
+PROJECTION = """
+projection (float[N, D] rows) => (float[N, E] projected) {
+STEPS
+}
+"""
+
+
+class Extraction(nn.Module):
+    """Features as a module: what needs no learning."""
+
+    def __init__(self, features: Features) -> None:
+        super().__init__()
+        self.features = features
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Return rows, (N, D) float32, of images (N, 28, 28) uint8."""
+        return self.features.extract(images)
+
+
+def features(fitted: Features) -> "ModelProto":
+    """Return the graph of fitted features: `images` (N, 28, 28) uint8 in, rows (N, D) float32 out."""
+    if fitted.deskew or fitted.hog:
+        links = [traced(Extraction(fitted), ["rows"])]
+    else:
+        links = [described(PIXELS, most=255.0), described(FLAT)]
+    if fitted.learned:
+        links.append(_projection(fitted))
+    return chained(*links)
+
+
+def _projection(fitted: Features) -> "ModelProto":
+    """Return the graph of what the features learned: (N, D) float32 in, centred, scaled and projected out."""
+    learned = dict(fitted.learned)
+    operators = {"offset": "Sub", "scale": "Mul", "components": "MatMul"}
+    lines, before = [], "rows"
+    for number, name in enumerate(learned, start=1):
+        after = "projected" if number == len(learned) else f"after_{name}"
+        lines.append(f"    {after} = {operators[name]}({before}, {name})")
+        before = after
+    if "components" in learned:
+        learned["components"] = learned["components"].T
+    return described(PROJECTION.replace("STEPS", "\n".join(lines)), **learned)
+
+
+LEAF = -1  # what stands for a child where there is none
+
+
+def boosted(content: bytes) -> "ModelProto":
+    """Return the graph of XGBoost's model.json: rows (N, D) float32 in, `probabilities` (N, 10) float32 out.
+
+    A tree adds the value of the leaf that an image comes to, to its digit's score; softmax makes probabilities of
+    them. XGBoost goes left where a value is less than the threshold, and ONNX's BRANCH_LT does. ValueError for trees of
+    another objective, or with categories.
+    """
+    from onnx import helper, numpy_helper
+
+    learner = json.loads(content)["learner"]
+    if learner["objective"]["name"] != "multi:softprob":
+        raise ValueError(f"objective is '{learner['objective']['name']}', not 'multi:softprob'")
+    model = learner["gradient_booster"]["model"]
+    ensemble = helper.make_node("TreeEnsembleRegressor", ["rows"], ["scores"], domain="ai.onnx.ml", n_targets=10)
+    ensemble.attribute.extend(helper.make_attribute(name, column) for name, column in _columns(model).items())
+    start = np.broadcast_to(np.array(json.loads(learner["learner_model_param"]["base_score"]), np.float32), 10)
+    nodes = [
+        ensemble,
+        helper.make_node("Add", ["scores", "start"], ["total"]),
+        helper.make_node("Softmax", ["total"], ["probabilities"], axis=1),
+    ]
+    width = int(learner["learner_model_param"]["num_feature"])
+    graph = helper.make_graph(
+        nodes,
+        "trees",
+        [helper.make_tensor_value_info("rows", 1, ["N", width])],
+        [helper.make_tensor_value_info("probabilities", 1, ["N", 10])],
+        [numpy_helper.from_array(start.copy(), "start")],
+    )
+    opsets = [helper.make_opsetid(domain, version) for domain, version in OPSETS.items()]
+    return helper.make_model(graph, opset_imports=opsets, ir_version=8)
+
+
+def _columns(model: dict[str, Any]) -> dict[str, list[Any]]:
+    """Return the trees as the operator takes them: a list a property, with an entry for every node of every tree."""
+    columns: dict[str, list[Any]] = defaultdict(list)
+    for number, (tree, digit) in enumerate(zip(model["trees"], model["tree_info"], strict=True)):
+        if any(tree["split_type"]):
+            raise ValueError(f"tree {number} splits by categories")
+        count = len(tree["left_children"])
+        is_leaf = np.array(tree["left_children"]) == LEAF
+        leaves = np.flatnonzero(is_leaf).tolist()
+        columns["nodes_treeids"] += [number] * count
+        columns["nodes_nodeids"] += range(count)
+        columns["nodes_featureids"] += tree["split_indices"]
+        columns["nodes_values"] += tree["split_conditions"]
+        columns["nodes_modes"] += np.where(is_leaf, "LEAF", "BRANCH_LT").tolist()
+        columns["nodes_truenodeids"] += np.where(is_leaf, 0, tree["left_children"]).tolist()
+        columns["nodes_falsenodeids"] += np.where(is_leaf, 0, tree["right_children"]).tolist()
+        columns["nodes_missing_value_tracks_true"] += tree["default_left"]
+        columns["target_treeids"] += [number] * len(leaves)
+        columns["target_nodeids"] += leaves
+        columns["target_ids"] += [digit] * len(leaves)
+        columns["target_weights"] += [tree["split_conditions"][leaf] for leaf in leaves]
+    return columns
+
 
 # Laplace's rule, as Classical has it: one vote more, spread over the ten digits.
 SMOOTH = """
@@ -40,8 +231,6 @@ def run_graph(classifier: "DigitClassifier") -> "ModelProto":
     if classifier.model_ is not None:
         graph = classical(classifier.model_)
     else:
-        from tenfold.graphs.network_graph import network
-
         assert classifier.module_ is not None
         graph = network(classifier.module_, classifier.recipe_.prediction.shifts)
     whole = calibrated(graph, classifier.temperature_) if classifier.temperature_ != 1 else chained(graph)
@@ -55,14 +244,14 @@ def classical(model: "Classical") -> "ModelProto":
 
     assert model.fitted is not None
     if model.kind == "xgboost":
-        answer = tree_graphs.boosted(model.fitted.content)
+        answer = boosted(model.fitted.content)
     else:
         answer = ModelProto.FromString(model.fitted.content)
         # scikit-learn's graphs also give the digit, which follows from the probabilities.
         kept = [output for output in answer.graph.output if output.name == "probabilities"]
         del answer.graph.output[:]
         answer.graph.output.extend(kept)
-    links = [feature_graphs.features(model.features), answer]
+    links = [features(model.features), answer]
     if model.votes is not None:
         links.append(described(SMOOTH, count=float(model.votes), tenth=0.1, count_and_one=model.votes + 1.0))
     return chained(*links)

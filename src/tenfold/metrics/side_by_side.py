@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from tenfold.metrics import paired
+from tenfold.metrics import intervals
 from tenfold.metrics.intervals import wilson
 from tenfold.metrics.scores import CLASSES, nll
 
@@ -41,7 +41,7 @@ class Standing:
 
 @dataclass(frozen=True)
 class NamedPair:
-    """Two systems by name; the rest as in `paired.Pair`."""
+    """Two systems by name; the rest as in `intervals.Pair`."""
 
     first: str
     second: str
@@ -99,7 +99,7 @@ class SideBySide:
         """Return every pair of systems, tested."""
         return [
             NamedPair(self.sides[pair.first].name, self.sides[pair.second].name, *pair[2:])
-            for pair in paired.compare(list(self.given == self.labels))
+            for pair in intervals.compare(list(self.given == self.labels))
         ]
 
     def shared_confusions(self) -> list[SharedConfusion]:

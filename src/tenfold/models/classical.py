@@ -4,20 +4,153 @@ What is saved is a graph for onnxruntime or XGBoost's JSON, and a safetensors fi
 model answers through the same bytes before and after it is saved, so a loaded one answers the same.
 """
 
+import importlib
 import inspect
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt, ValidationError
 
 from tenfold.errors import DataError, RecipeError, RunError, TrainingError, nearest
 from tenfold.files import write_atomically
-from tenfold.models import estimators
+from tenfold.models import CLASSICAL, fitted
 from tenfold.models.fitted import PARAMETERS, Fitted, Graph, Trees, open_fitted
 
 if TYPE_CHECKING:
     from tenfold.models.features import Features
+
+Share = Annotated[float, Field(gt=0, le=1)]
+
+
+class Arguments(BaseModel):
+    """The keys of a recipe's [model] table beside `kind`, named as the estimator's own arguments."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+    made: ClassVar[str]  # the estimator, as module:class, so that naming one imports none
+    fixed: ClassVar[dict[str, str]] = {}  # arguments of the estimator that no recipe sets
+    given: ClassVar[dict[str, str]] = {}  # its names for the seed and the number of threads, where it takes them
+
+    def estimator(self, seed: int, threads: int) -> Any:
+        """Return the unfitted estimator."""
+        module, _, name = self.made.partition(":")
+        known = {"seed": seed, "threads": threads}
+        given = {argument: known[what] for argument, what in self.given.items()}
+        return getattr(importlib.import_module(module), name)(**self.model_dump(), **self.fixed, **given)
+
+
+class Logistic(Arguments):
+    """Multinomial logistic regression."""
+
+    made = "sklearn.linear_model:LogisticRegression"
+    C: PositiveFloat = 0.1
+    max_iter: PositiveInt = 1000
+    tol: PositiveFloat = 1e-3
+
+
+class Svm(Arguments):
+    """A support vector machine with the RBF kernel."""
+
+    made = "tenfold.models.pairwise:PairwiseSVC"
+    given = {"n_jobs": "threads"}
+    C: PositiveFloat = 10.0
+    gamma: PositiveFloat | Literal["scale"] = "scale"
+
+
+class Knn(Arguments):
+    """k nearest neighbours by Euclidean distance."""
+
+    made = "sklearn.neighbors:KNeighborsClassifier"
+    fixed = {"algorithm": "brute"}
+    given = {"n_jobs": "threads"}
+    n_neighbors: PositiveInt = 4
+    weights: Literal["uniform", "distance"] = "distance"
+
+
+class Forest(Arguments):
+    """A random forest."""
+
+    made = "sklearn.ensemble:RandomForestClassifier"
+    given = {"random_state": "seed", "n_jobs": "threads"}
+    n_estimators: PositiveInt = 200
+    max_features: PositiveInt | Share | Literal["sqrt", "log2"] = "sqrt"
+    min_samples_leaf: PositiveInt = 1
+    max_depth: PositiveInt | None = None
+
+
+class XGBoost(Arguments):
+    """Gradient-boosted trees, grown on histograms of the values."""
+
+    made = "xgboost:XGBClassifier"
+    fixed = {"tree_method": "hist"}
+    given = {"random_state": "seed", "n_jobs": "threads"}
+    n_estimators: PositiveInt = 200
+    max_depth: PositiveInt = 6
+    learning_rate: Share = 0.3
+    subsample: Share = 1.0
+    colsample_bytree: Share = 1.0
+    colsample_bylevel: Share = 1.0
+    min_child_weight: Annotated[float, Field(ge=0)] = 1.0
+    reg_lambda: Annotated[float, Field(ge=0)] = 1.0
+    max_bin: Annotated[int, Field(ge=2)] = 256
+
+
+KINDS: dict[str, type[Arguments]] = dict(zip(CLASSICAL, (Logistic, Svm, Knn, Forest, XGBoost), strict=True))
+
+
+def checked(kind: str, arguments: dict[str, Any]) -> Arguments:
+    """Return the arguments of that kind; RecipeError names the first that is unknown or out of range."""
+    if kind not in KINDS:
+        raise RecipeError(
+            f"No classical model is called '{kind}'.{nearest(kind, KINDS)} "
+            f"Set model.kind to one of: {', '.join(KINDS)}."
+        )
+    known = list(KINDS[kind].model_fields)
+    try:
+        return KINDS[kind].model_validate(arguments)
+    except ValidationError as error:
+        first = error.errors()[0]
+        name = str(first["loc"][0])
+        if first["type"] == "extra_forbidden":
+            raise RecipeError(
+                f"Model '{kind}' has no argument '{name}'.{nearest(name, known)} Known here: {', '.join(known)}."
+            ) from None
+        raise RecipeError(
+            f"Model '{kind}' has {name} = '{first['input']}': {first['msg']}. Change that value."
+        ) from None
+
+
+def fit(estimator: Any, rows: NDArray[np.float32], labels: NDArray[np.int64]) -> Any:
+    """Return the estimator, fitted; TrainingError where its solver did not come to an end."""
+    import warnings
+
+    from sklearn.exceptions import ConvergenceWarning
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", ConvergenceWarning)
+        try:
+            return estimator.fit(rows, labels)
+        except ConvergenceWarning:
+            raise TrainingError(
+                f"The solver has not converged within '{estimator.max_iter}' steps. Set model.max_iter or model.tol "
+                "higher, or model.C lower."
+            ) from None
+
+
+def count(kind: str, estimator: Any, rows: NDArray[np.float32]) -> int:
+    """Return how many numbers the estimator was fitted with, as `Classical` counts them."""
+    if kind == "logistic":
+        return int(estimator.coef_.size + estimator.intercept_.size)
+    if kind == "svm":
+        weights = np.count_nonzero(estimator.dual_coef_)
+        return int(estimator.support_vectors_.size + weights + estimator.intercept_.size)
+    if kind == "knn":
+        return int(rows.size)
+    if kind == "forest":
+        return sum(2 * (tree.tree_.node_count - tree.tree_.n_leaves) + 10 * tree.tree_.n_leaves for tree in estimator)
+    return sum(tree.count("leaf=") + 2 * tree.count("yes=") for tree in estimator.get_booster().get_dump())
+
 
 FEATURES = "features.safetensors"
 VOTES = {"knn": "n_neighbors", "forest": "n_estimators"}
@@ -38,7 +171,7 @@ class Classical:
         self, kind: str, arguments: dict[str, Any], features: dict[str, Any], seed: int = 0, threads: int = 1
     ) -> None:
         self.kind = kind
-        self.arguments = estimators.checked(kind, arguments)
+        self.arguments = checked(kind, arguments)
         self.features = _features(features)
         self.seed = seed
         self.threads = threads
@@ -77,7 +210,7 @@ class Classical:
             )
         with threadpool_limits(self.threads):
             rows = self.features.fit_transform(images)
-            estimator = estimators.fit(self.estimator(), rows, labels)
+            estimator = fit(self.estimator(), rows, labels)
         self.fitted = _keep(self.kind, estimator, rows, labels, self.threads)
         return self
 
@@ -146,20 +279,18 @@ def _restore(features: "Features", path: Path) -> None:
 
 def _keep(kind: str, estimator: Any, rows: NDArray[np.float32], labels: NDArray[np.int64], threads: int) -> Fitted:
     """Return the fitted estimator as the bytes that answer for it, with its count of parameters in them."""
-    from tenfold.models import estimator_graphs as graphs
-
-    count = str(estimators.count(kind, estimator, rows))
+    parameters = str(count(kind, estimator, rows))
     if kind == "xgboost":
         booster = estimator.get_booster()
-        booster.set_attr(**{PARAMETERS: count})
+        booster.set_attr(**{PARAMETERS: parameters})
         return Trees(bytes(booster.save_raw("json")), threads)
     if kind == "svm":
-        graph = graphs.svm(estimator)
+        graph = fitted.svm(estimator)
     elif kind == "knn":
-        graph = graphs.knn(estimator, rows, labels)
+        graph = fitted.knn(estimator, rows, labels)
     else:
-        graph = graphs.converted(estimator)
-    graph.metadata_props.add(key=PARAMETERS, value=count)
+        graph = fitted.converted(estimator)
+    graph.metadata_props.add(key=PARAMETERS, value=parameters)
     return Graph(graph.SerializeToString(), threads)
 
 

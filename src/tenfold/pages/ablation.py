@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from tenfold.pages import page as pages
-from tenfold.pages.markdown import table
+from tenfold.pages.page import table
 from tenfold.runs.results import Result
 
 

@@ -10,8 +10,8 @@ from tenfold.errors import DataError
 from tenfold.files import write_atomically
 from tenfold.metrics.scores import CLASSES
 from tenfold.metrics.side_by_side import NamedPair, SideBySide, Standing, frontier
-from tenfold.pages import markdown as md
 from tenfold.pages import page, plots
+from tenfold.pages import page as md
 
 if TYPE_CHECKING:
     from tenfold.pages.reproduced import SystemRow

@@ -4,9 +4,8 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from tenfold.ensembles.diversity import SizePoint
-from tenfold.pages import svg
-from tenfold.pages.plots import accuracy_text
-from tenfold.pages.svg import BOTTOM, LEFT, RIGHT, TOP, VALUE, Axis
+from tenfold.pages import plots
+from tenfold.pages.plots import BOTTOM, LEFT, RIGHT, TOP, VALUE, Axis, accuracy_text
 
 if TYPE_CHECKING:
     from markupsafe import Markup
@@ -24,30 +23,30 @@ def band(points: Sequence[SizePoint], chosen: tuple[int, float], *, n: int, labe
         return max(1 - accuracy, floor)
 
     values = [wrong(value) for each in points for value in (each.lowest, each.highest)] + [wrong(chosen[1])]
-    vertical = svg.log_axis(values, TOP, BOTTOM)
+    vertical = plots.log_axis(values, TOP, BOTTOM)
     most = max(2, chosen[0], *(each.size for each in points))
     horizontal = Axis(1, most, LEFT + 6, RIGHT - VALUE, True)
     ticks = [tick for tick in horizontal.ticks(7) if tick == int(tick)]
 
-    def line(accuracies: Sequence[float]) -> list[svg.Point]:
+    def line(accuracies: Sequence[float]) -> list[plots.Point]:
         return [(horizontal(each.size), vertical(wrong(a))) for each, a in zip(points, accuracies, strict=True)]
 
     upper, lower = line([each.high for each in points]), line([each.low for each in points])
     mean = line([each.mean for each in points])
     x, y = horizontal(chosen[0]), vertical(wrong(chosen[1]))
     body = [
-        svg.grid(vertical, accuracy_text, RIGHT - VALUE),
-        *(svg.words(horizontal(tick), BOTTOM + 17, f"{tick:g}", "tick") for tick in ticks),
-        svg.words(RIGHT - VALUE, BOTTOM + 32, "members", "sub", "end"),
-        svg.path("band", [*upper, *lower[::-1]], "polygon"),
-        svg.path("extreme", line([each.highest for each in points])),
-        svg.path("extreme", line([each.lowest for each in points])),
-        svg.path("line", mean),
-        *(svg.dot("dot", *point, 2) for point in mean),
-        svg.dot("last", x, y, 3.5),
-        svg.words(x + 8, y - 6, accuracy_text(1 - chosen[1]), "value", "start"),
+        plots.grid(vertical, accuracy_text, RIGHT - VALUE),
+        *(plots.words(horizontal(tick), BOTTOM + 17, f"{tick:g}", "tick") for tick in ticks),
+        plots.words(RIGHT - VALUE, BOTTOM + 32, "members", "sub", "end"),
+        plots.path("band", [*upper, *lower[::-1]], "polygon"),
+        plots.path("extreme", line([each.highest for each in points])),
+        plots.path("extreme", line([each.lowest for each in points])),
+        plots.path("line", mean),
+        *(plots.dot("dot", *point, 2) for point in mean),
+        plots.dot("last", x, y, 3.5),
+        plots.words(x + 8, y - 6, accuracy_text(1 - chosen[1]), "value", "start"),
     ]
-    return svg.drawing(label, body)
+    return plots.drawing(label, body)
 
 
 def difference(value: float, noise: float, reach: float) -> "Markup":
@@ -57,10 +56,10 @@ def difference(value: float, noise: float, reach: float) -> "Markup":
     """
     axis = Axis(-reach, reach, 6, 124)
     body = [
-        svg.line("grid", 6, 8, 124, 8),
-        svg.line("axis", 65, 2, 65, 14),
-        svg.line("whisker", axis(value - 2 * noise), 8, axis(value + 2 * noise), 8),
-        svg.dot("last", axis(value), 8, 3.5),
+        plots.line("grid", 6, 8, 124, 8),
+        plots.line("axis", 65, 2, 65, 14),
+        plots.line("whisker", axis(value - 2 * noise), 8, axis(value + 2 * noise), 8),
+        plots.dot("last", axis(value), 8, 3.5),
     ]
     label = f"log-loss against all: {value:+.4f}, give or take {2 * noise:.4f}"
-    return svg.drawing(label, body, width=130, height=16)
+    return plots.drawing(label, body, width=130, height=16)

@@ -6,7 +6,7 @@ are in it. Pictures of digits are alpha masks, so that ink takes the page's text
 
 import base64
 import io
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeGuard
@@ -140,3 +140,16 @@ def _environment() -> "Environment":
     filters: list[Callable[..., str]] = [percent, count, counted, number, short, duration, name_of]
     environment.filters.update({function.__name__: function for function in filters})
     return environment
+
+
+def table(head: Sequence[str], rows: Iterable[Sequence[str]], left: int = 1) -> str:
+    """Return a Markdown table; the first `left` columns are set left, the others right."""
+    lines = [head, ["---"] * left + ["---:"] * (len(head) - left), *rows]
+    return "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines)
+
+
+def seconds(value: float | None) -> str:
+    """Return seconds with about three digits: "3.42", "49.6", "1,398"."""
+    if value is None:
+        return MISSING
+    return f"{value:.2f}" if value < 10 else f"{value:.1f}" if value < 100 else f"{value:,.0f}"

@@ -4,20 +4,126 @@ Wide pages put several in a row, a phone stacks them, and the lettering keeps it
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
-from tenfold.pages import svg
 from tenfold.pages.page import count, duration
-from tenfold.pages.svg import BOTTOM, HEIGHT, LEFT, RIGHT, TOP, VALUE, Axis, Point, Text
 
 if TYPE_CHECKING:
     from markupsafe import Markup
 
     from tenfold.metrics.scores import CalibrationBin
+
+WIDTH, HEIGHT = 360, 230
+LEFT, RIGHT, TOP, BOTTOM = 46, 346, 14, 182  # the frame that data is drawn in
+VALUE = 50  # room at the right for a curve's last value
+Text = Callable[[float], str]
+Point = tuple[float, float]
+
+
+@dataclass(frozen=True)
+class Axis:
+    """A map from values [low, high] to pixels [start, end], linear or logarithmic."""
+
+    low: float
+    high: float
+    start: float
+    end: float
+    log: bool = False
+
+    def __call__(self, value: float) -> float:
+        """Return the pixel of `value`; values outside the axis land on its nearer end."""
+        low, high, value = (math.log(v) if self.log else v for v in (self.low, self.high, max(value, self.low)))
+        share = min(1.0, (value - low) / (high - low))
+        return self.start + share * (self.end - self.start)
+
+    def ticks(self, most: int = 6) -> list[float]:
+        """Return at most about `most` round values on the axis: 1, 2 or 5 times a power of ten."""
+        if self.log:
+            first, last = math.floor(math.log10(self.low)), math.ceil(math.log10(self.high))
+            for factors in ((1, 2, 5), (1, 3), (1,)):
+                values = [f * 10.0**power for power in range(first, last + 1) for f in factors]
+                inside = [v for v in values if self.low * 0.999 <= v <= self.high * 1.001]
+                if len(inside) <= most:
+                    break
+            if len(inside) > 1:
+                return inside
+        magnitude = 10.0 ** math.floor(math.log10((self.high - self.low) / most))
+        for factor in (1, 2, 5, 10, 20):
+            step = factor * magnitude
+            first, last = math.ceil(self.low / step - 1e-9), math.floor(self.high / step + 1e-9)
+            if last - first < most:
+                break
+        return [round(i * step, 12) for i in range(first, last + 1)]
+
+
+def log_axis(values: Sequence[float], start: float, end: float) -> Axis:
+    """Return a logarithmic axis over values > 0, with a little air at both ends."""
+    low, high = min(values), max(values)
+    air = 1.5 if math.isclose(low, high) else (high / low) ** 0.05  # equal but for rounding would leave no width
+    return Axis(low / air, high * air, start, end, True)
+
+
+def grid(vertical: Axis, text: Text, right: float = RIGHT) -> str:
+    """Return a line across at each tick of the upright axis, and its words at the left."""
+    ticks = [(vertical(tick), text(tick)) for tick in vertical.ticks()]
+    rows = (line("grid", LEFT, at, right, at) + words(LEFT - 8, at + 3.5, tick, "tick", "end") for at, tick in ticks)
+    return "".join(rows)
+
+
+def below(horizontal: Axis, text: Text, most: int, floor: float = BOTTOM, *, whole: bool = False) -> str:
+    """Return the words of the ticks under an axis that lies at `floor`; with `whole` those of whole numbers alone."""
+    ticks = [tick for tick in horizontal.ticks(most) if not whole or tick == int(tick)]
+    return "".join(words(horizontal(tick), floor + 17, text(tick), "tick") for tick in ticks)
+
+
+def line(kind: str, x: float, y: float, to_x: float, to_y: float) -> str:
+    """Return a straight line."""
+    return f'<line class="{kind}" x1="{x:.1f}" x2="{to_x:.1f}" y1="{y:.1f}" y2="{to_y:.1f}"/>'
+
+
+def path(kind: str, points: Iterable[Point], shape: str = "polyline") -> str:
+    """Return the line through the points, or with `shape` "polygon" the area within it."""
+    return f'<{shape} class="{kind}" points="{" ".join(f"{x:.1f},{y:.1f}" for x, y in points)}"/>'
+
+
+def stepped(points: Sequence[Point]) -> list[Point]:
+    """Return the points of a line that goes across to the next point's place before it goes up or down to it."""
+    corners = list(points[:1])
+    for (_, y), after in pairwise(points):
+        corners += [(after[0], y), after]
+    return corners
+
+
+def rect(kind: str, x: float, y: float, width: float, height: float) -> str:
+    """Return a rectangle; one of negative height has none."""
+    return f'<rect class="{kind}" x="{x:.1f}" y="{y:.1f}" width="{width:.1f}" height="{max(0.0, height):.1f}"/>'
+
+
+def dot(kind: str, x: float, y: float, radius: float) -> str:
+    """Return a disc."""
+    return f'<circle class="{kind}" cx="{x:.1f}" cy="{y:.1f}" r="{radius:g}"/>'
+
+
+def words(x: float, y: float, content: str, kind: str, anchor: str = "middle") -> str:
+    """Return a text, escaped, that starts at, ends at or surrounds `x`."""
+    from markupsafe import escape
+
+    return f'<text class="{kind}" x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}">{escape(content)}</text>'
+
+
+def drawing(label: str, body: Sequence[str], width: float = WIDTH, height: float = HEIGHT) -> "Markup":
+    """Return the whole chart; `label` says what it shows to those who cannot see it."""
+    from markupsafe import Markup, escape
+
+    head = f'<svg viewBox="0 0 {width} {height}" role="img" aria-label="{escape(label)}">'
+    return Markup(head + "".join(body) + "</svg>")  # every text in it was escaped by `words` or just above
+
 
 BAR_SHARE = 0.72  # of the width that a group of bars has
 HISTOGRAM_BINS, HISTOGRAM_WIDTH = 36, 310  # three stand in a row
@@ -37,25 +143,25 @@ def line_chart(
     epochs, seconds, values = zip(*curve, strict=True)
     drawn = [max(value, floor) for value in values]
     horizontal = Axis(0, max(*epochs, 0) or 1, LEFT, RIGHT - VALUE)
-    vertical = svg.log_axis(drawn, *((TOP, BOTTOM) if flip else (BOTTOM, TOP)))
+    vertical = log_axis(drawn, *((TOP, BOTTOM) if flip else (BOTTOM, TOP)))
     points = [(horizontal(a), vertical(b)) for a, b in zip(epochs, drawn, strict=True)]
-    body = [svg.grid(vertical, text, RIGHT - VALUE), svg.below(horizontal, "{:g}".format, 5)]
+    body = [grid(vertical, text, RIGHT - VALUE), below(horizontal, "{:g}".format, 5)]
     for tick in horizontal.ticks(5)[1:]:
         elapsed = duration(float(np.interp(tick, [0, *epochs], [0, *seconds])))
-        body.append(svg.words(horizontal(tick), BOTTOM + 32, elapsed, "sub"))
-    body.append(svg.words(LEFT - 8, BOTTOM + 17, "epoch", "sub", "end"))
-    body.append(svg.path("line", points))
-    body.extend(svg.dot("dot", *point, 2) for point in points if len(points) <= 40)
+        body.append(words(horizontal(tick), BOTTOM + 32, elapsed, "sub"))
+    body.append(words(LEFT - 8, BOTTOM + 17, "epoch", "sub", "end"))
+    body.append(path("line", points))
+    body.extend(dot("dot", *point, 2) for point in points if len(points) <= 40)
     a, b = points[-1]
-    body += [svg.dot("last", a, b, 3.5), svg.words(a + 9, b + 4.5, text(values[-1]), "value", "start")]
-    return svg.drawing(label, body)
+    body += [dot("last", a, b, 3.5), words(a + 9, b + 4.5, text(values[-1]), "value", "start")]
+    return drawing(label, body)
 
 
 def reliability(bins: Sequence["CalibrationBin"], *, label: str) -> "Markup":
     """Return the calibration chart: each bin's accuracy against its mean confidence, its 95% interval and its count."""
     horizontal, vertical = Axis(0, 1, LEFT, RIGHT), Axis(0, 1, BOTTOM - 30, TOP)
     most = math.log1p(max((b.n for b in bins), default=1))
-    body = [svg.grid(vertical, lambda v: f"{100 * v:.0f}%"), svg.line("ideal", LEFT, vertical(0), RIGHT, vertical(1))]
+    body = [grid(vertical, lambda v: f"{100 * v:.0f}%"), line("ideal", LEFT, vertical(0), RIGHT, vertical(1))]
     for b in bins:
         if b.confidence is None or b.accuracy is None or b.ci95 is None:
             continue
@@ -63,15 +169,15 @@ def reliability(bins: Sequence["CalibrationBin"], *, label: str) -> "Markup":
         height = 3 + 15 * math.log1p(b.n) / most
         x, low, high = horizontal(b.confidence), *(vertical(end) for end in b.ci95)
         body += [
-            svg.rect("count", left + 1, BOTTOM + 4 - height, right - left - 2, height),
-            svg.words((left + right) / 2, BOTTOM + 17, count(b.n), "tiny"),
-            svg.line("whisker", x, low, x, high),
-            svg.dot("last", x, vertical(b.accuracy), 3.5),
+            rect("count", left + 1, BOTTOM + 4 - height, right - left - 2, height),
+            words((left + right) / 2, BOTTOM + 17, count(b.n), "tiny"),
+            line("whisker", x, low, x, high),
+            dot("last", x, vertical(b.accuracy), 3.5),
         ]
-    body.extend(svg.words(horizontal(share), BOTTOM + 34, f"{100 * share:.0f}%", "tick") for share in (0, 0.5, 1))
-    body.append(svg.words(horizontal(0.25), BOTTOM + 34, "confidence", "sub"))
-    body.append(svg.words(LEFT - 8, BOTTOM + 17, "images", "sub", "end"))
-    return svg.drawing(label, body)
+    body.extend(words(horizontal(share), BOTTOM + 34, f"{100 * share:.0f}%", "tick") for share in (0, 0.5, 1))
+    body.append(words(horizontal(0.25), BOTTOM + 34, "confidence", "sub"))
+    body.append(words(LEFT - 8, BOTTOM + 17, "images", "sub", "end"))
+    return drawing(label, body)
 
 
 def risk_coverage(coverage: NDArray[np.floating], risk: NDArray[np.floating], *, label: str) -> "Markup":
@@ -88,13 +194,13 @@ def risk_coverage(coverage: NDArray[np.floating], risk: NDArray[np.floating], *,
     places = ((horizontal(max(a, 0.7 / n)), vertical(b)) for a, b in zip(refused[::-1], wrong[::-1], strict=True))
     points = list({round(2 * x): (x, y) for x, y in places}.values())  # one for each half pixel
     body = [
-        svg.grid(vertical, lambda v: f"{100 * v:g}%"),
-        svg.below(horizontal, lambda v: f"{100 * v:g}%", 6),
-        svg.words(RIGHT, BOTTOM + 32, "images refused", "sub", "end"),
-        svg.path("line", svg.stepped(points)),
-        *(svg.dot("last", *point, 3.5) for point in points[:1]),
+        grid(vertical, lambda v: f"{100 * v:g}%"),
+        below(horizontal, lambda v: f"{100 * v:g}%", 6),
+        words(RIGHT, BOTTOM + 32, "images refused", "sub", "end"),
+        path("line", stepped(points)),
+        *(dot("last", *point, 3.5) for point in points[:1]),
     ]
-    return svg.drawing(label, body)
+    return drawing(label, body)
 
 
 def bars(
@@ -109,19 +215,19 @@ def bars(
     vertical = Axis(0, max(max(values) for values in series) or 1, BOTTOM, TOP + 14)
     slot = (RIGHT - left) / len(names)
     width = BAR_SHARE * slot / len(series)
-    body = [] if single else [svg.grid(vertical, text)]
-    body.append(svg.line("axis", left, BOTTOM, RIGHT, BOTTOM))
+    body = [] if single else [grid(vertical, text)]
+    body.append(line("axis", left, BOTTOM, RIGHT, BOTTOM))
     if level is not None:
-        body.append(svg.line("ideal", left, vertical(level), RIGHT, vertical(level)))
+        body.append(line("ideal", left, vertical(level), RIGHT, vertical(level)))
     for i, name in enumerate(names):
         start = left + (i + (1 - BAR_SHARE) / 2) * slot
         for j, values in enumerate(series):
             at = vertical(values[i])
-            body.append(svg.rect(f"bar s{j}", start + j * width, at, width - 1, BOTTOM - at))
+            body.append(rect(f"bar s{j}", start + j * width, at, width - 1, BOTTOM - at))
             if single:
-                body.append(svg.words(start + width / 2, at - 5, text(values[i]), "tiny"))
-        body.append(svg.words(start + BAR_SHARE * slot / 2, BOTTOM + 17, name, "tick"))
-    return svg.drawing(label, body, height=HEIGHT - 24)
+                body.append(words(start + width / 2, at - 5, text(values[i]), "tiny"))
+        body.append(words(start + BAR_SHARE * slot / 2, BOTTOM + 17, name, "tick"))
+    return drawing(label, body, height=HEIGHT - 24)
 
 
 def histogram(series: Sequence[NDArray[np.floating]], *, label: str, text: Text, whole: bool = False) -> "Markup":
@@ -142,9 +248,9 @@ def histogram(series: Sequence[NDArray[np.floating]], *, label: str, text: Text,
     body = []
     for j, share in enumerate(shares):
         steps = [(horizontal(edges[i + k]), vertical(float(value))) for i, value in enumerate(share) for k in (0, 1)]
-        body.append(svg.path(f"area s{j}", [(left, floor), *steps, (right, floor)], "polygon"))
-    body += [svg.line("axis", left, floor, right, floor), svg.below(horizontal, text, 7, floor, whole=whole)]
-    return svg.drawing(label, body, HISTOGRAM_WIDTH, 128)
+        body.append(path(f"area s{j}", [(left, floor), *steps, (right, floor)], "polygon"))
+    body += [line("axis", left, floor, right, floor), below(horizontal, text, 7, floor, whole=whole)]
+    return drawing(label, body, HISTOGRAM_WIDTH, 128)
 
 
 def scatter(
@@ -163,18 +269,18 @@ def scatter(
     no room for its name. Accuracy is drawn by the logarithm of its error, at least `floor`.
     """
     wrong = [max(1 - accuracy, floor) for _, _, accuracy in points]
-    horizontal, vertical = svg.log_axis([cost for _, cost, _ in points], LEFT, RIGHT), svg.log_axis(wrong, TOP, BOTTOM)
+    horizontal, vertical = log_axis([cost for _, cost, _ in points], LEFT, RIGHT), log_axis(wrong, TOP, BOTTOM)
     places = [(horizontal(cost), vertical(error)) for (_, cost, _), error in zip(points, wrong, strict=True)]
     order = [*frontier, *(i for i in range(len(points)) if i not in frontier)]  # the frontier has first choice of room
     body = [
-        svg.grid(vertical, accuracy_text),
-        svg.below(horizontal, text, 5),
-        svg.words(LEFT - 8, BOTTOM + 17, unit, "sub", "end"),
-        svg.path("frontier", svg.stepped([places[i] for i in frontier])),
-        *(svg.dot("last" if i in frontier else "dot", x, y, 3) for i, (x, y) in enumerate(places)),
+        grid(vertical, accuracy_text),
+        below(horizontal, text, 5),
+        words(LEFT - 8, BOTTOM + 17, unit, "sub", "end"),
+        path("frontier", stepped([places[i] for i in frontier])),
+        *(dot("last" if i in frontier else "dot", x, y, 3) for i, (x, y) in enumerate(places)),
         *_names([(points[i][0], str(numbers[i])) for i in order], [places[i] for i in order]),
     ]
-    return svg.drawing(label, body)
+    return drawing(label, body)
 
 
 def _names(labels: Sequence[tuple[str, str]], places: Sequence[Point]) -> list[str]:
@@ -192,7 +298,7 @@ def _names(labels: Sequence[tuple[str, str]], places: Sequence[Point]) -> list[s
         best = next(free, len(NAME_SPOTS))  # the number at its first spot where there is no room
         taken.append(boxes[best])
         at, base, each, side = choices[best]
-        body.append(svg.words(at, base, each, "name", side))
+        body.append(words(at, base, each, "name", side))
     return body
 
 

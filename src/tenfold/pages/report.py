@@ -11,7 +11,7 @@ from tenfold.errors import RunError
 from tenfold.files import read_npz
 from tenfold.metrics.scores import calibration_bins, score
 from tenfold.pages import page, plots
-from tenfold.pages.svg import Text
+from tenfold.pages.plots import Text
 from tenfold.runs import ledger
 from tenfold.runtime.abstain import risk_coverage
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from tenfold.metrics.side_by_side import SideBySide
 from tenfold.pages import comparison as comparisons
-from tenfold.pages import markdown as md
+from tenfold.pages import page as md
 from tenfold.pages import page as pages
 from tenfold.runs.results import Result
 from tenfold.training.recipe import Published, Recipe

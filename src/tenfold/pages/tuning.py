@@ -4,9 +4,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tenfold.pages import page, svg
-from tenfold.pages.plots import accuracy_text
-from tenfold.pages.svg import BOTTOM, LEFT, RIGHT, TOP, VALUE, Axis, Text
+from tenfold.pages import page, plots
+from tenfold.pages.plots import BOTTOM, LEFT, RIGHT, TOP, VALUE, Axis, Text, accuracy_text
 from tenfold.tuning.comparison import SeedComparison
 from tenfold.tuning.journal import Tried, best_of, rank
 from tenfold.tuning.plan import Plan
@@ -73,30 +72,30 @@ def history(tried: Sequence[Tried], best: Tried, *, text: Text, label: str) -> "
     Trials without a final figure are marks along the bottom. The axis is logarithmic, down to `FLOOR`, the best on top.
     """
     values = {each.number: max(each.objective, FLOOR) for each in tried if each.objective is not None}
-    axis = svg.log_axis(list(values.values()), TOP, BOTTOM - 12)
+    axis = plots.log_axis(list(values.values()), TOP, BOTTOM - 12)
     last, right = max(each.number for each in tried), RIGHT - VALUE
     across = Axis(0, max(1, last), LEFT + 4, right)
-    body = [svg.grid(axis, text, right), svg.words(LEFT - 8, BOTTOM + 17, "trial", "sub", "end")]
-    body += [svg.words(across(tick), BOTTOM + 17, f"{tick:g}", "tick") for tick in across.ticks(5) if tick % 1 == 0]
+    body = [plots.grid(axis, text, right), plots.words(LEFT - 8, BOTTOM + 17, "trial", "sub", "end")]
+    body += [plots.words(across(tick), BOTTOM + 17, f"{tick:g}", "tick") for tick in across.ticks(5) if tick % 1 == 0]
     for stage in sorted({each.stage for each in tried if each.stage}):
         at = across(min(each.number for each in tried if each.stage == stage) - 0.5)
-        body.append(svg.line("ideal", at, TOP, at, BOTTOM))
-    so_far: list[svg.Point] = []
+        body.append(plots.line("ideal", at, TOP, at, BOTTOM))
+    so_far: list[plots.Point] = []
     dots = []
     for each in tried:
         x = across(each.number)
         if each.number not in values:
-            body.append(svg.line("pruned", x, UNFINISHED - 5, x, UNFINISHED))
+            body.append(plots.line("pruned", x, UNFINISHED - 5, x, UNFINISHED))
             continue
         y = axis(values[each.number])
-        dots.append(svg.dot("last", x, y, 3.5) if each is best else svg.dot("dot", x, y, 2))
+        dots.append(plots.dot("last", x, y, 3.5) if each is best else plots.dot("dot", x, y, 2))
         if each.base:
-            body.append(svg.line("ideal", LEFT, y, right, y))
+            body.append(plots.line("ideal", LEFT, y, right, y))
         so_far.append((x, min(y, so_far[-1][1] if so_far else y)))  # better is above
     so_far.append((across(last), so_far[-1][1]))
-    body += [svg.path("line", svg.stepped(so_far)), *dots]
-    body.append(svg.words(so_far[-1][0] + 9, so_far[-1][1] + 4.5, text(values[best.number]), "value", "start"))
-    return svg.drawing(label, body)
+    body += [plots.path("line", plots.stepped(so_far)), *dots]
+    body.append(plots.words(so_far[-1][0] + 9, so_far[-1][1] + 4.5, text(values[best.number]), "value", "start"))
+    return plots.drawing(label, body)
 
 
 def _row(space: Space, tried: Tried) -> dict[str, Any]:

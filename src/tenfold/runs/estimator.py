@@ -9,7 +9,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from tenfold.data.digits import as_images
 from tenfold.errors import DataError, TrainingError
-from tenfold.metrics.calibration import fit_temperature, sharpen
+from tenfold.metrics.scores import fit_temperature, sharpen
 from tenfold.models import build
 from tenfold.models.classical import Classical, only_processor
 from tenfold.runs.run import Run

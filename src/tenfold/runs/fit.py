@@ -9,8 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tenfold.data.digits import Digits
-from tenfold.metrics.calibration import fit_temperature, sharpen
-from tenfold.metrics.scores import log_losses, most_confident_mistakes
+from tenfold.metrics.scores import fit_temperature, log_losses, most_confident_mistakes, sharpen
 from tenfold.runs import transfer
 from tenfold.runs.begin import begin, check, same_data
 from tenfold.runs.interrupt import stop_signals

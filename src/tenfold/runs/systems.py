@@ -14,9 +14,8 @@ from numpy.typing import NDArray
 from tenfold import settings
 from tenfold.errors import RunError, UsageError
 from tenfold.runtime import abstain
-from tenfold.runtime.card import Card
+from tenfold.runtime.model_file import SHIPPED, Card
 from tenfold.runtime.recogniser import Answers, Recogniser
-from tenfold.runtime.shipped import SHIPPED
 
 if TYPE_CHECKING:
     from tenfold.runs.estimator import DigitClassifier

@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tenfold.errors import ModelError
-from tenfold.runtime.card import Card
+from tenfold.runtime.model_file import Card
 
 ANSWERED = 0.99  # share of the held-out images that the default threshold answers
 SLACK = 1e-6  # by which the threshold stands below the last of them: their confidences were computed elsewhere

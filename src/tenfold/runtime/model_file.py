@@ -5,6 +5,8 @@ functions, operators of other makers, files beside the model, sizes. What runs i
 """
 
 import hashlib
+import json
+import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,9 +15,100 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tenfold.errors import ModelError
-from tenfold.runtime import card as cards
-from tenfold.runtime.card import Card
 from tenfold.runtime.wire import ADVICE, Outline, Value, outline
+
+KEY, FORMAT = "tenfold", 1
+MAX_CARD_BYTES = 4 << 20  # 100,000 held-out errors; our worst classical model has 750
+
+
+@dataclass(frozen=True, slots=True)
+class Card:
+    """A model's card, checked.
+
+    name, recipe, precision ("fp32" or "int8") as exported. threshold: the confidence from which it answers, where
+    the user gives none. n: how many images were held out. held_out: for each of them that was read wrong,
+    (confidence, how many held-out images have at least that confidence), by falling confidence.
+    fields: the whole JSON object.
+    """
+
+    name: str
+    recipe: str
+    precision: str
+    threshold: float
+    n: int
+    held_out: tuple[tuple[float, int], ...]
+    fields: dict[str, Any]
+
+
+def parse(text: str, model: str) -> Card:
+    """Return the card that a model's metadata holds as JSON; ModelError where anything in it is not as it must be."""
+    if len(text) > MAX_CARD_BYTES:
+        raise _malformed(model, f"it has '{len(text)}' characters")
+    try:
+        fields = json.loads(text, parse_constant=_refuse_constant)
+    except (ValueError, RecursionError) as error:
+        raise _malformed(model, "it is not JSON") from error
+    if not isinstance(fields, dict):
+        raise _malformed(model, "it is no JSON object")
+    if fields.get("format") != FORMAT or isinstance(fields["format"], bool):
+        raise ModelError(
+            f"'{model}' has a card of format '{_short(fields.get('format'))}'; this Tenfold reads {FORMAT}. "
+            "Export the model again, or install the Tenfold that wrote it."
+        )
+    for key, kind in (("name", str), ("recipe", str), ("precision", str), ("data", dict), ("metrics", dict)):
+        if not isinstance(fields.get(key), kind):
+            raise _malformed(model, f"its '{key}' is '{_short(fields.get(key))}'")
+    if fields["precision"] not in ("fp32", "int8"):
+        raise _malformed(model, f"its 'precision' is '{_short(fields['precision'])}'")
+    if not _is_share(fields.get("threshold")):
+        raise _malformed(model, f"its 'threshold' is '{_short(fields.get('threshold'))}'")
+    n, errors = _held_out(fields.get("held_out"), model)
+    return Card(
+        fields["name"], fields["recipe"], fields["precision"], float(fields["threshold"]), n, tuple(errors), fields
+    )
+
+
+def _held_out(value: Any, model: str) -> tuple[int, list[tuple[float, int]]]:
+    """Return how many images were held out, and the (confidence, answered) pairs of those read wrong."""
+    if not isinstance(value, dict) or not _is_count(value.get("n")) or not isinstance(value.get("errors"), list):
+        raise _malformed(model, f"its 'held_out' is '{_short(value)}'")
+    n, pairs = value["n"], []
+    confidence, answered = 1.0, 0
+    for number, pair in enumerate(value["errors"], start=1):
+        good = isinstance(pair, list) and len(pair) == 2 and _is_share(pair[0]) and _is_count(pair[1])
+        # Fewer errors than answers, both counted down to this confidence; equal confidences have equal counts.
+        if good and pair[0] <= confidence and max(number, answered) <= pair[1] <= n:
+            confidence, answered = float(pair[0]), pair[1]
+            pairs.append((confidence, answered))
+        else:
+            raise _malformed(model, f"its held-out error {number} is '{_short(pair)}'")
+    return n, pairs
+
+
+def _refuse_constant(word: str) -> None:
+    raise ValueError(word)  # NaN and Infinity, which JSON does not have
+
+
+def _is_share(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value <= 1 and math.isfinite(value)
+
+
+def _is_count(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 2**53
+
+
+def _short(value: Any) -> str:
+    """Return a value as one short line."""
+    try:
+        text = repr(value)
+    except (RecursionError, ValueError):  # deep nesting, or a number of thousands of digits
+        text = type(value).__name__
+    return ascii(text)[1:-1][:60]
+
+
+def _malformed(model: str, how: str) -> ModelError:
+    return ModelError(f"'{model}' has a malformed card: {how}. {ADVICE}")
+
 
 MAX_BYTES = 64 << 20  # our largest, a random forest, has 52 MB
 OPSETS = range(17, 22)  # of ONNX's own operators
@@ -81,10 +174,10 @@ def check(content: bytes, name: str) -> Card:
     found = outline(content, name)
     _check_operators(found, name)
     _check_signature(found, name)
-    texts = [value for key, value in found.metadata if key == cards.KEY]
+    texts = [value for key, value in found.metadata if key == KEY]
     if len(texts) != 1:
-        raise ModelError(f"'{name}' has '{len(texts)}' cards (metadata '{cards.KEY}'), not one. {ADVICE}")
-    return cards.parse(texts[0], name)
+        raise ModelError(f"'{name}' has '{len(texts)}' cards (metadata '{KEY}'), not one. {ADVICE}")
+    return parse(texts[0], name)
 
 
 def _read(path: Path) -> bytes:
@@ -182,3 +275,36 @@ def _first_line(error: Exception) -> str:
 def _shown(text: str) -> str:
     """Return text on one line of at most 200 printable characters."""
     return (text if text.isprintable() else ascii(text)[1:-1])[:200]
+
+
+PRETRAINED = Path(__file__).parent.parent / "pretrained"
+CARD = "card.json"
+SHIPPED = {"shipped": "world.onnx", "world": "world.onnx", "tiny": "tiny.onnx"}
+
+
+def model_path(model: str | Path | None) -> Path:
+    """Return the file of a model: of a shipped one by its name (None, "shipped", "tiny"), else the path itself.
+
+    ModelError where the shipped one is not there.
+    """
+    name = SHIPPED.get("shipped" if model is None else str(model))
+    if name is None:
+        return Path(str(model))
+    path = PRETRAINED / name
+    if not path.is_file():
+        raise ModelError(f"The shipped model '{name}' is not installed. Give the path of one: tenfold export RUN.")
+    return path
+
+
+def expected_sha256(path: Path) -> str | None:
+    """Return the SHA-256 that the card gives of a shipped model's file; None for any other file.
+
+    ModelError where the card is not as it was shipped.
+    """
+    if path.parent != PRETRAINED:
+        return None
+    card = PRETRAINED / CARD
+    try:
+        return str(json.loads(card.read_text(encoding="utf-8"))["models"][path.name]["sha256"])
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise ModelError(f"'{card}' does not say what '{path.name}' must be. Install Tenfold again.") from error

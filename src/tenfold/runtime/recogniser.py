@@ -14,10 +14,8 @@ from numpy.typing import NDArray
 from tenfold import settings
 from tenfold.errors import DataError, ModelError
 from tenfold.runtime.abstain import guarantee, judge
-from tenfold.runtime.card import Card
 from tenfold.runtime.frames import FRAME, framed, is_pil
-from tenfold.runtime.model_file import Model, open_model
-from tenfold.runtime.shipped import expected_sha256, model_path
+from tenfold.runtime.model_file import Card, Model, expected_sha256, model_path, open_model
 
 if TYPE_CHECKING:
     from tenfold.imaging.frame import Ink

@@ -272,7 +272,11 @@ class Trainer:
     def state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
         """Return all that resuming needs: tensors, and a JSON-able rest."""
         tensors = prefixed("module", self.module.state_dict()) | prefixed("best", self.best)
-        tensors |= prefixed("optimiser", self.optimiser.state()) | {"loss_sum": self.loss_sum, "losses": self.sampler.losses, "order": self.sampler.order}
+        tensors |= prefixed("optimiser", self.optimiser.state()) | {
+            "loss_sum": self.loss_sum,
+            "losses": self.sampler.losses,
+            "order": self.sampler.order,
+        }
         if self.average:
             tensors |= prefixed("average", self.average.state())
         return tensors, {"position": asdict(self.position), "history": self.history}

@@ -10,8 +10,7 @@ from numpy.typing import NDArray
 
 from tenfold.data import splits
 from tenfold.data.digits import Digits
-from tenfold.metrics.calibration import calibrated_nll
-from tenfold.metrics.scores import log_losses
+from tenfold.metrics.scores import calibrated_nll, log_losses
 from tenfold.runs.estimator import classical, teacher
 from tenfold.training import device as devices
 from tenfold.training.loop import Trainer

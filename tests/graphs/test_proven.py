@@ -7,7 +7,7 @@ import pytest
 from numpy.typing import NDArray
 
 from tenfold.errors import ExportError
-from tenfold.graphs.parity import BATCHES, prove
+from tenfold.graphs.proven import BATCHES, prove
 
 Floats = NDArray[np.float32]
 IMAGES = np.arange(130, dtype=np.uint8)[:, None, None].repeat(28, 1).repeat(28, 2)  # each says which one it is

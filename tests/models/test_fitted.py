@@ -7,8 +7,8 @@ from numpy.typing import NDArray
 from onnx import ModelProto
 
 from tenfold.graphs.run_graph import calibrated
-from tenfold.metrics.calibration import sharpen
-from tenfold.models.estimator_graphs import chained, described
+from tenfold.metrics.scores import sharpen
+from tenfold.models.fitted import chained, described
 
 STEP = """
 step (float[N, K] x) => (float[N, K] y, float[N, K] SIDE) {

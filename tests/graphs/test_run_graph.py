@@ -1,0 +1,198 @@
+"""XGBoost's trees as a graph answer as XGBoost does, on the thresholds too."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnxruntime
+import pytest
+import torch
+import xgboost
+from numpy.typing import NDArray
+from onnx import ModelProto
+from torch import Tensor, nn
+
+from tenfold.data.digits import Digits
+from tenfold.graphs.run_graph import boosted, features, network
+from tenfold.models import build
+from tenfold.models.blocks import shift_offsets
+from tenfold.models.classical import Classical
+from tenfold.models.features import Features
+from tenfold.training.predict import predict
+
+
+@pytest.fixture(scope="module")
+def content(digits: Digits) -> bytes:
+    """Return the JSON of a few trees, fitted to generated digits."""
+    fitted = Classical("xgboost", {"n_estimators": 6, "max_depth": 4}, {}).fit(digits.images, digits.labels).fitted
+    assert fitted
+    return fitted.content
+
+
+def test_answers_as_xgboost(content: bytes, digits: Digits) -> None:
+    """Pixels, noise, and rows made of nothing but the trees' own thresholds get the probabilities of XGBoost itself."""
+    trees = json.loads(content)["learner"]["gradient_booster"]["model"]["trees"]
+    thresholds = np.concatenate([tree["split_conditions"] for tree in trees]).astype(np.float32)
+    generator = np.random.default_rng(0)
+    rows = np.concatenate(
+        [
+            digits.images.reshape(-1, 784) / np.float32(255),
+            generator.random((100, 784), np.float32),
+            generator.choice(thresholds, (300, 784)),
+        ]
+    )
+    expected = xgboost.Booster(model_file=bytearray(content)).inplace_predict(rows)
+    session = onnxruntime.InferenceSession(boosted(content).SerializeToString(), providers=["CPUExecutionProvider"])
+    np.testing.assert_allclose(session.run(["probabilities"], {"rows": rows})[0], expected, atol=1e-6)
+    assert len(np.unique(expected.argmax(1))) == 10
+
+
+@pytest.mark.parametrize("start", ["5E-1", "[1,2,3,4,5,6,7,8,9,0]"])
+def test_the_score_before_any_tree(content: bytes, start: str, digits: Digits) -> None:
+    """One start for all digits, as older versions write it, and one for each are taken."""
+    model = json.loads(content)
+    model["learner"]["learner_model_param"]["base_score"] = start
+    trees = model["learner"]["gradient_booster"]["model"]
+    trees |= {"trees": trees["trees"][:1], "tree_info": [0]}
+    graph = boosted(json.dumps(model).encode())
+    session = onnxruntime.InferenceSession(graph.SerializeToString(), providers=["CPUExecutionProvider"])
+    answer = session.run(["probabilities"], {"rows": digits.images[:1].reshape(1, 784) / np.float32(255)})[0][0]
+    scores = np.log(answer[1:] / answer[1])  # the one tree speaks of digit 0 alone
+    np.testing.assert_allclose(scores, np.zeros(9) if start == "5E-1" else [0, 1, 2, 3, 4, 5, 6, 7, -2], atol=1e-5)
+
+
+def test_other_trees_are_refused(content: bytes) -> None:
+    """Another objective, and splits by category, are no digits' trees of ours."""
+    model = json.loads(content)
+    model["learner"]["objective"]["name"] = "reg:squarederror"
+    with pytest.raises(ValueError, match="objective is 'reg:squarederror'"):
+        boosted(json.dumps(model).encode())
+    model = json.loads(content)
+    model["learner"]["gradient_booster"]["model"]["trees"][2]["split_type"][0] = 1
+    with pytest.raises(ValueError, match="tree 2 splits by categories"):
+        boosted(json.dumps(model).encode())
+
+
+CHOICES: list[tuple[dict[str, Any], float]] = [
+    ({}, 0),
+    ({"standardise": True}, 0),
+    ({"deskew": True}, 0),
+    ({"hog": True}, 1e-5),
+    ({"deskew": True, "hog": True}, 1e-5),
+    ({"deskew": True, "pca": 20}, 1e-5),
+    ({"hog": True, "standardise": True, "pca": 20}, 1e-4),  # rows of up to 50, whose deviations are divided by 0.001
+]
+
+
+def answers(fitted: Features, images: NDArray[np.uint8]) -> NDArray[np.float32]:
+    """Return what the graph gives for the images."""
+    content = features(fitted).SerializeToString()
+    session = onnxruntime.InferenceSession(content, providers=["CPUExecutionProvider"])
+    rows: NDArray[np.float32] = session.run(None, {"images": images})[0]
+    return rows
+
+
+@pytest.mark.parametrize(("arguments", "tolerance"), CHOICES)
+def test_the_graph_does_as_the_features(arguments: dict[str, Any], tolerance: float, digits: Digits) -> None:
+    """Every feature, alone and with others, gives the same rows, in a batch of many and of one."""
+    fitted = Features(**arguments)
+    expected = fitted.fit_transform(digits.images)
+    np.testing.assert_allclose(answers(fitted, digits.images), expected, atol=tolerance, rtol=0)
+    np.testing.assert_allclose(answers(fitted, digits.images[3:4]), expected[3:4], atol=tolerance, rtol=0)
+
+
+def test_images_that_are_no_digits() -> None:
+    """Blank, full, thin and noisy images give the same rows, and no number that is none."""
+    images = np.zeros((40, 28, 28), np.uint8)
+    images[1], images[2, 5], images[3, :, 0], images[4, 27, 27] = 255, 255, 200, 1
+    images[5:] = np.random.default_rng(0).integers(0, 256, (35, 28, 28))
+    images[6, 14:] = images[6, :14, ::-1]
+    features = Features(deskew=True, hog=True)
+    rows = answers(features, images)
+    assert np.isfinite(rows).all()
+    np.testing.assert_allclose(rows, features.transform(images), atol=1e-5)
+
+
+class Corner(nn.Module):
+    """Logits that are sums over the image's parts, so that every shift changes them; of ten or eleven columns."""
+
+    def __init__(self, columns: int) -> None:
+        super().__init__()
+        generator = torch.Generator().manual_seed(0)
+        self.weight = nn.Parameter(torch.randn(784, columns, generator=generator) / 8)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return (B, columns)."""
+        return x.flatten(1) @ self.weight
+
+
+def run(graph: ModelProto, images: NDArray[np.uint8]) -> dict[str, NDArray[np.float32]]:
+    """Return the graph's outputs by name."""
+    session = onnxruntime.InferenceSession(graph.SerializeToString(), providers=["CPUExecutionProvider"])
+    names = [output.name for output in session.get_outputs()]
+    return dict(zip(names, session.run(names, {"images": images}), strict=True))
+
+
+@pytest.mark.parametrize("radius", [0, 1, 2])
+def test_shifts_are_averaged(radius: int, digits: Digits) -> None:
+    """The graph answers as `predict` does, for one image and for many."""
+    module = Corner(10).eval()
+    expected = predict(module, torch.from_numpy(digits.images), radius)
+    graph = network(module, radius)
+    for images, wanted in ((digits.images, expected), (digits.images[5:6], expected[5:6])):
+        given = run(graph, images)
+        assert list(given) == ["probabilities"]
+        np.testing.assert_allclose(given["probabilities"], wanted, atol=1e-6)
+
+
+@pytest.mark.parametrize("radius", [0, 1])
+def test_an_eleventh_logit(radius: int, digits: Digits) -> None:
+    """Probabilities are the softmax of the first ten; `digit` is 1 less the softmax's eleventh; both shift by shift."""
+    module = Corner(11).eval()
+    padded = np.pad(digits.images / 255, ((0, 0), (radius, radius), (radius, radius)))
+    ten, eleven = np.zeros((len(digits), 10)), np.zeros(len(digits))
+    for down, right in shift_offsets(radius):
+        window = padded[:, radius - down :, radius - right :][:, :28, :28]
+        powers = np.exp(window.reshape(-1, 784) @ module.weight.detach().numpy().astype(np.float64))
+        ten += powers[:, :10] / powers[:, :10].sum(1, keepdims=True)
+        eleven += powers[:, 10] / powers.sum(1)
+    shifts = len(shift_offsets(radius))
+    given = run(network(module, radius), digits.images)
+    assert [array.shape for array in given.values()] == [(200, 10), (200,)]
+    np.testing.assert_allclose(given["probabilities"], ten / shifts, atol=1e-5)
+    np.testing.assert_allclose(given["digit"], 1 - eleven / shifts, atol=1e-5)
+    assert np.ptp(given["digit"]) > 0.1
+
+
+@pytest.mark.parametrize(
+    ("kind", "arguments"),
+    [
+        ("convnet", {"widths": [[8, 8], [12]], "patch": 2, "crop": 2, "pool": "both", "residual": True}),
+        ("convnet", {"widths": [[6], [8]], "pool": "mean", "activation": "gelu", "dropout": 0.5}),
+        ("layers", {"layers": ["pad 2", "conv 6 5x5 valid norm", "pool 3", "conv 8", "norm", "global max"]}),
+        (
+            "layers",
+            {"layers": ["conv 4 norm", "pool", "flatten", "dense 16 norm", "dropout 0.5"], "activation": "silu"},
+        ),
+    ],
+)
+def test_every_part_of_a_network(kind: str, arguments: dict[str, Any], digits: Digits) -> None:
+    """What recipes may build networks of comes out as in PyTorch, whose batch norms have seen images."""
+    torch.manual_seed(0)
+    module = build(kind, arguments)
+    module.train()(torch.from_numpy(digits.images).float().div(255).unsqueeze(1))
+    graph = network(module.eval(), 1)
+    expected = predict(module, torch.from_numpy(digits.images), 1)
+    np.testing.assert_allclose(run(graph, digits.images)["probabilities"], expected, atol=1e-5)
+    convolved = [node.op_type for node in graph.graph.node].count("Conv")
+    assert convolved == sum(isinstance(part, nn.Conv2d) for part in module.modules())  # once, whatever the shifts
+
+
+def test_the_module_is_left_as_it_was(digits: Digits, tmp_path: Path) -> None:
+    """Exporting leaves a network's mode and weights alone."""
+    module = build("convnet", {"widths": [[4]]}).eval()
+    before = {name: tensor.clone() for name, tensor in module.state_dict().items()}
+    network(module)
+    assert not module.training
+    assert all(torch.equal(tensor, before[name]) for name, tensor in module.state_dict().items())
