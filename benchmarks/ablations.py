@@ -11,7 +11,7 @@ from records import NOTHING  # beside this file
 from systems import SystemResult, processor, read
 
 from tenfold.pages.ablation import study_table
-from tenfold.training import ablation as ablations
+from tenfold.runs import ablation as ablations
 
 FILE = "ablations.jsonl"  # in the folder of results
 

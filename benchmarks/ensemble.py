@@ -27,13 +27,11 @@ from records import MISSING, NOTHING, Machine, Measured, Part, read_records, sav
 
 from tenfold.data import load
 from tenfold.data.digits import Digits
-from tenfold.ensembles.assemble import HeldOutAnswers, answers
 from tenfold.ensembles.averaging import combine
 from tenfold.ensembles.diversity import size_curve
-from tenfold.ensembles.nesting import best_rule, nested
-from tenfold.ensembles.pool import MEMBERS
-from tenfold.ensembles.selection import choose, compared
-from tenfold.ensembles.student import STUDENT
+from tenfold.ensembles.members import STUDENT
+from tenfold.ensembles.pool import MEMBERS, HeldOutAnswers, answers
+from tenfold.ensembles.selection import best_rule, choose, compared, nested
 from tenfold.errors import DataError, TenfoldError
 from tenfold.files import write_atomically
 from tenfold.metrics import intervals
@@ -41,9 +39,8 @@ from tenfold.metrics.scores import nll
 from tenfold.pages.page import table
 from tenfold.runs.begin import same_data
 from tenfold.runs.estimator import from_run
-from tenfold.runs.provenance import commit
 from tenfold.runs.results import DataUsed, Record
-from tenfold.runs.run import Run
+from tenfold.runs.run import Run, commit
 from tenfold.training.device import processor, use_threads
 
 FILE = "ensembles.jsonl"  # in the folder of results

@@ -28,9 +28,9 @@ from tenfold.errors import DataError, RunError, TenfoldError
 from tenfold.files import npz, write_atomically
 from tenfold.pages.page import table
 from tenfold.runs.fit import fit
+from tenfold.runs.ledger import find_seen
 from tenfold.runs.run import Run
 from tenfold.runs.scoring import kept_probabilities, score_system
-from tenfold.runs.seen import find_seen
 from tenfold.runs.systems import open_system
 from tenfold.training import recipe as recipes
 
@@ -215,7 +215,7 @@ def both(options: Any) -> list[Leak]:
     test = recover_labels(load(options.test, "submit"), [load(spec, "train") for spec in options.answers])
     assert test.labels is not None
     options.out.mkdir(parents=True, exist_ok=True)
-    write_atomically(options.out / LABELLED, npz(X=test.images, y=test.labels))
+    write_atomically(options.out / LABELLED, npz({"X": test.images, "y": test.labels}))
     variants = {ALONE: [options.train], MERGED: [options.train, *options.answers]}
     return [
         measure(variant, specs, options.test, options.out, options.recipe, overrides, options.seed)

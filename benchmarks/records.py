@@ -17,8 +17,8 @@ from tenfold import __version__
 from tenfold.errors import DataError
 from tenfold.metrics.intervals import wilson
 from tenfold.runs import ledger, results
-from tenfold.runs.provenance import commit
 from tenfold.runs.results import DataUsed, Record
+from tenfold.runs.run import commit
 from tenfold.runtime.recogniser import Recogniser
 
 NOTHING = "Nothing is recorded yet."

@@ -26,8 +26,8 @@ from tenfold.data import load
 from tenfold.data.digits import Digits
 from tenfold.errors import DataError, TenfoldError
 from tenfold.pages.page import table
-from tenfold.runs.provenance import commit
 from tenfold.runs.results import DataUsed
+from tenfold.runs.run import commit
 from tenfold.runs.systems import System, open_system
 
 FILE = "robustness.jsonl"  # in the folder of results

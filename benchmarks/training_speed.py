@@ -38,7 +38,7 @@ from tenfold import data
 from tenfold.data.digits import Digits
 from tenfold.models import build
 from tenfold.pages.page import table
-from tenfold.runs import provenance
+from tenfold.runs import run
 from tenfold.training import device as devices
 from tenfold.training import recipe as recipes
 from tenfold.training.loop import Trainer
@@ -256,9 +256,9 @@ def compare(name: str, digits: Digits, rounds: int, seconds: float, workers: int
     return TrainingSpeed(
         recipe=recipe.name,
         config_sha256=recipe.config_hash(),
-        commit=provenance.commit(),
+        commit=run.commit(),
         machine=devices.describe(trainer.device, trainer.arithmetic),
-        versions=provenance.versions(recipe),
+        versions=run.versions(recipe),
         parameters=sum(parameter.numel() for parameter in trainer.module.parameters()),
         batch_size=trainer.batch_size,
         workers=workers,

@@ -13,9 +13,9 @@ from tenfold.ablate import ablate
 from tenfold.cli import app
 from tenfold.errors import ClusterError, DataError, RecipeError, RunError, TrainingError
 from tenfold.jobs import Task
+from tenfold.runs import ablation as ablations
 from tenfold.runs.ablation import Outcome
 from tenfold.runs.results import Result, Trial
-from tenfold.training import ablation as ablations
 
 STUDY = """
 question = "Does a wider network read better?"

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from tenfold.data.digits import Digits
-from tenfold.data.explored import look_at
+from tenfold.data.statistics import look_at
 from tenfold.errors import DataError
 from tenfold.explore import Explored, explore
 from tenfold.pages.explore import draw_map

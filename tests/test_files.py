@@ -37,13 +37,13 @@ def test_content_is_replaced(tmp_path: Path) -> None:
 
 def test_npz_refuses_objects(tmp_path: Path) -> None:
     """Arrays come back as they were; what would have to be pickled is refused, on both sides."""
-    (tmp_path / "a.npz").write_bytes(files.npz(numbers=np.arange(3), name=np.array("one")))
+    (tmp_path / "a.npz").write_bytes(files.npz({"numbers": np.arange(3), "name": np.array("one")}))
     arrays = files.read_npz(tmp_path / "a.npz")
     assert arrays["numbers"].tolist() == [0, 1, 2]
     assert str(arrays["name"]) == "one"
     objects = np.array([{}], dtype=object)
     with pytest.raises(ValueError, match="Object arrays cannot be saved"):
-        files.npz(objects=objects)
+        files.npz({"objects": objects})
     np.savez(tmp_path / "b.npz", objects=objects)
     with pytest.raises(ValueError, match="Object arrays cannot be loaded"):
         files.read_npz(tmp_path / "b.npz")
@@ -73,7 +73,7 @@ def test_members_that_are_no_arrays(tmp_path: Path) -> None:
 @given(place=st.floats(0, 1, exclude_max=True), value=st.integers(0, 255), cut=st.booleans())
 def test_damage_is_one_kind_of_error(tmp_path: Path, place: float, value: int, cut: bool) -> None:
     """One wrong byte, or an end too early, gives the same arrays or a ValueError, never anything else."""
-    content = bytearray(files.npz(images=np.arange(600, dtype=np.uint8).reshape(3, 200), labels=np.arange(3)))
+    content = bytearray(files.npz({"images": np.arange(600, dtype=np.uint8).reshape(3, 200), "labels": np.arange(3)}))
     at = int(place * len(content))
     content[at] = value
     (tmp_path / "a.npz").write_bytes(content[:at] if cut else content)

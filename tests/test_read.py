@@ -22,8 +22,8 @@ from tenfold.files import read_npz
 from tenfold.imaging.frame import to_frame
 from tenfold.read import read
 from tenfold.runtime import streams
-from tenfold.runtime.labels import Labels
 from tenfold.runtime.recogniser import Recogniser
+from tenfold.runtime.streams import Labels
 
 CARD = {
     "format": 1,

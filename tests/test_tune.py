@@ -22,7 +22,7 @@ from tenfold.train import train
 from tenfold.training import recipe as recipes
 from tenfold.tune import TrialFigures, tune
 from tenfold.tuning.journal import Journal, Tried
-from tenfold.tuning.tasks import Workers
+from tenfold.tuning.trial import Workers
 
 NETWORK = """
 name = "small"

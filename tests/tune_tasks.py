@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from tenfold.tuning.journal import Journal
-from tenfold.tuning.tasks import search_trial
+from tenfold.tuning.trial import search_trial
 
 report = Journal.report
 

@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from tenfold.pages.ablation import VariantRow
+    from tenfold.runs.ablation import Ablation
     from tenfold.runs.scoring import ScoredData
-    from tenfold.training.ablation import Ablation
 
 
 @dataclass(frozen=True)
@@ -72,31 +72,30 @@ def ablate(
     from rich.markdown import Markdown
 
     from tenfold.pages.ablation import rows, study_table
-    from tenfold.runs import ablation as trainings
+    from tenfold.runs import ablation as ablations
     from tenfold.runs import results
     from tenfold.runs.scoring import ScoredData
-    from tenfold.training import ablation as ablations
 
     console = Console(stderr=True, quiet=quiet, highlight=False)
     check_place(Place.parse(on))
     studies = [ablations.load(name) for name in ([names] if isinstance(names, str) else names)]
-    digits = trainings.parts(data)
+    digits = ablations.parts(data)
     _check(studies, len(digits.training), data)
     tasks: dict[Path, Task] = {}  # variants that ask for the same training share its file
     files: dict[str, list[list[Path]]] = {study.name: [] for study in studies}
     for study in studies:
         for variant in study.variants:
             recipe, images = study.recipe_of(variant), study.images_of(variant)
-            names_of = (trainings.file_name(recipe, images, digits.sha256, seed) for seed in range(seeds))
+            names_of = (ablations.file_name(recipe, images, digits.sha256, seed) for seed in range(seeds))
             files[study.name].append([Path(out) / name for name in names_of])
             for seed, file in enumerate(files[study.name][-1]):
                 arguments = {"recipe": recipe.tables(), "images": images, "seed": seed, "sha256": digits.sha256}
-                task = Task(f"{study.name}, {variant.label}, seed {seed}", f"{trainings.__name__}:train", arguments)
+                task = Task(f"{study.name}, {variant.label}, seed {seed}", f"{ablations.__name__}:train", arguments)
                 tasks.setdefault(file, task)
     _train({file: task for file, task in tasks.items() if not file.exists()}, data, on, workers, console)
     answers = []
     for study in studies:
-        measured = trainings.results(study, files[study.name], digits, data)
+        measured = ablations.results(study, files[study.name], digits, data)
         console.print(f"\n{study.name}: {study.question}", markup=False, style="bold")
         console.print(Markdown(study_table(measured, study.baseline)))
         if record is not None:
@@ -109,7 +108,7 @@ def ablate(
 
 def listing() -> list[tuple[str, str]]:
     """Return the name and the question of each shipped ablation."""
-    from tenfold.training.ablation import available, load
+    from tenfold.runs.ablation import available, load
 
     return [(name, load(name).question) for name in available()]
 

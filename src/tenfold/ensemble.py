@@ -19,10 +19,9 @@ from tenfold.jobs import Place, check_place
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from tenfold.ensembles.members import MemberRow, Resources
-    from tenfold.ensembles.nesting import Nested
+    from tenfold.ensembles.members import Distilled, MemberRow, Resources
     from tenfold.ensembles.pool import Member, Pool, Settings
-    from tenfold.ensembles.student import Distilled
+    from tenfold.ensembles.selection import Nested
     from tenfold.runs.run import Run
 
 MODELS = 10  # where neither a number nor a budget is given
@@ -118,9 +117,8 @@ def ensemble(
     from rich.console import Console
 
     from tenfold.data.merge import load_sets
-    from tenfold.ensembles.members import Resources, train_missing
+    from tenfold.ensembles.members import Resources, teach, train_missing
     from tenfold.ensembles.pool import Pool, Settings
-    from tenfold.ensembles.student import teach
 
     began = time.monotonic()
     console = Console(stderr=True, quiet=quiet, highlight=False, soft_wrap=True)
@@ -164,7 +162,7 @@ def _check(
 
 def _members(pool: "Pool", count: int, distil: str | None, others: Sequence[str | Path] = ()) -> "list[Member]":
     """Return the trained members, those taken in last; RunError where they and `others` do not go together."""
-    from tenfold.ensembles.assemble import check_alike
+    from tenfold.ensembles.pool import check_alike
     from tenfold.runs.run import Run
 
     members = [*pool.trained(count), *pool.taken_in()]
@@ -180,10 +178,10 @@ def _chosen(
     import numpy as np
 
     from tenfold.ensembles import selection
-    from tenfold.ensembles.assemble import answers, assemble
     from tenfold.ensembles.averaging import combine
     from tenfold.ensembles.members import rows_of
-    from tenfold.ensembles.nesting import best_rule, nested
+    from tenfold.ensembles.pool import answers, assemble
+    from tenfold.ensembles.selection import best_rule, nested
     from tenfold.metrics.intervals import wilson
     from tenfold.pages import ensemble as pages
     from tenfold.pages.report import write_report

@@ -14,7 +14,7 @@ from tenfold.errors import DataError
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from tenfold.data.explored import Contrast, SetFigures
+    from tenfold.data.statistics import Contrast, SetFigures
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,7 @@ def explore(
     from rich.console import Console
     from rich.text import Text
 
-    from tenfold.data import explored, load
+    from tenfold.data import load, statistics
     from tenfold.data.overlap import find_overlap
     from tenfold.pages import explore as pages
 
@@ -56,11 +56,11 @@ def explore(
     sets, shared, contrast = [], None, None
     for spec in specs:
         with console.status(Text(f"Looking at {spec}")):
-            sets.append(explored.look_at(load(spec, "explore"), spec))
+            sets.append(statistics.look_at(load(spec, "explore"), spec))
     if len(sets) == 2:
         with console.status("Comparing the two"):
             shared = find_overlap(sets[0].digits.images, sets[1].digits.images)
-            contrast = explored.contrast(sets[0], sets[1], shared)
+            contrast = statistics.contrast(sets[0], sets[1], shared)
     with console.status("Drawing the page"):
         page = pages.write(Path(out), sets, shared, contrast)
     result = Explored([one.figures for one in sets], contrast, str(page), round(time.perf_counter() - start, 2))

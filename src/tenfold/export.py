@@ -116,7 +116,7 @@ def _subject(run: "Run", data: str | None, out: Path) -> "Subject":
 def _default_data(run: "Run") -> str:
     """Return mnist:test where that is on this machine, or the test part or path of the run's own data that is."""
     from tenfold.data import names
-    from tenfold.runs.provenance import training_specs
+    from tenfold.runs.run import training_specs
 
     if names.find("mnist", "test") is not None:
         return "mnist:test"

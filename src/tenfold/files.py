@@ -2,6 +2,7 @@
 
 import io
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -25,8 +26,8 @@ def write_atomically(path: Path, content: bytes) -> None:
         temporary.unlink(missing_ok=True)
 
 
-def npz(*, compress: bool = True, **arrays: NDArray[Any]) -> bytes:
-    """Return the bytes of a .npz file that holds the arrays, none of them pickled."""
+def npz(arrays: Mapping[str, NDArray[Any]], *, compress: bool = True) -> bytes:
+    """Return the bytes of a .npz file that holds the arrays by name, none of them pickled."""
     buffer = io.BytesIO()
     (np.savez_compressed if compress else np.savez)(buffer, allow_pickle=False, **arrays)
     return buffer.getvalue()

@@ -14,8 +14,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from tenfold.runs.systems import System
-    from tenfold.runtime.labels import Labels
-    from tenfold.runtime.streams import ImageStream
+    from tenfold.runtime.streams import ImageStream, Labels
 
 SUFFIXES = (".csv", ".npz")
 
@@ -76,8 +75,7 @@ def read(
     from rich.console import Console
 
     from tenfold.runs.systems import open_system
-    from tenfold.runtime.labels import Labels
-    from tenfold.runtime.streams import open_stream
+    from tenfold.runtime.streams import Labels, open_stream
 
     source, target = Path(frame), Path(out)
     console = Console(stderr=True, quiet=quiet, highlight=False, soft_wrap=True)

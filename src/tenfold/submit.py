@@ -69,7 +69,7 @@ def submit(
     with console.status(f"Reading {len(digits):,} images"):
         seen = None
         if opened.run is not None:
-            from tenfold.runs.seen import seen_exactly
+            from tenfold.runs.ledger import seen_exactly
 
             seen = len(seen_exactly(opened.run, digits.images))
         given = opened.probabilities(digits.images).argmax(axis=1)

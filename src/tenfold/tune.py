@@ -31,7 +31,7 @@ from tenfold.tuning.journal import Journal, Tried, best_of
 from tenfold.tuning.plan import FOLDS, JOURNAL, RECIPE, Plan, TuneSettings
 from tenfold.tuning.search import Search
 from tenfold.tuning.space import Values, overrides, own_values
-from tenfold.tuning.tasks import Workers
+from tenfold.tuning.trial import Workers
 
 COMPARISON, BEST, PAGE = "comparison.json", "best.toml", "tune.html"
 COMMENT_WIDTH = 110

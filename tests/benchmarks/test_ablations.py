@@ -8,9 +8,9 @@ import pytest
 from ablations import FILE, block
 from records import NOTHING
 
+from tenfold.runs import ablation as ablations
 from tenfold.runs import results
 from tenfold.runs.results import DataUsed, Result, Trial
-from tenfold.training import ablation as ablations
 
 
 def rendered(folder: Path, found: Sequence[Result]) -> str:

@@ -84,7 +84,7 @@ def test_changed_at_once(source: Path) -> None:
         lambda data: data[:500] + bytes([data[500] ^ 1]) + data[501:],
         lambda data: bytes(len(data)),
         lambda data: b"\x93NUMPY\x01\x00" + b"\xff" * 100,
-        lambda data: files.npz(images=np.zeros((2, 28, 28), np.uint8)),
+        lambda data: files.npz({"images": np.zeros((2, 28, 28), np.uint8)}),
     ],
 )
 def test_damaged_entry(source: Path, damage: Callable[[bytes], bytes], caplog: pytest.LogCaptureFixture) -> None:

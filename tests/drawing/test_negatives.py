@@ -8,7 +8,7 @@ import pytest
 from numpy.typing import NDArray
 
 from tenfold.data.digits import Digits
-from tenfold.drawing import fragments, glyphs, negatives, pen
+from tenfold.drawing import fragments, glyphs, negatives
 from tenfold.drawing.negatives import KINDS, RAW_SHARE, make_negatives
 from tenfold.errors import DataError
 from tenfold.imaging.frame import to_frame
@@ -83,17 +83,17 @@ def test_upright_strokes_are_known() -> None:
     for degrees, upright in [(0, True), (30, True), (-50, True), (60, False), (90, False)]:
         end = 0.4 * np.array([np.sin(np.radians(degrees)), np.cos(np.radians(degrees))])
         line = np.stack([middle - end, middle + end])
-        assert fragments.is_upright_stroke(pen.draw([line], 28, 2)) is upright, degrees
+        assert fragments.is_upright_stroke(glyphs.draw([line], 28, 2)) is upright, degrees
     cross = [np.array([[0.1, 0.5], [0.9, 0.5]]), np.array([[0.5, 0.1], [0.5, 0.9]])]
-    assert not fragments.is_upright_stroke(pen.draw(cross, 28, 2))
+    assert not fragments.is_upright_stroke(glyphs.draw(cross, 28, 2))
 
 
 def test_holes_are_known(labelled: Pair) -> None:
     """A drawn ring has a hole, the same ring with a gap has none, and no cut-off part keeps one."""
     angle = np.linspace(0, 2 * np.pi, 40)
     ring = 0.5 + 0.35 * np.stack([np.cos(angle), np.sin(angle)], 1)
-    assert fragments.has_hole(pen.draw([ring], 40, 2))
-    assert not fragments.has_hole(pen.draw([ring[:33]], 40, 2))
+    assert fragments.has_hole(glyphs.draw([ring], 40, 2))
+    assert not fragments.has_hole(glyphs.draw([ring[:33]], 40, 2))
     source = fragments.Materials(*labelled)
     parts = [fragments.cut_off(source, 40, np.random.default_rng(i)) for i in range(60)]
     kept = [part for part in parts if part is not None]

@@ -7,9 +7,8 @@ import pytest
 from rich.console import Console
 
 from tenfold.data import load
-from tenfold.ensembles.assemble import answers, assemble, check_alike, same_held_out
 from tenfold.ensembles.averaging import combine
-from tenfold.ensembles.pool import Pool, Settings
+from tenfold.ensembles.pool import Pool, Settings, answers, assemble, check_alike, same_held_out
 from tenfold.ensembles.selection import Choice
 from tenfold.errors import RunError
 from tenfold.metrics.scores import score, sharpen

@@ -8,9 +8,8 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from tenfold.ensembles.assemble import answers
 from tenfold.ensembles.members import Resources, rows_of, train_missing
-from tenfold.ensembles.pool import Pool, Settings
+from tenfold.ensembles.pool import Pool, Settings, answers
 from tenfold.errors import TrainingError
 from tenfold.jobs import Task, work
 from tenfold.runs.run import Run

@@ -9,8 +9,7 @@ from numpy.typing import NDArray
 
 from tenfold.data.splits import stratified_folds
 from tenfold.ensembles.averaging import AVERAGES, combine
-from tenfold.ensembles.nesting import Nested, best_rule, nested
-from tenfold.ensembles.selection import choose
+from tenfold.ensembles.selection import Nested, best_rule, choose, nested
 from tenfold.errors import DataError
 from tenfold.metrics.scores import nll
 

@@ -5,8 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tenfold.ensembles.assemble import answers
-from tenfold.ensembles.pool import Pool, Settings
+from tenfold.ensembles.pool import Pool, Settings, answers
 from tenfold.errors import RecipeError, RunError
 from tenfold.runs.fit import fit
 from tenfold.runs.run import Run

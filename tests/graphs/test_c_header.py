@@ -22,14 +22,13 @@ from tenfold.metrics.scores import sharpen
 from tenfold.models import build
 from tenfold.models.blocks import shift_offsets
 from tenfold.models.cnn import Block
-from tenfold.models.integer_network import taken_apart
+from tenfold.models.integer_network import rounded, taken_apart
 from tenfold.runs.estimator import from_run
 from tenfold.runs.run import Run
 from tenfold.runtime.model_file import PRETRAINED
 from tenfold.runtime.recogniser import Recogniser
 from tenfold.train import train
 from tenfold.training.predict import answer
-from tenfold.training.rounding import rounded
 
 STRICT = ["-Wall", "-Wextra", "-pedantic", "-Werror", "-O2"]
 MAIN = """

@@ -8,12 +8,14 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from tenfold.ensembles import nesting, selection
+from tenfold.ensembles import selection
 from tenfold.ensembles.averaging import combine
+from tenfold.ensembles.diversity import SizePoint
 from tenfold.ensembles.members import MemberRow
-from tenfold.ensembles.nesting import Nested
+from tenfold.ensembles.selection import Nested
 from tenfold.errors import DataError
 from tenfold.metrics.scores import nll
+from tenfold.pages import ensemble
 from tenfold.pages import ensemble as ensemble_page
 
 LABELS = np.arange(100) % 10
@@ -85,7 +87,7 @@ def written(
 ) -> tuple[str, Page]:
     """Return a page's HTML, and the same parsed."""
     choice = selection.choose(rule, shares, LABELS, average=average)
-    rules = nesting.nested(["all", *({rule} - {"all"})], shares, LABELS, repeats=2, average=average)
+    rules = selection.nested(["all", *({rule} - {"all"})], shares, LABELS, repeats=2, average=average)
     path = folder / "new" / "ensemble.html"
     ensemble_page.write(path, rows_of(shares, choice, folds), rules, choice, shares, LABELS, IMAGES)
     html = path.read_text("utf-8")
@@ -166,7 +168,7 @@ def test_verdicts() -> None:
 
     def verdict(*rivals: Nested) -> str:
         rows = [row("all", 0, 0), *rivals]
-        return ensemble_page._verdict(rows, nesting.best_rule(rows))
+        return ensemble_page._verdict(rows, selection.best_rule(rows))
 
     assert "Choosing by top:3" in verdict(row("top:3", -0.004, 0.001))
     assert "0.0040 below that of all members together, 4.0 times its noise" in verdict(row("top:3", -0.004, 0.001))
@@ -183,3 +185,28 @@ def test_unwritable(tmp_path: Path) -> None:
         ensemble_page.write(
             tmp_path / "file" / "ensemble.html", rows_of(shares, choice), [], choice, shares, LABELS, IMAGES
         )
+
+
+def test_band_places_the_chosen() -> None:
+    """The chosen ensemble's point stands at its size, by the logarithm, and above a worse mean."""
+    points = [SizePoint(1, 9, 0.9, 0.8, 0.95, 0.7, 0.96), SizePoint(100, 9, 0.97, 0.97, 0.97, 0.97, 0.97)]
+    svg = ensemble.band(points, (10, 0.98), n=1000, label="x")
+    places = [(float(x), float(y)) for x, y in re.findall(r'class="dot" cx="([\d.]+)" cy="([\d.]+)"', svg)]
+    ((x, y),) = re.findall(r'class="last" cx="([\d.]+)" cy="([\d.]+)"', svg)
+    assert float(x) == pytest.approx((places[0][0] + places[1][0]) / 2, abs=0.1)
+    assert float(y) < places[1][1] < places[0][1]
+    assert "98%" in svg
+
+
+def test_band_without_an_error() -> None:
+    """An ensemble that makes no mistake has no logarithm, and is drawn all the same."""
+    points = [SizePoint(1, 9, 1.0, 1.0, 1.0, 1.0, 1.0)]
+    assert "100%" in ensemble.band(points, (1, 1.0), n=1000, label="x")
+
+
+def test_difference_strip() -> None:
+    """A difference of nothing stands at the middle, one as large as there is room for at the end."""
+    assert 'class="last" cx="65.0"' in ensemble.difference(0, 0.1, 1)
+    assert 'class="last" cx="124.0"' in ensemble.difference(1, 0.1, 1)
+    assert 'aria-label="log-loss against all: +1.0000, give or take 0.2000"' in ensemble.difference(1, 0.1, 1)
+    assert 'x1="6.0" x2="65.0"' in ensemble.difference(-0.5, 0.25, 1)

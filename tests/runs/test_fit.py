@@ -26,9 +26,10 @@ DRIVER = textwrap.dedent("""
     import torch, sklearn.base, rich.progress, jinja2
     from tenfold.train import train
     from tenfold import files
-    from tenfold.runs import checkpoint, fit
+    from tenfold.runs import fit
+    from tenfold.runs import run
     from tenfold.runs import run as run_module
-    import tenfold.pages.report, tenfold.runs.estimator, tenfold.training.progress
+    import tenfold.pages.report, tenfold.runs.estimator, tenfold.runs.fit
 
     OPTIONS = dict(quiet=True, threads=1)
     fit.CHECKPOINT_SECONDS = 0.0
@@ -49,7 +50,7 @@ DRIVER = textwrap.dedent("""
                 os.kill(os.getpid(), signal.SIGKILL)
             whole(path, content)
 
-        checkpoint.write_atomically = run_module.write_atomically = torn
+        run.write_atomically = run_module.write_atomically = torn
         if (run / "run.json").exists():
             train(resume=run, **OPTIONS)
         else:

@@ -13,8 +13,8 @@ from tenfold.data.digits import Digits, image_hashes
 from tenfold.errors import TenfoldError, TrainingError
 from tenfold.models import build
 from tenfold.runs.estimator import from_run
+from tenfold.runs.ledger import find_seen
 from tenfold.runs.run import Run
-from tenfold.runs.seen import find_seen
 from tenfold.submit import submit
 from tenfold.train import train
 from tenfold.training import recipe as recipes

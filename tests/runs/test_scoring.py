@@ -15,7 +15,7 @@ from rich.console import Console
 
 from tenfold.data.digits import Digits, image_hashes
 from tenfold.errors import DataError, RunError, TenfoldError
-from tenfold.runs import ledger, seen
+from tenfold.runs import ledger
 from tenfold.runs.scoring import Evaluation, kept_probabilities, score_system
 from tenfold.runs.systems import System
 
@@ -64,7 +64,7 @@ def random_digits(n: int, seed: int) -> Digits:
 def training(monkeypatch: pytest.MonkeyPatch) -> Digits:
     """The training data that `training.npz` names, 50 images."""
     digits = random_digits(50, seed=1)
-    monkeypatch.setattr(seen, "load", lambda spec, purpose: {("training.npz", "train"): digits}[spec, purpose])
+    monkeypatch.setattr(ledger, "load", lambda spec, purpose: {("training.npz", "train"): digits}[spec, purpose])
     return digits
 
 

@@ -13,7 +13,7 @@ from tenfold.tuning import comparison as comparisons
 from tenfold.tuning.comparison import compare_on_seeds, compared, verdict
 from tenfold.tuning.journal import Tried
 from tenfold.tuning.space import Values
-from tenfold.tuning.tasks import Workers
+from tenfold.tuning.trial import Workers
 
 VALUES: Values = {"optimiser.lr": 0.1}
 BEST = Tried(3, VALUES, "complete", 0.1, 0.1, 0.97)

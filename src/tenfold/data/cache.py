@@ -58,7 +58,7 @@ def store(folder: str, key: str, images: NDArray[np.uint8], labels: NDArray[Any]
     path = _path(folder, key)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        write_atomically(path, npz(compress=False, images=images, labels=labels))
+        write_atomically(path, npz({"images": images, "labels": labels}, compress=False))
     except OSError as error:
         log.info("The cache '%s' cannot be written: %s", path, error)
 

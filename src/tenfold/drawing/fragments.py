@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from tenfold.drawing.pen import InkMap
+from tenfold.drawing.glyphs import InkMap
 
 SOLID = 64  # of 255: where a stroke's ink begins
 OWN_SHARE = 0.62  # of each of two digits on top of each other must lie off the other

@@ -17,9 +17,9 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from tenfold.drawing import fragments, glyphs, pen, scrawls
+from tenfold.drawing import fragments, glyphs, scrawls
 from tenfold.drawing.fragments import Materials
-from tenfold.drawing.pen import InkMap
+from tenfold.drawing.glyphs import InkMap
 from tenfold.errors import DataError, nearest
 from tenfold.imaging.frame import to_frame
 
@@ -161,7 +161,7 @@ def _with_margin(ink: InkMap, generator: np.random.Generator) -> InkMap:
 
 def _letter(characters: str) -> Draw:
     def draw(materials: Materials, side: int, generator: np.random.Generator) -> InkMap:
-        character = pen.choose(characters, generator)
+        character = glyphs.choose(characters, generator)
         font = materials.fonts[int(generator.integers(len(materials.fonts)))]
         return _bent(glyphs.printed(character, font, side), side, generator)
 
@@ -172,9 +172,9 @@ def _written(alphabet: dict[str, str]) -> Draw:
     strokes = tuple(alphabet.values())
 
     def draw(materials: Materials, side: int, generator: np.random.Generator) -> InkMap:
-        letter = glyphs.written(pen.choose(strokes, generator), generator)
+        letter = glyphs.written(glyphs.choose(strokes, generator), generator)
         lines = [0.12 + 0.7 * line * [generator.uniform(0.7, 1.1), 1] for line in letter]
-        return _bent(fragments.cropped(pen.draw(lines, side, pen.width(side, generator))), side, generator)
+        return _bent(fragments.cropped(glyphs.draw(lines, side, glyphs.width(side, generator))), side, generator)
 
     return draw
 

@@ -9,8 +9,8 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
-from tenfold.drawing import pen
-from tenfold.drawing.pen import InkMap, choose, curve, turned
+from tenfold.drawing import glyphs
+from tenfold.drawing.glyphs import InkMap, choose, curve, turned
 
 # Of an empty box: top, right, bottom, left. Not the top right corner alone, which is a 7, nor one side: a 1 or a dash.
 SIDES = ("trbl", "trbl", "rbl", "tbl", "trl", "tl", "bl", "rb", "tb", "rl")
@@ -67,7 +67,7 @@ def scribble(side: int, generator: np.random.Generator) -> InkMap:
         lines = [0.5 + radius[:, None] * np.stack([np.cos(angle + start), np.sin(angle + start)], 1)]
     else:
         lines = list(generator.uniform(0.05, 0.95, (int(generator.integers(6, 14)), 2, 2)))
-    return pen.draw(lines, side, min(pen.width(side, generator), side * 0.05))
+    return glyphs.draw(lines, side, min(glyphs.width(side, generator), side * 0.05))
 
 
 def strokes(side: int, generator: np.random.Generator) -> InkMap:
@@ -91,7 +91,9 @@ def strokes(side: int, generator: np.random.Generator) -> InkMap:
         lines = [np.stack([0.5 - end, 0.5 + end]) for end in ends]
     else:
         lines = list(_stray(generator))
-    return pen.draw([line + generator.normal(0, 0.02, line.shape) for line in lines], side, pen.width(side, generator))
+    return glyphs.draw(
+        [line + generator.normal(0, 0.02, line.shape) for line in lines], side, glyphs.width(side, generator)
+    )
 
 
 def _stray(generator: np.random.Generator) -> NDArray[np.float64]:
@@ -148,4 +150,4 @@ def box(side: int, generator: np.random.Generator) -> InkMap:
     if generator.random() < 0.3:  # what divides the box from the next one; a level line through it would make an 8
         place = generator.uniform(0.35, 0.65)
         lines.append(np.array([[place, top], [place, bottom]]))
-    return pen.draw(lines, side, side * generator.uniform(0.02, 0.06))
+    return glyphs.draw(lines, side, side * generator.uniform(0.02, 0.06))

@@ -13,8 +13,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from tenfold.drawing import pen
-from tenfold.drawing.pen import InkMap, Line
+from tenfold.drawing import glyphs
+from tenfold.drawing.glyphs import InkMap, Line
 from tenfold.imaging.frame import to_frame
 
 Point = tuple[float, float]  # x to the right, y down, in the unit square
@@ -191,10 +191,10 @@ def draw(strokes: Sequence[Stroke], generator: np.random.Generator) -> InkMap:
     lines = []
     for stroke in strokes:
         points = np.array(stroke.points, np.float64) + generator.normal(0, 0.025, (len(stroke.points), 2))
-        line = pen.curve(points, POINTS) if stroke.smooth else _bent(points, generator)
+        line = glyphs.curve(points, POINTS) if stroke.smooth else _bent(points, generator)
         x = (line[:, 0] - 0.5) * narrow + (0.5 - line[:, 1]) * slant
         lines.append(0.5 + np.stack([x, line[:, 1] - 0.5], 1) * size / PICTURE)
-    return pen.draw(lines, PICTURE, width)
+    return glyphs.draw(lines, PICTURE, width)
 
 
 def _ring(centre: Point, across: float, down: float, start: float = -math.pi / 2) -> list[Point]:

@@ -8,8 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tenfold.data import statistics
-from tenfold.data.explored import Contrast, ExploredSet, differ
 from tenfold.data.overlap import Overlap
+from tenfold.data.statistics import Contrast, ExploredSet, differ
 from tenfold.pages import page, plots
 
 SHEET = (2, 14)  # rows and columns of each digit's sample sheet

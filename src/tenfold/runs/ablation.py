@@ -1,4 +1,4 @@
-"""One training of an ablation: a recipe on its share of the images, judged on what all hold out; one small file each.
+"""An ablation: a question, and recipes that differ in one thing and answer it; each training leaves one small file.
 
 All are judged on the same held-out sixth of the training data (10,000 of MNIST's 60,000), whatever their seed; test
 images are not looked at.
@@ -11,19 +11,95 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from pydantic import ValidationError
+from pydantic import Field, ValidationError, model_validator
 
-from tenfold.data import load, splits
+from tenfold import data as digit_data
+from tenfold.data import splits
 from tenfold.data.digits import Digits
-from tenfold.errors import RunError
+from tenfold.errors import RecipeError, RunError
 from tenfold.files import write_atomically
 from tenfold.runs.results import DataUsed, Record, Result, Trial
 from tenfold.training import recipe as recipes
-from tenfold.training.ablation import Ablation
-from tenfold.training.recipe import Recipe
+from tenfold.training.recipe import Recipe, Section
 
+BASE = "base"  # the recipe that every ablation starts from
 HELD_OUT_SHARE = 6  # one in so many images
 SPLIT_SEED = 0  # of the images held out
+
+
+class Variant(Section):
+    """One of the systems compared: what it has of its own."""
+
+    label: str = Field(min_length=1)
+    images: int | None = Field(None, ge=1, description="train on so many; None: as the ablation says")
+    recipe: dict[str, Any] = Field({}, description="laid over what all have in common")
+
+
+class Ablation(Section):
+    """A question and the variants that answer it."""
+
+    name: str
+    question: str
+    answer: str = Field("", description="a sentence, written after the measurement")
+    baseline: str
+    images: int | None = Field(None, ge=1, description="train on so many; None: all but those held out")
+    recipe: dict[str, Any] = Field({}, description="what all variants have in common")
+    variants: list[Variant] = Field(min_length=2)
+
+    @model_validator(mode="after")
+    def _labels_tell_apart(self) -> "Ablation":
+        labels = [variant.label for variant in self.variants]
+        twice = next((label for label in labels if labels.count(label) > 1), None)
+        if twice is not None:
+            raise ValueError(f"the label '{twice}' stands twice")
+        if self.baseline not in labels:
+            raise ValueError(f"the baseline '{self.baseline}' is no variant; give one of {', '.join(labels)}")
+        return self
+
+    def recipe_of(self, variant: Variant) -> Recipe:
+        """Return the whole recipe of a variant; RecipeError where it cannot be."""
+        tables = _laid_over(_laid_over(recipes.read("ablation", BASE, [BASE]), self.recipe), variant.recipe)
+        return recipes.parse(tables, f"{self.name}, {variant.label}")
+
+    def images_of(self, variant: Variant) -> int | None:
+        """Return how many images a variant is trained on, None for all."""
+        return variant.images or self.images
+
+
+def available() -> list[str]:
+    """Return the names of the shipped ablations, sorted."""
+    return [name for name in recipes.available("ablation") if name != BASE]
+
+
+def load(name_or_path: str | Path) -> Ablation:
+    """Return the ablation of that name or at that path. Raises RecipeError that names what is wrong."""
+    tables = recipes.read("ablation", name_or_path, available())
+    try:
+        return Ablation.model_validate({"name": Path(name_or_path).stem} | tables)
+    except ValidationError as error:
+        # A misspelt key makes two errors, unknown and missing; the unknown one shows what was written.
+        first = min(error.errors(), key=lambda each: each["type"] != "extra_forbidden")
+        place = ".".join(str(part) for part in first["loc"]) or "the file"
+        raise RecipeError(f"Ablation '{name_or_path}' is wrong at '{place}': {first['msg']}. Mend that.") from None
+
+
+def _laid_over(below: dict[str, Any], above: dict[str, Any]) -> dict[str, Any]:
+    """Return the tables with those of `above` put in, table by table; neither is changed.
+
+    Another `model.kind` replaces the whole model: one kind's arguments mean nothing to another.
+    """
+    merged = dict(below)
+    for key, value in above.items():
+        under = merged.get(key)
+        if (
+            isinstance(value, dict)
+            and isinstance(under, dict)
+            and value.get("kind", under.get("kind")) == under.get("kind")
+        ):
+            merged[key] = _laid_over(under, value)
+        else:
+            merged[key] = value
+    return merged
 
 
 class Outcome(Record):
@@ -48,7 +124,7 @@ class Parts(NamedTuple):
 
 def parts(spec: str) -> Parts:
     """Return the two parts of the data that a name or a path stands for."""
-    digits = load(spec, "train")
+    digits = digit_data.load(spec, "train")
     assert digits.labels is not None  # load's promise to "train"
     kept, held_out = splits.stratified_split(digits.labels, len(digits) // HELD_OUT_SHARE, SPLIT_SEED)
     return Parts(digits.content_hash(), digits.take(kept), digits.take(held_out))
@@ -71,7 +147,7 @@ def train(
     recipe: its tables. images: how many to train on, None for all. sha256: of the data that are meant.
     """
     from tenfold.metrics.scores import nll
-    from tenfold.runs import provenance
+    from tenfold.runs import run
     from tenfold.training import device as devices
     from tenfold.training.loop import Trainer
 
@@ -107,8 +183,8 @@ def train(
         parameters=sum(parameter.numel() for parameter in module.parameters()),
         epochs=round(trainer.epoch, 4),
         machine=devices.describe(trainer.device, trainer.arithmetic),
-        versions=provenance.versions(chosen),
-        commit=provenance.commit(),
+        versions=run.versions(chosen),
+        commit=run.commit(),
     )
     write_atomically(Path(file), (outcome.model_dump_json(indent=2) + "\n").encode())
     return {"accuracy": trial.accuracy, "seconds": trial.seconds}

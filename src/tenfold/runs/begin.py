@@ -11,8 +11,7 @@ import numpy as np
 from tenfold.data import merge
 from tenfold.data.digits import Digits, image_hashes
 from tenfold.errors import RecipeError, RunError, TrainingError
-from tenfold.runs.provenance import commit, versions
-from tenfold.runs.run import Run
+from tenfold.runs.run import Run, commit, versions
 from tenfold.runs.transfer import Start
 from tenfold.training.recipe import Recipe
 

@@ -15,9 +15,8 @@ from tenfold.models.classical import Classical, only_processor
 from tenfold.runs.run import Run
 from tenfold.training import device as devices
 from tenfold.training import recipe as recipes
-from tenfold.training.distil import Teacher
 from tenfold.training.loop import Trainer
-from tenfold.training.predict import answer
+from tenfold.training.predict import Teacher, answer
 
 if TYPE_CHECKING:
     import torch

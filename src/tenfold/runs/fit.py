@@ -1,8 +1,12 @@
 """Train or resume in a folder: after it the run answers, or can be gone on with, whatever cut it off."""
 
+import signal
+import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
+from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -12,14 +16,103 @@ from tenfold.data.digits import Digits
 from tenfold.metrics.scores import fit_temperature, log_losses, most_confident_mistakes, sharpen
 from tenfold.runs import transfer
 from tenfold.runs.begin import begin, check, same_data
-from tenfold.runs.interrupt import stop_signals
 from tenfold.runs.run import MANIFEST, Run
 from tenfold.training import recipe as recipes
 
 if TYPE_CHECKING:
     from rich.console import Console
+    from rich.progress import Progress, TaskID
 
     from tenfold.training.loop import Trainer
+
+REFRESH_SECONDS = 0.2  # reading the loss waits for an accelerator, so not every step
+
+
+class TrainingProgress:
+    """Shows loss, validation accuracy, images a second and the time left on a console; nothing on a quiet one."""
+
+    def __init__(self, title: str, console: "Console") -> None:
+        self.title, self.console = title, console
+        self.live = console.is_terminal and not console.quiet
+        self.shown = 0  # lines of the history that have been shown
+        self._refreshed = 0.0
+        self._bar: Progress | None = None
+        self._task: TaskID | None = None
+
+    def update(self, trainer: "Trainer") -> None:
+        """Show where `trainer` is; called after every step."""
+        if self.live and time.monotonic() - self._refreshed > REFRESH_SECONDS:
+            self._update_bar(trainer)
+            self._refreshed = time.monotonic()
+        for line in trainer.history[self.shown :]:
+            accuracy = line["validation_accuracy"]
+            if accuracy is None and trainer.validation is not None:
+                continue  # a point of the curve between two validations
+            held_out = "" if accuracy is None else f"  validation {accuracy:.2%}"
+            self.console.print(
+                f"epoch {line['epoch']:6.2f}  loss {line['loss']:.4f}{held_out}"
+                f"  {line['images_per_second']:,.0f} images/s  {line['seconds']:.1f} s"
+            )
+        self.shown = len(trainer.history)
+
+    def _update_bar(self, trainer: "Trainer") -> None:
+        position = trainer.position
+        if self._bar is None:
+            from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+            self._bar = Progress(
+                TextColumn("{task.description}"),
+                BarColumn(bar_width=None),
+                TextColumn("{task.fields[speed]}"),
+                TimeRemainingColumn(compact=True),
+                TextColumn("left"),
+                console=self.console,
+                transient=True,
+            )
+            self._task = self._bar.add_task(self.title, total=trainer.total_steps, speed="")
+            self._bar.start()
+        assert self._task is not None
+        loss = trainer.loss_sum.item() / max(1, position.loss_steps)
+        speed = position.step * trainer.batch_size / max(position.seconds, 1e-9)
+        numbers = f"loss {loss:.3f}  {speed:,.0f} images/s" if position.loss_steps else f"{speed:,.0f} images/s"
+        validated = [line["validation_accuracy"] for line in trainer.history if line["validation_accuracy"] is not None]
+        if validated:
+            numbers = f"validation {validated[-1]:.2%}  {numbers}"
+        self._bar.update(
+            self._task,
+            completed=position.step,
+            speed=numbers,
+            description=f"{self.title}  epoch {trainer.epoch:.1f} of {trainer.recipe.training.epochs:g}",
+        )
+
+    def close(self) -> None:
+        """Take the bar off the screen."""
+        if self._bar is not None:
+            self._bar.stop()
+
+
+@contextmanager
+def stop_signals() -> Iterator[threading.Event]:
+    """Give an event that Ctrl-C or a termination request sets, so that training ends between two steps, not within one.
+
+    A second Ctrl-C interrupts at once, as usual. Outside the main thread signals cannot be caught: nothing changes.
+    """
+    stopped = threading.Event()
+
+    def stop(number: int, frame: FrameType | None) -> None:
+        stopped.set()
+        signal.signal(number, signal.default_int_handler)
+
+    if threading.current_thread() is not threading.main_thread():
+        yield stopped
+        return
+    before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield stopped
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
 
 CHECKPOINT_SECONDS = 10.0
 GALLERY = 200  # mistakes whose pictures the run keeps
@@ -91,8 +184,6 @@ def _fit_network(
     run: Run, digits: Digits, deadline: float | None, device: str, threads: int | None, console: "Console"
 ) -> None:
     """Train until the end, the deadline or a signal, leaving a checkpoint every so often and a usable run at last."""
-    from tenfold.training.progress import TrainingProgress
-
     trainer = _trainer(run, digits, device, threads)
     progress = TrainingProgress(run.recipe.name, console)
     last_checkpoint = time.monotonic()

@@ -17,9 +17,12 @@ The folder appears under its name only when it is complete enough to resume; eac
 """
 
 import hashlib
+import importlib
 import json
 import os
+import platform
 import shutil
+import subprocess
 import tomllib
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -29,15 +32,38 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+from torch import Tensor
 
 from tenfold.errors import RunError
 from tenfold.files import npz, read_npz, write_atomically
-from tenfold.runs.checkpoint import load_tensors, save_tensors
 from tenfold.training import recipe as recipes
 from tenfold.training.recipe import Recipe
 
 if TYPE_CHECKING:
     from torch import Tensor
+
+
+def save_tensors(path: Path, tensors: dict[str, Tensor], meta: dict[str, Any] | None = None) -> None:
+    """Write tensors, and `meta` as JSON, to a safetensors file; the same input gives the same bytes."""
+    metadata = None if meta is None else {"tenfold": json.dumps(meta, sort_keys=True, allow_nan=False)}
+    ready = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+    write_atomically(path, save(ready, metadata))
+
+
+def load_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """Return a safetensors file's tensors and its `meta`; RunError where it is missing or broken."""
+    try:
+        with safe_open(path, framework="pt") as file:
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a dict
+            meta = json.loads((file.metadata() or {}).get("tenfold", "{}"))
+    except FileNotFoundError:
+        raise RunError(f"'{path}' is missing. Train the run again, or continue it with --resume.") from None
+    except (SafetensorError, OSError, ValueError) as error:
+        raise RunError(f"'{path}' cannot be read: {error}. Train the run again.") from None
+    return tensors, meta
+
 
 WEIGHTS, STATE, MANIFEST, RECIPE = "weights.safetensors", "state.safetensors", "run.json", "recipe.toml"
 DATA, VALIDATION = "data.npz", "validation.npz"
@@ -105,7 +131,7 @@ class Run:
         (path / MANIFEST).unlink(missing_ok=True)
         run = cls(path)
         run._write(RECIPE, recipe.to_toml().encode())
-        run._write(DATA, npz(hashes=hashes, held_out=held_out))
+        run._write(DATA, npz({"hashes": hashes, "held_out": held_out}))
         yield run
         run.manifest = dict(manifest)
         run.update_manifest({})
@@ -173,7 +199,7 @@ class Run:
 
     def write_validation(self, **arrays: NDArray[Any]) -> None:
         """Replace validation.npz."""
-        self._write(VALIDATION, npz(**arrays))
+        self._write(VALIDATION, npz(arrays))
 
     def write_weights(self, tensors: "dict[str, Tensor]") -> None:
         """Replace the weights: the same weights give the same bytes."""
@@ -224,3 +250,34 @@ class Run:
             return read_npz(self.path / name)
         except (OSError, ValueError) as error:
             raise RunError(f"'{self.path / name}' cannot be read: {error}. Train the run again.") from None
+
+
+# What computes, by the model's kind; every other classical model is scikit-learn's.
+LIBRARIES = {"xgboost": ("xgboost", "sklearn")}
+DISTRIBUTIONS = {"sklearn": "scikit-learn"}  # where it has another name than the module
+
+
+def versions(recipe: Recipe) -> dict[str, str]:
+    """Return the versions of Tenfold, Python, and the libraries that fit this recipe's model, by name."""
+    from tenfold import __version__
+
+    libraries = LIBRARIES.get(recipe.model.kind, ("sklearn",)) if recipe.classical else ("torch",)
+    found = {DISTRIBUTIONS.get(name, name): importlib.import_module(name).__version__ for name in (*libraries, "numpy")}
+    return {"tenfold": __version__, "python": platform.python_version(), **found}
+
+
+def commit() -> str | None:
+    """Return the commit of the checkout that this code lies in, or None for an installed package."""
+    try:
+        command = ["git", "-C", str(Path(__file__).parent), "describe", "--always", "--dirty", "--abbrev=12"]
+        answer = subprocess.run(command, capture_output=True, text=True, timeout=5, check=False)
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return answer.stdout.strip() or None if answer.returncode == 0 else None
+
+
+def training_specs(manifest: dict[str, Any]) -> list[str]:
+    """Return the names and paths of all data behind a run's weights: its own, then those of the runs it began from."""
+    spec = manifest["data"]["spec"]
+    own = [spec] if isinstance(spec, str) else spec
+    return list(dict.fromkeys([*own, *manifest.get("from", {}).get("data", [])]))

@@ -25,7 +25,7 @@ from tenfold.metrics import scores
 from tenfold.metrics.intervals import wilson
 from tenfold.metrics.side_by_side import Side, SideBySide
 from tenfold.runs import ledger
-from tenfold.runs.seen import OverlapScore, Seen, find_seen, not_writable, overlap_score
+from tenfold.runs.ledger import OverlapScore, Seen, find_seen, not_writable, overlap_score
 from tenfold.runs.systems import System
 
 if TYPE_CHECKING:
@@ -232,14 +232,9 @@ def _keep(run: "Run", digits: Digits, probabilities: NDArray[np.float32]) -> str
     mistakes = scores.most_confident_mistakes(digits.labels, probabilities, KEPT_MISTAKES)
     try:
         file = _next_file(run.path / "evaluations")
-        arrays = npz(
-            labels=digits.labels,
-            probabilities=probabilities,
-            ids=digits.ids,
-            mistake_indices=mistakes,
-            mistake_images=digits.images[mistakes],
-        )
-        write_atomically(file, arrays)
+        arrays: dict[str, NDArray[Any]] = {"labels": digits.labels, "probabilities": probabilities, "ids": digits.ids}
+        pictures = {"mistake_indices": mistakes, "mistake_images": digits.images[mistakes]}
+        write_atomically(file, npz(arrays | pictures))
     except OSError as error:
         raise not_writable(run.path, error) from error
     return file.relative_to(run.path).as_posix()

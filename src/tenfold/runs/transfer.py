@@ -12,8 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tenfold.errors import RunError, nearest
-from tenfold.runs.provenance import training_specs
-from tenfold.runs.run import Run
+from tenfold.runs.run import Run, training_specs
 from tenfold.training.recipe import ModelSettings, Recipe
 
 if TYPE_CHECKING:

@@ -21,14 +21,13 @@ from torch import Tensor, nn
 from tenfold.errors import TrainingError
 from tenfold.metrics.scores import log_losses
 from tenfold.models import build
+from tenfold.models.integer_network import rounded
 from tenfold.training.augment import augment
 from tenfold.training.degrade import degrade
 from tenfold.training.device import Arithmetic, Precision, autocast, lay_out, probe
-from tenfold.training.distil import Teacher
 from tenfold.training.optimise import Average, Optimiser, multiple
-from tenfold.training.predict import Answered, answer, to_input
+from tenfold.training.predict import Answered, Teacher, answer, to_input
 from tenfold.training.recipe import Recipe
-from tenfold.training.rounding import rounded
 from tenfold.training.sampler import Sampler
 from tenfold.training.shards import Shards
 from tenfold.training.synthetic import with_synthetic

@@ -12,7 +12,7 @@ from tenfold.files import write_atomically
 from tenfold.jobs import Task, run_tasks
 from tenfold.tuning.journal import Tried
 from tenfold.tuning.space import Figures, Values, objective, overrides
-from tenfold.tuning.tasks import Workers
+from tenfold.tuning.trial import Workers
 
 RETRIES = 1  # of a training whose process ended without an answer
 SYSTEMS = ("base", "best")

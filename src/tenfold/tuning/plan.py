@@ -72,7 +72,7 @@ class Plan:
 
 def begin(settings: TuneSettings, device: str) -> tuple[Path, Plan]:
     """Return a new folder and its plan, after looking at everything that could be wrong."""
-    from tenfold.runs import provenance
+    from tenfold.runs import run
     from tenfold.runs.begin import check, free_folder
     from tenfold.runs.run import refuse_taken
 
@@ -105,8 +105,8 @@ def begin(settings: TuneSettings, device: str) -> tuple[Path, Plan]:
         sha256=digits.content_hash(),
         images=len(digits),
         started=datetime.now(UTC).isoformat(timespec="seconds"),
-        versions=provenance.versions(base),
-        commit=provenance.commit(),
+        versions=run.versions(base),
+        commit=run.commit(),
     )
     path = free_folder(f"tune-{base.name}") if settings.out is None else Path(settings.out)
     refuse_taken(path, f"--resume '{path}' to go on with a tune there")

@@ -15,7 +15,7 @@ from tenfold.training.recipe import Range
 from tenfold.tuning.journal import Journal, Tried, best_of
 from tenfold.tuning.plan import FOLDS, Plan
 from tenfold.tuning.space import STAGES, Values, axis_points, grid
-from tenfold.tuning.tasks import Workers
+from tenfold.tuning.trial import Workers
 
 
 class Search:

@@ -12,12 +12,11 @@ from torch import nn
 from tenfold.data.digits import Digits
 from tenfold.errors import RecipeError
 from tenfold.models import build
-from tenfold.models.integer_network import whole_numbers
+from tenfold.models.integer_network import rounded, whole_numbers
 from tenfold.runs.estimator import from_run
 from tenfold.runs.run import Run
 from tenfold.train import train
 from tenfold.training import recipe as recipes
-from tenfold.training.rounding import rounded
 
 SMALL = ["model.widths=[[6],[8,8]]", "training.batch_size=32", "training.precision=fp32", "data.validation=0.2"]
 

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from tenfold.errors import RunError
-from tenfold.runs.checkpoint import load_tensors, save_tensors
+from tenfold.runs.run import load_tensors, save_tensors
 
 
 def test_round_trip_and_same_bytes(tmp_path: Path) -> None:
