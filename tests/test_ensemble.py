@@ -187,7 +187,6 @@ def test_a_budget_buys_what_it_can(tmp_path: Path) -> None:
         (["--select", "best:3"], "best:3"),
         (["--select", "diverse:3"], "'diverse:3' is unknown. Give one of: all, top:K, random:K, greedy:K."),
         (["--select", "greedy:9"], "greedy:9"),
-        (["--average", "median"], "median"),
         (["--on", "cloud"], "--on 'cloud' is no place"),
         (["--on", "ray", "--device", "cuda"], "not on 'cuda'. Omit --device"),
         (["--folds", "2", "--distil", "instant"], "'2' folds leave none"),

@@ -44,7 +44,6 @@ class Ensembled:
     models: int
     lost: dict[str, str]
     rule: str
-    average: str
     chosen: list[str]
     n: int
     errors: int
@@ -76,9 +75,6 @@ def ensemble(
         float | None, typer.Option("--budget", metavar="S", min=0.001, help="Train members for so many seconds.")
     ] = None,
     select: Annotated[str, typer.Option("--select", metavar="RULE", help=RULES)] = AUTO,
-    average: Annotated[
-        str, typer.Option("--average", metavar="WHAT", help="Average probabilities or logits, or count votes.")
-    ] = "probabilities",
     folds: Annotated[
         int | None,
         typer.Option(
@@ -108,7 +104,7 @@ def ensemble(
     """Return what came of training members and choosing among them; `out` is the pool, and in the end a run.
 
     recipes: of networks, that take turns. data: a name or a path, or several, as for `train`. models: how many members;
-    or as many as `budget` seconds allow. select: `auto`, or a rule of `tenfold.ensembles.selection`; average: of what.
+    or as many as `budget` seconds allow. select: `auto`, or a rule of `tenfold.ensembles.selection`.
     folds: each member holds out another fold; else all hold out the same images. trained: runs that become members too,
     as copies; they may have held out other images of the same data. distil: a recipe, whose network then learns from
     the ensemble. The same call resumes where it stopped.
@@ -128,30 +124,26 @@ def ensemble(
     made_of = Settings(names, specs, seed, subset, deduplicate, folds, tuple(overrides))
     resources = Resources(on, workers, threads, device)
     count = MODELS if models is None and budget is None else MOST if models is None else models
-    _check(made_of, resources, select, average, count + len(trained), distil)
+    _check(made_of, resources, select, count + len(trained), distil)
     load_sets(made_of.data)  # what cannot be read is said now, once, and not by every member
     pool = Pool.begin(Path(out), made_of, device)
     _members(pool, count, distil, trained)  # what cannot be is said before it is copied, and before hours of training
     pool.take_in(trained)
     lost = train_missing(pool, count, budget, resources, console)
     members = _members(pool, count, distil)
-    result, run = _chosen(pool, members, lost, select, average, console)
+    result, run = _chosen(pool, members, lost, select, console)
     distilled = None if distil is None else teach(distil, pool, run, members, resources, console)
     return replace(result, distilled=distilled, seconds=round(time.monotonic() - began, 3))
 
 
-def _check(
-    made_of: "Settings", resources: "Resources", select: str, average: str, count: int, distil: str | None
-) -> None:
+def _check(made_of: "Settings", resources: "Resources", select: str, count: int, distil: str | None) -> None:
     """Raise TenfoldError for what cannot be, before anything is written."""
-    from tenfold.ensembles.averaging import check_average
     from tenfold.ensembles.selection import parse_rule
 
     if not made_of.recipes:
         raise UsageError("There is no 'RECIPE'. Give one or several, with commas between, such as fast,deep-20.")
     if select != AUTO:
         parse_rule(select, count)
-    check_average(average)
     check_place(Place.parse(resources.on), resources.device)
     if distil is not None and made_of.folds is not None:
         raise RunError(
@@ -172,7 +164,7 @@ def _members(pool: "Pool", count: int, distil: str | None, others: Sequence[str 
 
 
 def _chosen(
-    pool: "Pool", members: "Sequence[Member]", lost: dict[str, str], select: str, average: str, console: "Console"
+    pool: "Pool", members: "Sequence[Member]", lost: dict[str, str], select: str, console: "Console"
 ) -> "tuple[Ensembled, Run]":
     """Return what came of choosing among the members, told on the console, and the run that they are together."""
     import numpy as np
@@ -195,10 +187,10 @@ def _chosen(
     compared = selection.compared(len(runs))
     if select not in (AUTO, *compared):
         compared.append(select)
-    rules = nested(compared, held.probabilities, held.labels, seed=seed, average=average)
+    rules = nested(compared, held.probabilities, held.labels, seed=seed)
     rule = best_rule(rules) if select == AUTO else select
-    choice = selection.choose(rule, held.probabilities, held.labels, average=average, seed=seed)
-    together = combine(held.probabilities, choice.weights, average)
+    choice = selection.choose(rule, held.probabilities, held.labels, seed=seed)
+    together = combine(held.probabilities, choice.weights)
     selection_seconds = time.monotonic() - started
 
     images = same_data(runs[0], (), console).images[held.indices]
@@ -213,7 +205,6 @@ def _chosen(
         models=len(runs),
         lost=lost,
         rule=rule,
-        average=average,
         chosen=[members[index].name for index in choice.members],
         n=n,
         errors=errors,

@@ -30,22 +30,21 @@ def pool(tmp_path_factory: pytest.TempPathFactory) -> Pool:
     return pool
 
 
-@pytest.mark.parametrize("average", ["probabilities", "logits"])
-def test_the_ensemble_is_a_run(pool: Pool, average: str) -> None:
+def test_the_ensemble_is_a_run(pool: Pool) -> None:
     """It answers what its members answer, averaged and calibrated; its held-out images are theirs."""
     runs = [Run.open(member.folder) for member in pool.trained(3)]
-    choice = Choice("greedy:2", average, (0, 2), np.array([0.5, 0.0, 0.5]))
+    choice = Choice("greedy:2", (0, 2), np.array([0.5, 0.0, 0.5]))
     held = answers(runs)
-    together = combine(held.probabilities, choice.weights, average)
+    together = combine(held.probabilities, choice.weights)
     pictures = same_data(runs[0], (), Console(quiet=True)).images[held.indices]
     run = assemble(pool.path, runs, choice, held, together, pictures)
     manifest = Run.open(pool.path).manifest
     assert manifest["parameters"] == 2 * runs[0].manifest["parameters"]
     members = ["000-instant", "002-instant"]
-    assert manifest["ensemble"] == {"rule": "greedy:2", "average": average, "members": members}
+    assert manifest["ensemble"] == {"rule": "greedy:2", "members": members}
     images = load("uci:test", "evaluate").images
     both = np.stack([from_run(each, "cpu").predict_proba(images) for each in (runs[0], runs[2])])
-    expected = sharpen(combine(both, np.array([0.5, 0.5]), average), run.manifest["temperature"])
+    expected = sharpen(combine(both, np.array([0.5, 0.5])), run.manifest["temperature"])
     np.testing.assert_allclose(from_run(run, "cpu").predict_proba(images), expected, atol=1e-5)
     kept = run.validation()
     assert kept is not None

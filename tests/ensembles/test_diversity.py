@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from tenfold.ensembles.averaging import AVERAGES, combine
+from tenfold.ensembles.averaging import combine
 from tenfold.ensembles.diversity import errors_of, pairwise, rescued, size_curve
 from tenfold.errors import DataError
 
@@ -66,12 +66,11 @@ def test_errors_of() -> None:
     np.testing.assert_array_equal(errors_of(shares, np.array([3, 3])), [[0, 1], [np.nan, 0]])
 
 
-@pytest.mark.parametrize("average", AVERAGES)
-def test_size_curve_ends_are_exact(average: str) -> None:
+def test_size_curve_ends_are_exact() -> None:
     """At the full size all draws are the whole pool, and at one they are its members."""
     shares = members()
-    one, whole = size_curve(shares, LABELS, [1, 5], draws=60, average=average)
-    accuracy = float((combine(shares, np.ones(5), average).argmax(1) == LABELS).mean())
+    one, whole = size_curve(shares, LABELS, [1, 5], draws=60)
+    accuracy = float((combine(shares, np.ones(5)).argmax(1) == LABELS).mean())
     assert [whole.mean, whole.low, whole.high, whole.lowest, whole.highest] == pytest.approx([accuracy] * 5)
     alone = 1 - errors_of(shares, LABELS).mean(axis=1)
     assert (one.lowest, one.highest) == pytest.approx((alone.min(), alone.max()))

@@ -8,7 +8,7 @@ import pytest
 from numpy.typing import NDArray
 
 from tenfold.data.splits import stratified_folds
-from tenfold.ensembles.averaging import AVERAGES, combine
+from tenfold.ensembles.averaging import combine
 from tenfold.ensembles.selection import Nested, best_rule, choose, nested
 from tenfold.errors import DataError
 from tenfold.metrics.scores import nll
@@ -54,15 +54,14 @@ def test_nested_scores_what_was_not_chosen_on() -> None:
     assert (found.n, found.repeats, found.members) == (400, 1, 2)
 
 
-@pytest.mark.parametrize("average", AVERAGES)
-def test_all_is_its_own_reference(average: str) -> None:
-    """`all` chooses nothing: it has no optimism, and no difference to itself, for every average, whoever is asked."""
+def test_all_is_its_own_reference() -> None:
+    """`all` chooses nothing: it has no optimism, and no difference to itself, whoever is asked."""
     shares = members([3, 4, 5])
-    found = nested(["all", "top:2"], shares, LABELS, repeats=2, average=average)
-    assert [(each.rule, each.average) for each in found] == [("all", average), ("top:2", average)]
+    found = nested(["all", "top:2"], shares, LABELS, repeats=2)
+    assert [each.rule for each in found] == ["all", "top:2"]
     reference = found[0]
     assert (reference.optimism, reference.nll_difference, reference.nll_noise, reference.errors_noise) == (0, 0, 0, 0)
-    assert nested(["top:2"], shares, LABELS, repeats=2, average=average) == found[1:]
+    assert nested(["top:2"], shares, LABELS, repeats=2) == found[1:]
 
 
 def test_choosing_is_optimistic_and_chance_is_not() -> None:
@@ -108,7 +107,7 @@ def test_default_is_all_unless_beaten() -> None:
 
 def row(rule: str, nll: float, noise: float, errors: float = 0) -> Nested:
     """Return a row that is `nll` apart from `all`."""
-    return Nested(rule, "votes", 100, 5, 3, 1 + nll, 9, 1, 9, nll, noise, errors, 1, nll)
+    return Nested(rule, 100, 5, 3, 1 + nll, 9, 1, 9, nll, noise, errors, 1, nll)
 
 
 @pytest.mark.parametrize(
@@ -128,8 +127,6 @@ def test_best_rule(rows: list[Nested], rule: str) -> None:
 
 
 def test_nested_refuses() -> None:
-    """A rule too large for the pool, or an unknown average, is one error."""
+    """A rule too large for the pool is one error."""
     with pytest.raises(DataError, match="'top:2'"):
         nested(["top:2"], members([3]), LABELS)
-    with pytest.raises(DataError, match="'mean' is unknown"):
-        nested(["all"], members([3]), LABELS, average="mean")

@@ -7,7 +7,7 @@ import pytest
 from numpy.typing import NDArray
 
 from tenfold.ensembles import selection
-from tenfold.ensembles.averaging import AVERAGES, Evidence
+from tenfold.ensembles.averaging import Evidence
 from tenfold.ensembles.selection import choose, compared, parse_rule
 from tenfold.errors import DataError
 from tenfold.metrics.scores import nll
@@ -63,13 +63,12 @@ def test_parse_rule_refuses(text: str, words: str) -> None:
         parse_rule(text, 40)
 
 
-@pytest.mark.parametrize("average", AVERAGES)
 @pytest.mark.parametrize("rule", RULES)
 @pytest.mark.parametrize("folds", [1, 2])
-def test_every_rule_chooses(rule: str, average: str, folds: int) -> None:
+def test_every_rule_chooses(rule: str, folds: int) -> None:
     """Every rule gives ascending members whose weights are shares, as many as it says, and the same again."""
     shares = folded(members([3, 4, 5, 4, 3, 4]), folds)
-    choice = choose(rule, shares, LABELS, average=average, seed=5)
+    choice = choose(rule, shares, LABELS, seed=5)
     assert choice.members == tuple(sorted(choice.members))
     assert choice.members == tuple(np.flatnonzero(choice.weights).tolist())
     assert choice.weights.shape == (6,)
@@ -77,7 +76,7 @@ def test_every_rule_chooses(rule: str, average: str, folds: int) -> None:
     assert choice.weights.sum() == pytest.approx(1)
     size = parse_rule(rule, 6)[1]
     assert size is None or (len(choice.members) <= size if rule.startswith("greedy") else len(choice.members) == size)
-    np.testing.assert_array_equal(choice.weights, choose(rule, shares, LABELS, average=average, seed=5).weights)
+    np.testing.assert_array_equal(choice.weights, choose(rule, shares, LABELS, seed=5).weights)
 
 
 def test_top_and_all() -> None:
@@ -99,9 +98,7 @@ def test_random_depends_on_the_seed_alone() -> None:
 
 
 def test_choose_refuses() -> None:
-    """An unknown average, or probabilities that are none, are one error before anything is computed."""
-    with pytest.raises(DataError, match="'mean' is unknown"):
-        choose("all", members([3]), LABELS, average="mean")
+    """Probabilities that are none are one error before anything is computed."""
     with pytest.raises(DataError, match="not to 1"):
         choose("all", members([3]) / 2, LABELS)
 
@@ -131,7 +128,7 @@ def correlated(margins: list[float], seed: int = 0, shared: float = 0.5) -> NDAr
 def test_ranking_is_by_log_loss() -> None:
     """Where all answer the same images the order is that of the log-losses."""
     shares = correlated([3, 6, 4, 5, 2])
-    order = selection.ranking(Evidence.of(shares, LABELS, "probabilities"))
+    order = selection.ranking(Evidence.of(shares, LABELS))
     assert order.tolist() == np.argsort([nll(LABELS, each) for each in shares]).tolist() == [1, 3, 2, 0, 4]
 
 
@@ -144,14 +141,13 @@ def test_ranking_does_not_reward_an_easy_fold() -> None:
     shares[2, ~easy] = shares[3, ~easy] = np.nan
     own = [nll(LABELS[~easy], shares[i, ~easy]) for i in (0, 1)] + [nll(LABELS[easy], shares[i, easy]) for i in (2, 3)]
     assert own[3] < own[0]
-    assert set(selection.ranking(Evidence.of(shares, LABELS, "probabilities"))[:2].tolist()) == {0, 2}
+    assert set(selection.ranking(Evidence.of(shares, LABELS))[:2].tolist()) == {0, 2}
 
 
-@pytest.mark.parametrize("average", AVERAGES)
-def test_greedy_finds_the_good_ones(average: str) -> None:
+def test_greedy_finds_the_good_ones() -> None:
     """Among three good members and five that know little, forward selection takes the good ones, all of them."""
     shares = correlated([5, 1, 1, 5, 1, 1, 5, 1])
-    weights = selection.greedy(Evidence.of(shares, LABELS, average), 3, np.random.default_rng(0))
+    weights = selection.greedy(Evidence.of(shares, LABELS), 3, np.random.default_rng(0))
     assert np.flatnonzero(weights).tolist() == [0, 3, 6]
     assert weights.sum() == pytest.approx(1)
 
@@ -161,18 +157,18 @@ def test_greedy_takes_a_weak_member_that_errs_apart() -> None:
     shares = correlated([4, 4, 4, 4, 4, 3], shared=0.95)
     shares[5] = correlated([3], seed=9, shared=0)[0]
     assert np.argmax([nll(LABELS, each) for each in shares]) == 5
-    evidence = Evidence.of(shares, LABELS, "probabilities")
+    evidence = Evidence.of(shares, LABELS)
     assert 5 in np.flatnonzero(selection.greedy(evidence, 5, np.random.default_rng(0)))
     assert selection.ranking(evidence)[-1] == 5
 
 
 def test_greedy_takes_at_most_so_many() -> None:
     """The number of members is a limit, which a pool of one reaches."""
-    evidence = Evidence.of(correlated([4.0 + i / 9 for i in range(9)]), LABELS, "probabilities")
+    evidence = Evidence.of(correlated([4.0 + i / 9 for i in range(9)]), LABELS)
     for size in (1, 4, 9):
         found = selection.greedy(evidence, size, np.random.default_rng(1))
         assert 1 <= (found > 0).sum() <= size
-    one = Evidence.of(correlated([4.0]), LABELS, "probabilities")
+    one = Evidence.of(correlated([4.0]), LABELS)
     assert selection.greedy(one, 1, np.random.default_rng(1)).tolist() == [1.0]
 
 
@@ -182,5 +178,5 @@ def test_greedy_over_folds_answers_every_image() -> None:
     fold = LABELS[:, None] % 2 == np.arange(2)
     for member in range(8):
         shares[member, fold[:, member % 2]] = np.nan
-    weights = selection.greedy(Evidence.of(shares, LABELS, "probabilities"), 4, np.random.default_rng(0))
+    weights = selection.greedy(Evidence.of(shares, LABELS), 4, np.random.default_rng(0))
     assert {int(i) % 2 for i in np.flatnonzero(weights)} == {0, 1}

@@ -82,12 +82,10 @@ class Page(HTMLParser):
         self.raw += data
 
 
-def written(
-    folder: Path, shares: NDArray[np.float32], rule: str = "all", average: str = "probabilities", folds: bool = False
-) -> tuple[str, Page]:
+def written(folder: Path, shares: NDArray[np.float32], rule: str = "all", folds: bool = False) -> tuple[str, Page]:
     """Return a page's HTML, and the same parsed."""
-    choice = selection.choose(rule, shares, LABELS, average=average)
-    rules = selection.nested(["all", *({rule} - {"all"})], shares, LABELS, repeats=2, average=average)
+    choice = selection.choose(rule, shares, LABELS)
+    rules = selection.nested(["all", *({rule} - {"all"})], shares, LABELS, repeats=2)
     path = folder / "new" / "ensemble.html"
     ensemble_page.write(path, rows_of(shares, choice, folds), rules, choice, shares, LABELS, IMAGES)
     html = path.read_text("utf-8")
@@ -141,13 +139,6 @@ def test_folds_are_said(tmp_path: Path) -> None:
     assert "50 images are held out by no chosen member" in page.text
 
 
-@pytest.mark.parametrize("average", ["logits", "votes"])
-def test_other_averages(tmp_path: Path, average: str) -> None:
-    """Every average has its page."""
-    _, page = written(tmp_path, members([3, 2, 3]), "greedy:2", average)
-    assert {"logits": "the mean of their logits", "votes": "what most of them vote for"}[average] in page.text
-
-
 def test_little_to_show(tmp_path: Path) -> None:
     """One member that makes no mistake, without rules, still has a page."""
     shares = 0.5 * np.eye(10, dtype=np.float32)[LABELS][None] + np.float32(0.05)
@@ -164,7 +155,7 @@ def test_verdicts() -> None:
     """The sentence says which rule is the default, and gives the figure that decides."""
 
     def row(rule: str, difference: float, noise: float) -> Nested:
-        return Nested(rule, "votes", 9, 5, 3, 1 + difference, 1, 1, 1, difference, noise, 0, 1, difference)
+        return Nested(rule, 9, 5, 3, 1 + difference, 1, 1, 1, difference, noise, 0, 1, difference)
 
     def verdict(*rivals: Nested) -> str:
         rows = [row("all", 0, 0), *rivals]

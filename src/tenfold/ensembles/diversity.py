@@ -6,7 +6,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from tenfold.ensembles.averaging import check_average, check_members, terms
+from tenfold.ensembles.averaging import check_members
 from tenfold.errors import DataError
 from tenfold.metrics.scores import CLASSES
 
@@ -73,7 +73,6 @@ def size_curve(
     *,
     draws: int = 200,
     seed: int = 0,
-    average: str = "probabilities",
 ) -> list[SizePoint]:
     """Return how accurate random ensembles of each size are, in the order of `sizes`.
 
@@ -85,7 +84,6 @@ def size_curve(
     Raises DataError for a size that is not 1 to M.
     """
     errors = errors_of(probabilities, labels)
-    check_average(average)
     count = len(probabilities)
     for size in sizes:
         if not 1 <= size <= count:
@@ -95,7 +93,7 @@ def size_curve(
     digits = labels[contested]
     shares = np.zeros((count, len(digits), CLASSES))
     for own, given, answers in zip(shares, probabilities[:, contested], known, strict=True):
-        own[answers] = terms(given[answers], average)
+        own[answers] = given[answers]
     generator = np.random.default_rng(seed)
     found = np.empty((draws, len(sizes)))
     for draw in range(draws):

@@ -268,7 +268,6 @@ def assemble(
             "summary": f"{len(runs)} of {names}, chosen by {choice.rule}",
             "model": {
                 "kind": "ensemble",
-                "average": choice.average,
                 "members": [
                     {
                         "kind": run.recipe.model.kind,
@@ -304,7 +303,7 @@ def assemble(
         "images_per_second": None,
         "validation_accuracy": float((calibrated.argmax(1) == held.labels).mean()),
         "temperature": temperature,
-        "ensemble": {"rule": choice.rule, "average": choice.average, "members": [run.path.name for run in runs]},
+        "ensemble": {"rule": choice.rule, "members": [run.path.name for run in runs]},
     }
     with Run.rewrite(path, recipe, manifest, hashes, held_out) as run:
         run.write_weights(

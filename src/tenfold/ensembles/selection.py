@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tenfold.data.splits import stratified_folds
-from tenfold.ensembles.averaging import Evidence, answered, check_average, check_members, combine, mean_of_known
+from tenfold.ensembles.averaging import Evidence, answered, check_members, combine, mean_of_known
 from tenfold.errors import DataError, nearest
 from tenfold.metrics.scores import log_losses
 
@@ -33,7 +33,6 @@ class Choice:
     """The members that a rule chose."""
 
     rule: str
-    average: str
     members: tuple[int, ...]  # ascending
     weights: NDArray[np.float64]  # (M,), sums to 1; 0 for those not chosen
 
@@ -62,22 +61,14 @@ def compared(members: int) -> list[str]:
     return ["all", *(f"{name}:{size}" for name in ("random", "top", "greedy") if members > 1)]
 
 
-def choose(
-    rule: str,
-    probabilities: NDArray[np.floating],
-    labels: NDArray[np.integer],
-    *,
-    average: str = "probabilities",
-    seed: int = 0,
-) -> Choice:
+def choose(rule: str, probabilities: NDArray[np.floating], labels: NDArray[np.integer], *, seed: int = 0) -> Choice:
     """Return the members that `rule` chooses on these answers, with their weights; the same for the same seed.
 
-    probabilities: (M, N, 10), rows of NaN where a member does not answer. labels: (N,). average: as `combine` takes.
-    Raises DataError for a rule or an average that does not exist, or probabilities and labels that are none.
+    probabilities: (M, N, 10), rows of NaN where a member does not answer. labels: (N,).
+    Raises DataError for a rule that does not exist, or probabilities and labels that are none.
     """
-    check_average(average)
     check_members(probabilities, labels)
-    return choose_by(rule, Evidence.of(probabilities, labels, average), seed)
+    return choose_by(rule, Evidence.of(probabilities, labels), seed)
 
 
 def choose_by(rule: str, evidence: Evidence, seed: int) -> Choice:
@@ -92,7 +83,7 @@ def choose_by(rule: str, evidence: Evidence, seed: int) -> Choice:
         weights = np.zeros(count)
         weights[order[:size]] = 1
     weights /= weights.sum()
-    return Choice(rule, evidence.average, tuple(int(i) for i in np.flatnonzero(weights)), weights)
+    return Choice(rule, tuple(int(i) for i in np.flatnonzero(weights)), weights)
 
 
 def ranking(evidence: Evidence) -> NDArray[np.int64]:
@@ -125,8 +116,7 @@ def greedy(evidence: Evidence, size: int, generator: np.random.Generator) -> NDA
     for _ in range(BAGS if count > 2 else 1):
         drawn = generator.permutation(count)[: max(2, -(-count // 2))]
         library = order[np.isin(order, drawn)]  # best first
-        part = Evidence(evidence.scores[library], evidence.known[library], evidence.average)
-        picked = _forward(part, stand_in, size)
+        picked = _forward(evidence.take(library), stand_in, size)
         weights[library] += picked / picked.sum()
     weights[np.argsort(-weights, kind="stable")[size:]] = 0
     return np.asarray(weights / weights.sum())
@@ -135,30 +125,29 @@ def greedy(evidence: Evidence, size: int, generator: np.random.Generator) -> NDA
 def _forward(evidence: Evidence, stand_in: NDArray[np.floating], size: int) -> NDArray[np.float64]:
     """Return how often forward selection adds each member of a library that is sorted, the best first, (L,)."""
     first = min(max(1, size // 2), len(evidence.known))  # half of the places are left to who errs apart
-    totals, presents = np.cumsum(evidence.scores[:first], axis=0), np.cumsum(evidence.known[:first], axis=0)
-    costs = _cost(evidence, totals, presents, stand_in)
+    totals, presents = np.cumsum(evidence.true[:first], axis=0), np.cumsum(evidence.known[:first], axis=0)
+    costs = _cost(totals, presents, stand_in)
     start = int(costs.argmin())
     total, present, best = totals[start], presents[start], float(costs[start])
     counts = np.zeros(len(evidence.known))
     counts[: start + 1] = 1
     while counts.sum() < PICKS * size:
         open_to = np.flatnonzero(counts) if (counts > 0).sum() >= size else np.arange(len(counts))
-        costs = _cost(evidence, total + evidence.scores[open_to], present + evidence.known[open_to], stand_in)
+        costs = _cost(total + evidence.true[open_to], present + evidence.known[open_to], stand_in)
         place = int(costs.argmin())
         if costs[place] >= best:
             break
         taken, best = open_to[place], float(costs[place])
-        total, present = total + evidence.scores[taken], present + evidence.known[taken]
+        total, present = total + evidence.true[taken], present + evidence.known[taken]
         counts[taken] += 1
     return counts
 
 
 def _cost(
-    evidence: Evidence, total: NDArray[np.floating], present: NDArray[np.floating], stand_in: NDArray[np.floating]
+    total: NDArray[np.floating], present: NDArray[np.floating], stand_in: NDArray[np.floating]
 ) -> NDArray[np.floating]:
-    """Return the mean log-loss of summed scores (..., N, C); `stand_in` (N,) where nobody answers."""
-    losses = evidence.losses(total, present)
-    return np.asarray(np.where(present > 0, losses, stand_in).mean(axis=-1))
+    """Return the mean log-loss of summed evidence (..., N); `stand_in` (N,) where nobody answers."""
+    return np.asarray(np.where(present > 0, Evidence.losses(total, present), stand_in).mean(axis=-1))
 
 
 REPEATS = 20  # halvings
@@ -170,7 +159,6 @@ class Nested:
     """How a rule did on images that it did not choose on. Errors are counts of the n images, log-losses are nats."""
 
     rule: str
-    average: str
     n: int  # images
     repeats: int
     members: float  # chosen, in the mean
@@ -178,7 +166,7 @@ class Nested:
     errors: float
     seen_nll: float  # on the half chosen on
     seen_errors: float
-    nll_difference: float  # to `all` with the same average, on the same images not chosen on
+    nll_difference: float  # to `all`, on the same images not chosen on
     nll_noise: float  # its standard error, see `nested`
     errors_difference: float
     errors_noise: float
@@ -192,14 +180,13 @@ def nested(
     *,
     repeats: int = REPEATS,
     seed: int = 0,
-    average: str = "probabilities",
 ) -> list[Nested]:
     """Return how each rule does on images that it did not choose on, in the order of `rules`.
 
     Each repeat halves the images, stratified, chooses on each half and scores on the other, so that every image is
     scored once without having been chosen on. (A choice made on all images in the end rests on twice as many.)
 
-    The difference to `all` is paired: of the same average, on the same images. Its noise adds, as variances, what two
+    The difference to `all` is paired: on the same images. Its noise adds, as variances, what two
     samples leave open: other images would have been scored (the standard error over images of their differences, each
     the mean over the repeats; what a bootstrap of the images gives, in closed form), and another half would have been
     chosen on (the standard deviation over the repeats). Neither shrinks with more repeats, because all halve the
@@ -211,7 +198,6 @@ def nested(
     Raises DataError as `choose` does, or for a digit with a single image, which cannot be halved.
     """
     check_members(probabilities, labels)
-    check_average(average)
     judged = list(dict.fromkeys(("all", *rules)))
     # Shape: (rules, repeats, log-loss and error, N)
     unseen, seen = np.full((2, len(judged), repeats, 2, len(labels)), np.nan)
@@ -219,19 +205,19 @@ def nested(
     for repeat in range(repeats):
         own = int(np.random.SeedSequence([seed, repeat]).generate_state(1)[0])
         for side, (half, other) in enumerate(stratified_folds(labels, 2, own)):
-            evidence = Evidence.of(probabilities[:, half], labels[half], average)
+            evidence = Evidence.of(probabilities[:, half], labels[half])
             for place, rule in enumerate(judged):
                 choice = choose_by(rule, evidence, own)
                 scores = _scores(choice, probabilities, labels)
                 unseen[place, repeat][:, other], seen[place, repeat][:, half] = scores[:, other], scores[:, half]
                 members[place, repeat, side] = len(choice.members)
     places = [judged.index(rule) for rule in rules]
-    return [_summary(judged[at], average, members[at], unseen[at], seen[at], unseen[0]) for at in places]
+    return [_summary(judged[at], members[at], unseen[at], seen[at], unseen[0]) for at in places]
 
 
 def _scores(choice: Choice, probabilities: NDArray[np.floating], labels: NDArray[np.integer]) -> NDArray[np.float64]:
     """Return the log-loss and the error of what is chosen on each image, (2, N); NaN where no chosen member answers."""
-    together = combine(probabilities, choice.weights, choice.average)
+    together = combine(probabilities, choice.weights)
     scores = np.stack([log_losses(labels, together), together.argmax(axis=1) != labels])
     scores[:, ~answered(probabilities, choice.weights)] = np.nan
     return scores
@@ -239,7 +225,6 @@ def _scores(choice: Choice, probabilities: NDArray[np.floating], labels: NDArray
 
 def _summary(
     rule: str,
-    average: str,
     members: NDArray[np.float64],
     unseen: NDArray[np.float64],
     seen: NDArray[np.float64],
@@ -258,7 +243,6 @@ def _summary(
     noise = np.hypot(error, spread)
     return Nested(
         rule=rule,
-        average=average,
         n=n,
         repeats=repeats,
         members=float(members.mean()),

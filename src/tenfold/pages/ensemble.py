@@ -97,7 +97,7 @@ def write(
     answer. labels: (N,). images: (N, 28, 28) uint8. Raises DataError where the page cannot be written.
     """
     weights, n = choice.weights, len(labels)
-    together = combine(probabilities, weights, choice.average)
+    together = combine(probabilities, weights)
     known = answered(probabilities, weights)
     errors = int((together.argmax(axis=1) != labels).sum())
     accuracy = (n - errors) / n
@@ -190,7 +190,7 @@ def _sizes(
     if count < 2:
         return {"size_chart": None, "at_size": None}
     sizes = sorted({*(each for each in SIZES if each < count), size, count})
-    points = diversity.size_curve(probabilities, labels, sizes, draws=DRAWS, average=choice.average)
+    points = diversity.size_curve(probabilities, labels, sizes, draws=DRAWS)
     label = f"Accuracy against the number of members; {size} chosen members: {page.percent(accuracy)}"
     chart = band(points, (size, accuracy), n=len(labels), label=label)
     at = next(each for each in points if each.size == size)

@@ -233,7 +233,7 @@ def _keep(run: "Run", digits: Digits, probabilities: NDArray[np.float32]) -> str
     try:
         file = _next_file(run.path / "evaluations")
         arrays: dict[str, NDArray[Any]] = {"labels": digits.labels, "probabilities": probabilities, "ids": digits.ids}
-        pictures = {"mistake_indices": mistakes, "mistake_images": digits.images[mistakes]}
+        pictures: dict[str, NDArray[Any]] = {"mistake_indices": mistakes, "mistake_images": digits.images[mistakes]}
         write_atomically(file, npz(arrays | pictures))
     except OSError as error:
         raise not_writable(run.path, error) from error
