@@ -173,6 +173,17 @@ def test_temperature_is_found() -> None:
     assert fit_temperature(labels, true) == pytest.approx(1, rel=0.05)
 
 
+def test_risk_coverage() -> None:
+    """A case worked by hand: equal confidences are one point, and the last point is the whole set's error."""
+    thresholds, coverages, risks = metrics.risk_coverage(
+        np.array([0.5, 0.9, 0.9, 0.7]), np.array([False, True, False, True])
+    )
+    np.testing.assert_allclose(thresholds, [0.9, 0.7, 0.5])
+    np.testing.assert_allclose(coverages, [0.5, 0.75, 1])
+    np.testing.assert_allclose(risks, [1 / 2, 1 / 3, 2 / 4])
+    assert [len(part) for part in metrics.risk_coverage(np.zeros(0), np.zeros(0, bool))] == [0, 0, 0]
+
+
 def test_no_mistake_no_temperature() -> None:
     """Where every held-out image is right, nothing can be learnt about confidence, and it is left alone."""
     assert fit_temperature(np.arange(10), np.eye(10, dtype=np.float32) * 0.5 + 0.05) == 1.0

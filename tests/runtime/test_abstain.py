@@ -15,7 +15,6 @@ from tenfold.runtime.abstain import (
     guarantee,
     held_out_errors,
     judge,
-    risk_coverage,
     upper_bound,
 )
 from tenfold.runtime.model_file import Card, parse
@@ -151,12 +150,3 @@ def guarantee_quietly(card: Card, max_error: float) -> Any:
     if found is None:
         raise ModelError("none")
     return found
-
-
-def test_risk_coverage() -> None:
-    """A case worked by hand: equal confidences are one point, and the last point is the whole set's error."""
-    thresholds, coverages, risks = risk_coverage(np.array([0.5, 0.9, 0.9, 0.7]), np.array([False, True, False, True]))
-    np.testing.assert_allclose(thresholds, [0.9, 0.7, 0.5])
-    np.testing.assert_allclose(coverages, [0.5, 0.75, 1])
-    np.testing.assert_allclose(risks, [1 / 2, 1 / 3, 2 / 4])
-    assert [len(part) for part in risk_coverage(np.zeros(0), np.zeros(0, bool))] == [0, 0, 0]

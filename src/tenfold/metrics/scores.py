@@ -160,6 +160,23 @@ def most_confident_mistakes(labels: ArrayLike, probabilities: ArrayLike, k: int 
     return wrong[order][:k].astype(np.int64)
 
 
+def risk_coverage(
+    confidences: NDArray[np.floating], correct: NDArray[np.bool_]
+) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
+    """Return thresholds, coverages and risks, (K,) float64 each, by falling threshold: one for each confidence.
+
+    confidences: (N,); correct: (N,) bool. coverage: share answered at that threshold; risk: share of these that is
+    wrong. Equal confidences make one point: they are answered together. (Geifman, El-Yaniv, "Selective classification
+    for deep neural networks", 2017.)
+    """
+    order = np.argsort(-confidences, kind="stable")
+    ranked = confidences[order].astype(np.float64)
+    wrong = np.cumsum(~correct[order])
+    ends = np.flatnonzero(np.append(ranked[1:] != ranked[:-1], True)) if len(ranked) else np.zeros(0, np.int64)
+    answered = ends + 1
+    return ranked[ends], answered / max(1, len(ranked)), wrong[ends] / answered
+
+
 def _ratio(part: np.int64, whole: np.int64) -> float | None:
     return float(part / whole) if whole else None
 

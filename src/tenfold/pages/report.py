@@ -9,11 +9,10 @@ from numpy.typing import NDArray
 
 from tenfold.errors import RunError
 from tenfold.files import read_npz
-from tenfold.metrics.scores import calibration_bins, score
+from tenfold.metrics.scores import calibration_bins, risk_coverage, score
 from tenfold.pages import page, plots
 from tenfold.pages.plots import Text
 from tenfold.runs import ledger
-from tenfold.runtime.abstain import risk_coverage
 
 if TYPE_CHECKING:
     from tenfold.runs.run import Run

@@ -138,23 +138,6 @@ def at_most(errors: int, n: int, risk: float) -> float:
     return min(1.0, math.exp(largest) * math.fsum(math.exp(log - largest) for log in logs))
 
 
-def risk_coverage(
-    confidences: NDArray[np.floating], correct: NDArray[np.bool_]
-) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
-    """Return thresholds, coverages and risks, (K,) float64 each, by falling threshold: one for each confidence.
-
-    confidences: (N,); correct: (N,) bool. coverage: share answered at that threshold; risk: share of these that is
-    wrong. Equal confidences make one point: they are answered together. (Geifman, El-Yaniv, "Selective classification
-    for deep neural networks", 2017.)
-    """
-    order = np.argsort(-confidences, kind="stable")
-    ranked = confidences[order].astype(np.float64)
-    wrong = np.cumsum(~correct[order])
-    ends = np.flatnonzero(np.append(ranked[1:] != ranked[:-1], True)) if len(ranked) else np.zeros(0, np.int64)
-    answered = ends + 1
-    return ranked[ends], answered / max(1, len(ranked)), wrong[ends] / answered
-
-
 def _walk(card: Card, max_error: float) -> Guarantee | None:
     """Return where the walk ends, None where it fails at its start."""
     start = _start(card.n, max_error)
