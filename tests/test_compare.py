@@ -1,6 +1,8 @@
 """Comparing systems: paired on the same images, on data or on what runs held out, or refused."""
 
 import json
+import subprocess
+import sys
 from dataclasses import asdict
 from pathlib import Path
 
@@ -82,6 +84,18 @@ def test_on_held_out_images(runs: list[Path]) -> None:
     assert result.n == 60
     for row, path in zip(result.runs, runs, strict=False):
         assert row.accuracy == Run.open(path).manifest["validation_accuracy"]
+
+
+def test_held_out_answers_need_nothing_of_training(runs: list[Path]) -> None:
+    """Kept answers are compared where PyTorch, safetensors and scikit-learn are not installed."""
+    program = (
+        "import sys\n"
+        "for name in ('torch', 'safetensors', 'sklearn', 'scipy'): sys.modules[name] = None\n"
+        "from tenfold.compare import compare\n"
+        "print(compare(sys.argv[1:], quiet=True).n)\n"
+    )
+    words = [sys.executable, "-c", program, *map(str, runs[:2])]
+    assert subprocess.run(words, capture_output=True, text=True, check=True).stdout == "60\n"
 
 
 def test_trained_on_images_are_left_out(runs: list[Path], folder: Path) -> None:

@@ -27,9 +27,8 @@ DRIVER = textwrap.dedent("""
     from tenfold.train import train
     from tenfold import files
     from tenfold.runs import fit
-    from tenfold.runs import run
     from tenfold.runs import run as run_module
-    import tenfold.pages.report, tenfold.runs.estimator, tenfold.runs.fit
+    import tenfold.pages.report, tenfold.runs.estimator
 
     OPTIONS = dict(quiet=True, threads=1)
     fit.CHECKPOINT_SECONDS = 0.0
@@ -50,7 +49,7 @@ DRIVER = textwrap.dedent("""
                 os.kill(os.getpid(), signal.SIGKILL)
             whole(path, content)
 
-        run.write_atomically = run_module.write_atomically = torn
+        run_module.write_atomically = torn
         if (run / "run.json").exists():
             train(resume=run, **OPTIONS)
         else:
@@ -86,7 +85,7 @@ class Attempts:
         )
 
     def train(self, run: Path, seconds: float = 0, write: int = 0) -> tuple[int, float]:
-        """Return the exit code (-9: killed) and the seconds of one attempt to begin or go on with a run."""
+        """Return the exit code (-9: killed) and the seconds of one attempt to begin or resume a run."""
         assert self.driver.stdin and self.driver.stdout
         print(run, self.data, seconds, write, file=self.driver.stdin, flush=True)
         code, took = self.driver.stdout.readline().split()
@@ -116,7 +115,7 @@ def test_killed_runs_resume_bit_identically(digits: Digits, tmp_path: Path) -> N
         moments = random.Random(seed)
         killed = [tmp_path / "killed-0"]
         kills = 0
-        while kills < 10:  # a run is killed, gone on with and killed again, until it ends; then comes another
+        while kills < 10:  # a run is killed, resumed and killed again, until it ends; then comes another
             code, _ = attempts.train(killed[-1], seconds=moments.uniform(0.02, 0.5) * whole)
             if code == 0:
                 assert weights_hash(killed[-1]) == expected, f"{killed[-1].name}, seed {seed}"

@@ -32,9 +32,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save
-from torch import Tensor
 
 from tenfold.errors import RunError
 from tenfold.files import npz, read_npz, write_atomically
@@ -44,29 +41,11 @@ from tenfold.training.recipe import Recipe
 if TYPE_CHECKING:
     from torch import Tensor
 
-
-def save_tensors(path: Path, tensors: dict[str, Tensor], meta: dict[str, Any] | None = None) -> None:
-    """Write tensors, and `meta` as JSON, to a safetensors file; the same input gives the same bytes."""
-    metadata = None if meta is None else {"tenfold": json.dumps(meta, sort_keys=True, allow_nan=False)}
-    ready = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
-    write_atomically(path, save(ready, metadata))
-
-
-def load_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """Return a safetensors file's tensors and its `meta`; RunError where it is missing or broken."""
-    try:
-        with safe_open(path, framework="pt") as file:
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a dict
-            meta = json.loads((file.metadata() or {}).get("tenfold", "{}"))
-    except FileNotFoundError:
-        raise RunError(f"'{path}' is missing. Train the run again, or continue it with --resume.") from None
-    except (SafetensorError, OSError, ValueError) as error:
-        raise RunError(f"'{path}' cannot be read: {error}. Train the run again.") from None
-    return tensors, meta
-
-
 WEIGHTS, STATE, MANIFEST, RECIPE = "weights.safetensors", "state.safetensors", "run.json", "recipe.toml"
-DATA, VALIDATION = "data.npz", "validation.npz"
+METRICS, DATA, VALIDATION = "metrics.jsonl", "data.npz", "validation.npz"
+# What computes, by the model's kind; every other classical model is scikit-learn's.
+LIBRARIES = {"xgboost": ("xgboost", "sklearn")}
+DISTRIBUTIONS = {"sklearn": "scikit-learn"}  # where it has another name than the module
 
 
 def refuse_taken(path: Path, otherwise: str) -> None:
@@ -166,12 +145,12 @@ class Run:
 
     def metrics(self) -> list[dict[str, Any]]:
         """Return one dictionary an evaluation during training, oldest first."""
-        path = self.path / "metrics.jsonl"
+        path = self.path / METRICS
         return [json.loads(line) for line in path.read_text("utf-8").splitlines()] if path.exists() else []
 
     def write_metrics(self, history: list[dict[str, Any]]) -> None:
         """Replace metrics.jsonl."""
-        self._write("metrics.jsonl", "".join(json.dumps(line) + "\n" for line in history).encode())
+        self._write(METRICS, "".join(json.dumps(line) + "\n" for line in history).encode())
 
     def training_hashes(self) -> NDArray[np.uint64]:
         """Return `image_hashes` of every image that the weights were fitted to, (N,) uint64."""
@@ -213,8 +192,12 @@ class Run:
 
     def weights_sha256(self) -> str:
         """Return the SHA-256 (hex) of what answers, network or classical; RunError where it cannot be read."""
-        digest = hashlib.sha256()
-        for name in self._answering():
+        names, digest = [WEIGHTS], hashlib.sha256()
+        if self.recipe.classical:
+            from tenfold.models.classical import FEATURES, model_file
+
+            names = [model_file(self.recipe.model.kind), *([FEATURES] if (self.path / FEATURES).exists() else [])]
+        for name in names:
             try:
                 digest.update((self.path / name).read_bytes())
             except OSError as error:
@@ -222,14 +205,6 @@ class Run:
                     f"Cannot read the weights '{self.path / name}' ({error.strerror}). Train the run again."
                 ) from error
         return digest.hexdigest()
-
-    def _answering(self) -> list[str]:
-        """Return the names of the files that hold what answers."""
-        if not self.recipe.classical:
-            return [WEIGHTS]
-        from tenfold.models.classical import FEATURES, model_file
-
-        return [model_file(self.recipe.model.kind), *([FEATURES] if (self.path / FEATURES).exists() else [])]
 
     def write_state(self, tensors: "dict[str, Tensor]", rest: dict[str, Any]) -> None:
         """Replace the state that training resumes from."""
@@ -252,9 +227,28 @@ class Run:
             raise RunError(f"'{self.path / name}' cannot be read: {error}. Train the run again.") from None
 
 
-# What computes, by the model's kind; every other classical model is scikit-learn's.
-LIBRARIES = {"xgboost": ("xgboost", "sklearn")}
-DISTRIBUTIONS = {"sklearn": "scikit-learn"}  # where it has another name than the module
+def save_tensors(path: Path, tensors: "dict[str, Tensor]", meta: dict[str, Any] | None = None) -> None:
+    """Write tensors, and `meta` as JSON, to a safetensors file; the same input gives the same bytes."""
+    from safetensors.torch import save
+
+    metadata = None if meta is None else {"tenfold": json.dumps(meta, sort_keys=True, allow_nan=False)}
+    ready = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+    write_atomically(path, save(ready, metadata))
+
+
+def load_tensors(path: Path) -> "tuple[dict[str, Tensor], dict[str, Any]]":
+    """Return a safetensors file's tensors and its `meta`; RunError where it is missing or broken."""
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(path, framework="pt") as file:
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a dict
+            meta = json.loads((file.metadata() or {}).get("tenfold", "{}"))
+    except FileNotFoundError:
+        raise RunError(f"'{path}' is missing. Train the run again, or resume it with --resume.") from None
+    except (SafetensorError, OSError, ValueError) as error:
+        raise RunError(f"'{path}' cannot be read: {error}. Train the run again.") from None
+    return tensors, meta
 
 
 def versions(recipe: Recipe) -> dict[str, str]:
