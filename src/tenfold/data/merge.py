@@ -72,7 +72,7 @@ def merge(sets: Sequence[tuple[str, Digits]], *, look: bool = True, deduplicate:
     groups = _groups(len(digits), overlap)
     if not deduplicate:
         return Merged(digits, groups, copies)
-    kept = np.setdiff1d(np.arange(len(digits)), _later(overlap))
+    kept = np.setdiff1d(np.arange(len(digits)), overlap.pairs[:, 1])
     return Merged(digits.take(kept), groups[kept], copies | {"dropped": len(digits) - len(kept)})
 
 
@@ -84,11 +84,12 @@ def find_copies(sets: Sequence[tuple[str, Digits]], overlap: Overlap) -> dict[st
     [{spec, id, label} of the original, the same of the copy].
     """
     origin = np.repeat(np.arange(len(sets)), [len(digits) for _, digits in sets])
-    exact, near = _by_sets(origin[overlap.exact]), _by_sets(origin[overlap.near])
+    # How many pairs there are of (set of the original, set of the copy).
+    exact, near = (Counter(map(tuple, origin[pairs].tolist())) for pairs in (overlap.exact, overlap.near))
     ids = np.concatenate([digits.ids for _, digits in sets])
     labels = np.concatenate([_labels(digits) for _, digits in sets])
-    pairs = np.concatenate([overlap.exact, overlap.near])
-    conflicts = pairs[labels[pairs[:, 0]] != labels[pairs[:, 1]]]
+    first, second = overlap.pairs.T
+    conflicts = overlap.pairs[labels[first] != labels[second]]
 
     def named(index: int) -> dict[str, Any]:
         return {"spec": sets[origin[index]][0], "id": int(ids[index]), "label": int(labels[index])}
@@ -140,20 +141,10 @@ def _labels(digits: Digits) -> NDArray[np.int64]:
     return digits.labels
 
 
-def _later(overlap: Overlap) -> NDArray[np.int64]:
-    """Return the sorted indices of the images that have an earlier copy."""
-    return np.sort(np.concatenate([overlap.exact_in_second(), overlap.near_in_second()]))
-
-
 def _groups(size: int, overlap: Overlap) -> NDArray[np.int64]:
     """Return (size,) int64: each image's original, itself where it has no earlier copy."""
     original = np.arange(size, dtype=np.int64)
-    pairs = np.concatenate([overlap.exact, overlap.near])
+    pairs = overlap.pairs
     for earlier, later in pairs[np.argsort(pairs[:, 1])]:  # so an earlier one's original is known by then
         original[later] = original[earlier]
     return original
-
-
-def _by_sets(pairs: NDArray[np.int64]) -> Counter[tuple[int, int]]:
-    """Return how often each (set of the original, set of the copy) occurs in (P, 2) pairs of set numbers."""
-    return Counter((first, second) for first, second in pairs.tolist())

@@ -25,6 +25,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tenfold.data.digits import IMAGE_SHAPE, image_hashes
+from tenfold.imaging.decode import border
 
 HEIGHT, WIDTH = IMAGE_SHAPE
 NEAR_RMS = 6.0  # grey levels
@@ -53,13 +54,10 @@ class Overlap:
     exact: NDArray[np.int64]
     near: NDArray[np.int64]
 
-    def exact_in_second(self) -> NDArray[np.int64]:
-        """Return the sorted indices of the second set's images that are also in the first, bit for bit."""
-        return self.exact[:, 1]
-
-    def near_in_second(self) -> NDArray[np.int64]:
-        """Return the sorted indices of the second set's images that have a near, but no equal, twin in the first."""
-        return self.near[:, 1]
+    @property
+    def pairs(self) -> NDArray[np.int64]:
+        """All pairs, the exact ones first, (P + Q, 2) int64."""
+        return np.concatenate([self.exact, self.near])
 
 
 def find_overlap(first: NDArray[np.uint8], second: NDArray[np.uint8]) -> Overlap:
@@ -71,10 +69,10 @@ def find_overlap(first: NDArray[np.uint8], second: NDArray[np.uint8]) -> Overlap
     hashes, originals = np.unique(image_hashes(first), return_index=True)  # originals: where each is seen first
     wanted = image_hashes(second)
     found = np.isin(wanted, hashes)
-    exact = _pairs(originals[np.searchsorted(hashes, wanted[found])], np.flatnonzero(found))
+    exact = np.column_stack([originals[np.searchsorted(hashes, wanted[found])], np.flatnonzero(found)])
     unique, rest = np.sort(originals), np.flatnonzero(~found)
     rows, columns = _near_pairs(first[unique], second[rest])
-    return Overlap(exact, _pairs(unique[rows], rest[columns]))
+    return Overlap(exact, np.column_stack([unique[rows], rest[columns]]))
 
 
 def find_duplicates(images: NDArray[np.uint8]) -> Overlap:
@@ -84,10 +82,10 @@ def find_duplicates(images: NDArray[np.uint8]) -> Overlap:
     """
     _, originals, inverse = np.unique(image_hashes(images), return_index=True, return_inverse=True)
     repeated = np.flatnonzero(originals[inverse] != np.arange(len(images)))
-    exact = _pairs(originals[inverse[repeated]], repeated)
+    exact = np.column_stack([originals[inverse[repeated]], repeated])
     unique = np.sort(originals)
     rows, columns = _near_pairs(images[unique], images[unique], only_earlier=True)
-    return Overlap(exact, _pairs(unique[rows], unique[columns]))
+    return Overlap(exact, np.column_stack([unique[rows], unique[columns]]))
 
 
 def are_near(first: NDArray[np.uint8], second: NDArray[np.uint8]) -> NDArray[np.bool_]:
@@ -111,7 +109,8 @@ def _near_pairs(
 
     only_earlier: both are the same set, and an image's twin comes before it.
     """
-    background = _background(second)
+    # The usual grey level on the images' edges is what lies around a drawing.
+    background = float(np.bincount(border(second).ravel(), minlength=256).argmax())
     x, x_half, x_owner = _shift_free_features(first, background)
     y, y_half, y_owner = _shift_free_features(second, background)
     # One product gives x.y - |x|^2/2 - |y|^2/2 = -|x - y|^2 / 2 for all pairs.
@@ -165,14 +164,6 @@ def _settle(
         a, b = a[CHUNK:], b[CHUNK:]
 
 
-def _background(images: NDArray[np.uint8]) -> float:
-    """Return the usual grey level on the images' edges: what lies around a drawing (0 where there are no images)."""
-    if not len(images):
-        return 0.0
-    edges = [images[:, 0], images[:, -1], images[:, :, 0], images[:, :, -1]]
-    return float(np.bincount(np.concatenate(edges, axis=None), minlength=256).argmax())
-
-
 def _shift_free_features(
     images: NDArray[np.uint8], background: float
 ) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.int64]]:
@@ -183,7 +174,7 @@ def _shift_free_features(
     below `EDGE_SQUARED`).
     """
     features, owners = [], []
-    for start in range(0, len(images), CHUNK):
+    for start in range(0, max(1, len(images)), CHUNK):
         batch = images[start : start + CHUNK].astype(np.float32) - np.float32(background)
         features.append(_low_magnitudes(batch))
         owners.append(np.arange(start, start + len(batch)))
@@ -195,8 +186,6 @@ def _shift_free_features(
             lost = np.square(batch[on_edge] - shown).sum(axis=(1, 2)) > EDGE_SQUARED
             features.append(_low_magnitudes(shown[lost]))
             owners.append(start + on_edge[lost])
-    if not features:
-        return np.zeros((0, 1), np.float32), np.zeros(0, np.float32), np.zeros(0, np.int64)
     owner = np.concatenate(owners)
     order = np.argsort(owner, kind="stable")
     flat = np.concatenate(features)[order]
@@ -211,8 +200,3 @@ def _low_magnitudes(images: NDArray[np.float32]) -> NDArray[np.float32]:
     magnitudes = np.abs(spectrum[:, vertical, : k + 1]).astype(np.float32)
     magnitudes[:, :, 1:] *= np.float32(np.sqrt(2))  # the real transform leaves out these columns' mirror images
     return magnitudes.reshape(len(images), len(vertical) * (k + 1))
-
-
-def _pairs(first: NDArray[np.int64], second: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Return (P, 2) int64 of two index arrays (P,)."""
-    return np.stack([first, second], axis=1).astype(np.int64)

@@ -205,7 +205,7 @@ def _near(run: "Run", digits: Digits) -> NDArray[np.int64] | str:
     if not np.isin(trained, hashes).all():
         return f"the training data '{named}' no longer hold what the run was trained on"
     used = np.isin(hashes, trained)  # neither held out nor left out
-    return find_overlap(training[used], digits.images).near_in_second()
+    return find_overlap(training[used], digits.images).near[:, 1]
 
 
 def _kept_near(file: Path) -> NDArray[np.int64] | None:
