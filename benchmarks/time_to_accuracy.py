@@ -195,7 +195,7 @@ def measure_tutorial(seeds: int, epochs: int, spec: str) -> SystemResult:
         recipe=TUTORIAL,
         config_sha256="",
         commit=None,
-        machine=devices.describe(devices.choose("auto"), devices.Arithmetic("fp32", "contiguous")),
+        machine=devices.describe(devices.choose("auto")) | {"precision": "fp32", "layout": "contiguous"},
         versions={"torch": torch.__version__},
         train_data=DataUsed(spec=f"{spec}:train", sha256=train.content_hash(), n=len(train)),
         test_data=DataUsed(spec=f"{spec}:test", sha256=test.content_hash(), n=len(test)),

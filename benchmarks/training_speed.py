@@ -257,7 +257,7 @@ def compare(name: str, digits: Digits, rounds: int, seconds: float, workers: int
         recipe=recipe.name,
         config_sha256=recipe.config_hash(),
         commit=run.commit(),
-        machine=devices.describe(trainer.device, trainer.arithmetic),
+        machine=devices.describe(trainer.device, trainer.precision),
         versions=run.versions(recipe),
         parameters=sum(parameter.numel() for parameter in trainer.module.parameters()),
         batch_size=trainer.batch_size,

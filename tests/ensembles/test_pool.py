@@ -56,7 +56,8 @@ def test_folds_leave_each_image_to_those_that_did_not_see_it(tmp_path: Path) -> 
     assert (known.sum(0) == 2).all()
     assert np.array_equal(known[0], known[2])
     assert np.array_equal(known[0], ~known[1])
-    assert [Pool(tmp_path, Settings(("a", "b"), (), folds=2)).member(n).overrides[-1] for n in range(5)] == [
+    pool = Pool(tmp_path, Settings(("a", "b"), (), folds=2), ["fp32", "bf16"])
+    assert [pool.member(n).overrides[-2] for n in range(5)] == [
         "data.fold=0", "data.fold=0", "data.fold=1", "data.fold=1", "data.fold=0",
     ]  # fmt: skip
 

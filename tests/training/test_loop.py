@@ -75,7 +75,7 @@ def test_resumed_is_unbroken(digits: Digits, overrides: list[str]) -> None:
         first.run(lambda trainer, stop=stop: trainer.position.step >= stop)
         assert first.position.step == stop
         tensors, rest = first.state()
-        second = make_trainer(digits, *overrides, arithmetic=unbroken.arithmetic)
+        second = make_trainer(digits, *overrides, precision=unbroken.precision)
         second.restore({name: tensor.clone() for name, tensor in tensors.items()}, rest)
         assert second.run()
         assert same(second.weights(), unbroken.weights())

@@ -16,7 +16,6 @@ from tenfold.runs.estimator import teacher as teacher_of
 from tenfold.runs.run import Run
 from tenfold.train import train
 from tenfold.training import recipe as recipes
-from tenfold.training.device import Arithmetic
 from tenfold.training.predict import Teacher, predict
 from tenfold.training.recipe import DistilSettings
 
@@ -64,7 +63,6 @@ def test_mode_is_left_as_it_was() -> None:
     assert module.training
 
 
-FP32 = Arithmetic("fp32", "contiguous")
 SMALL = ["training.epochs=12", "model.widths=[[16],[32]]", "data.validation=0.1"]
 
 
@@ -86,7 +84,7 @@ def test_the_loss(teacher: Path) -> None:
     inputs = torch.from_numpy(images).float().div(255).unsqueeze(1)
     logits = torch.randn(20, 11, generator=torch.Generator().manual_seed(0), requires_grad=True)
     hard = torch.arange(20.0)
-    found = told.losses(logits, inputs, hard, FP32)
+    found = told.losses(logits, inputs, hard, "fp32")
     temperature = 2 * Run.open(teacher).manifest["temperature"]
     with torch.no_grad():
         answers = F.softmax(told.module(inputs) / temperature, dim=1)

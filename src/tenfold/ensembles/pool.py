@@ -29,7 +29,7 @@ from tenfold.runs.begin import check
 from tenfold.runs.fit import GALLERY
 from tenfold.runs.run import MANIFEST, Run, commit
 from tenfold.training import recipe as recipes
-from tenfold.training.recipe import Recipe
+from tenfold.training.device import choose, precision_of
 
 POOL, MEMBERS = "pool.json", "members"
 WITH = "with-"  # what the names of runs that were taken in begin with
@@ -69,7 +69,8 @@ class Member:
 class Pool:
     """A pool's folder."""
 
-    def __init__(self, path: Path, settings: Settings, precisions: Sequence[str] = ()) -> None:
+    def __init__(self, path: Path, settings: Settings, precisions: Sequence[str]) -> None:
+        # Of each recipe's members: those that other hardware trains, or resumes, compute in the same.
         self.path, self.settings, self.precisions = path, settings, tuple(precisions)
 
     @classmethod
@@ -105,7 +106,7 @@ class Pool:
             raise RunError(f"'{path}' exists already and is no pool. Give another --out.")
         try:
             (path / MEMBERS).mkdir(parents=True)
-            wanted["precisions"] = [_precision(recipe, device) for recipe in loaded]
+            wanted["precisions"] = [precision_of(recipe.training.precision, choose(device)) for recipe in loaded]
             write_atomically(file, (json.dumps(wanted, indent=2) + "\n").encode())
         except OSError as error:
             raise RunError(f"The pool '{path}' cannot be written: {error.strerror}. Give another --out.") from None
@@ -120,8 +121,7 @@ class Pool:
         if settings.folds is not None:
             fold = number // len(settings.recipes) % settings.folds
             split += [f"data.folds={settings.folds}", f"data.fold={fold}"]
-        if self.precisions:
-            split.append(f"training.precision={self.precisions[number % len(settings.recipes)]}")
+        split.append(f"training.precision={self.precisions[number % len(settings.recipes)]}")
         overrides = (*settings.overrides, *split)
         return Member(name, recipe, settings.seed + number, overrides, self.path / MEMBERS / name)
 
@@ -165,26 +165,6 @@ class Pool:
             run = Run.open(folder)
             found.append(Member(folder.name, run.recipe.name, run.manifest["seed"], (), folder))
         return found
-
-
-def _precision(recipe: Recipe, device: str) -> str:
-    """Return what all members of a recipe compute in: what is fastest here, asked once.
-
-    Asked by each member, a busy moment would decide, and a member that is trained again would be another one.
-    """
-    if recipe.training.precision != "auto":
-        return recipe.training.precision
-    import torch
-
-    from tenfold.models import build
-    from tenfold.training import device as devices
-
-    chosen = devices.choose(device)
-    module = build(recipe.model.kind, recipe.model.arguments()).to(chosen)
-    generator = torch.Generator().manual_seed(0)
-    batch = torch.rand(recipe.training.batch_size, 1, 28, 28, generator=generator).to(chosen)
-    labels = torch.randint(0, 10, (len(batch),), generator=generator).to(chosen)
-    return devices.probe(module, batch, labels).precision
 
 
 def shown(value: Any) -> str:

@@ -182,7 +182,7 @@ def train(
         trial=trial,
         parameters=sum(parameter.numel() for parameter in module.parameters()),
         epochs=round(trainer.epoch, 4),
-        machine=devices.describe(trainer.device, trainer.arithmetic),
+        machine=devices.describe(trainer.device, trainer.precision),
         versions=run.versions(chosen),
         commit=run.commit(),
     )

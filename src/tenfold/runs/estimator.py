@@ -132,7 +132,7 @@ def from_run(run: Run, device: str = "auto") -> DigitClassifier:
     else:
         module = build(model.kind, model.arguments()).to(devices.choose(device))
         module.load_state_dict(run.weights())
-        classifier._take(recipe, module=devices.lay_out(module, "channels_last").eval(), temperature=temperature)
+        classifier._take(recipe, module=devices.lay_out(module).eval(), temperature=temperature)
     classifier.history_ = run.metrics()
     return classifier
 

@@ -222,14 +222,14 @@ def _trainer(run: Run, digits: Digits, device: str, threads: int | None) -> "Tra
         *_parts(run, digits),
         seed=run.manifest["seed"],
         device=place,
-        arithmetic=devices.Arithmetic(known["precision"], known["layout"]) if known else None,
+        precision=known.get("precision"),
         threads=count,
         start=transfer.starter(run.manifest, begun=state is not None),
         teacher=teacher(run.recipe, place),
     )
     if state is not None:
         trainer.restore(*state)
-    machine = devices.describe(trainer.device, trainer.arithmetic)
+    machine = devices.describe(trainer.device, trainer.precision)
     parameters = sum(parameter.numel() for parameter in trainer.module.parameters())
     run.update_manifest({"machine": machine, "parameters": parameters, "status": "running"})
     return trainer
@@ -278,9 +278,7 @@ def _fit_classical(run: Run, digits: Digits, threads: int | None, console: "Cons
 
     recipe = run.recipe
     count = devices.use_threads(threads or run.manifest.get("machine", {}).get("threads"))
-    machine = devices.describe(devices.choose("cpu"), devices.Arithmetic("fp32", "contiguous"))
-    machine = {key: value for key, value in machine.items() if key not in devices.Arithmetic._fields}  # a network's
-    run.update_manifest({"machine": machine, "status": "running"})
+    run.update_manifest({"machine": devices.describe(devices.choose("cpu")), "status": "running"})
     images, labels, validation = _parts(run, digits)
     began = time.perf_counter()
     doing = f"Fitting {recipe.name} to {len(images):,} images"

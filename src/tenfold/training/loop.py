@@ -24,7 +24,7 @@ from tenfold.models import build
 from tenfold.models.integer_network import rounded
 from tenfold.training.augment import augment
 from tenfold.training.degrade import degrade
-from tenfold.training.device import Arithmetic, Precision, autocast, lay_out, probe
+from tenfold.training.device import Precision, autocast, lay_out, precision_of
 from tenfold.training.optimise import Average, Optimiser, multiple
 from tenfold.training.predict import Answered, Teacher, answer, to_input
 from tenfold.training.recipe import Recipe
@@ -70,7 +70,7 @@ class Trainer:
         *,
         seed: int,
         device: torch.device,
-        arithmetic: Arithmetic | None = None,
+        precision: Precision | None = None,
         threads: int = 1,
         start: Callable[[nn.Module], None] | None = None,
         teacher: Teacher | None = None,
@@ -92,8 +92,8 @@ class Trainer:
         self.module: nn.Module = build(recipe.model.kind, recipe.model.arguments()).to(device)
         if start is not None:
             start(self.module)
-        self.arithmetic = arithmetic or self._choose_arithmetic()
-        lay_out(self.module, self.arithmetic.layout)
+        self.precision = precision or precision_of(recipe.training.precision, device)
+        lay_out(self.module)
         parts = recipe.training.shards if device.type == "cpu" else 1  # an accelerator is busy with the whole batch
         self.shards = Shards(self.module, min(parts, self.batch_size // 2), threads)
         self.generators = [torch.Generator(device) for _ in range(len(self.shards))]
@@ -165,12 +165,12 @@ class Trainer:
                 inputs = augment(inputs, recipe.augment, generator)
             if recipe.degrade is not None:
                 inputs = degrade(inputs, recipe.degrade, generator)
-            with autocast(self.device, self.arithmetic.precision):
+            with autocast(self.device, self.precision):
                 logits = self.shards.modules[number](inputs)
             smoothing = recipe.training.label_smoothing
             losses = F.cross_entropy(logits.float(), answers[number], label_smoothing=smoothing, reduction="none")
             if self.teacher is not None:
-                losses = self.teacher.losses(logits, inputs, losses, self.arithmetic)
+                losses = self.teacher.losses(logits, inputs, losses, self.precision)
             (losses.sum() / self.batch_size).backward()  # type: ignore[no-untyped-call]
             return losses.detach()
 
@@ -240,7 +240,7 @@ class Trainer:
         """
         assert self.validation is not None
         shifts = self.recipe.prediction.shifts if final else 0
-        precision: Precision = "fp32" if final else self.arithmetic.precision
+        precision: Precision = "fp32" if final else self.precision
         torch.set_num_threads(self.threads)
         with self.average.in_place() if self.average else nullcontext():
             answered = answer(self.module, self.validation[0], shifts, precision)
@@ -251,7 +251,7 @@ class Trainer:
     def finish(self) -> tuple[nn.Module, Answered | None]:
         """End training: return the network that answers, and its answers to the held-out images, where there are."""
         self.module.load_state_dict(self.weights())
-        module = lay_out(self.module, "channels_last").eval()
+        module = lay_out(self.module).eval()
         if self.answered is None and self.validation is not None:
             self.answered = answer(module, self.validation[0], self.recipe.prediction.shifts)
         return module, self.answered
@@ -293,12 +293,6 @@ class Trainer:
             self.average.restore(under("average", tensors))
         self.position = Position(**rest["position"])
         self.history = rest["history"]
-
-    def _choose_arithmetic(self) -> Arithmetic:
-        if (wanted := self.recipe.training.precision) != "auto":
-            return Arithmetic(wanted, "channels_last")
-        indices = self.sampler.batch(0)[: self.batch_size // self.recipe.training.shards or 1]
-        return probe(self.module, to_input(self.images[indices]), self.labels[indices])
 
     def _on_device(self, array: NDArray[Any]) -> Tensor:
         return torch.from_numpy(np.ascontiguousarray(array)).to(self.device)

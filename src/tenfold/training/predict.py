@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from tenfold.models.blocks import shift_offsets, shifted
 from tenfold.models.ensemble import Ensemble
-from tenfold.training.device import Arithmetic, Precision, autocast
+from tenfold.training.device import Precision, autocast
 from tenfold.training.recipe import DistilSettings
 
 BATCH = 256  # activations of small networks stay in the processor's cache
@@ -81,13 +81,13 @@ class Teacher:
         self.temperature = settings.temperature * temperature
 
     @torch.no_grad()
-    def answers(self, inputs: Tensor, arithmetic: Arithmetic) -> Tensor:
+    def answers(self, inputs: Tensor, precision: Precision) -> Tensor:
         """Return the teacher's softened probabilities, (B, 10), of (B, 1, 28, 28) inputs in [0, 1]."""
-        with autocast(self.device, arithmetic.precision):
+        with autocast(self.device, precision):
             logits = self.module(inputs)
         return F.softmax(logits[:, :DIGITS].float() / self.temperature, dim=1)
 
-    def losses(self, logits: Tensor, inputs: Tensor, hard: Tensor, arithmetic: Arithmetic) -> Tensor:
+    def losses(self, logits: Tensor, inputs: Tensor, hard: Tensor, precision: Precision) -> Tensor:
         """Return the loss of each image, (B,): `hard`, its loss by the labels, and the cross-entropy to the teacher.
 
         Divided by a softer temperature the gradients shrink by its square, so that part is multiplied by it (Hinton,
@@ -95,5 +95,5 @@ class Teacher:
         """
         temperature, share = self.settings.temperature, self.settings.share
         student = F.log_softmax(logits[:, :DIGITS].float() / temperature, dim=1)
-        soft = -(self.answers(inputs, arithmetic) * student).sum(1) * temperature**2
+        soft = -(self.answers(inputs, precision) * student).sum(1) * temperature**2
         return share * soft + (1 - share) * hard
