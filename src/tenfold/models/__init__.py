@@ -21,21 +21,16 @@ MODELS: dict[str, str] = {
 }
 
 
-def known(kind: str) -> str:
-    """Return the kind; RecipeError names an unknown one, and the nearest known."""
-    if kind not in MODELS:
-        raise RecipeError(
-            f"No model is called '{kind}'.{nearest(kind, MODELS)} Set model.kind to one of: {', '.join(MODELS)}."
-        )
-    return kind
-
-
 def build(kind: str, arguments: dict[str, Any]) -> "nn.Module":
     """Return a fresh network of that kind; RecipeError names an unknown kind or argument, and the nearest known.
 
     A classical model is no network: it is made by `tenfold.models.classical.Classical`.
     """
-    if known(kind) in CLASSICAL:
+    if kind not in MODELS:
+        raise RecipeError(
+            f"No model is called '{kind}'.{nearest(kind, MODELS)} Set model.kind to one of: {', '.join(MODELS)}."
+        )
+    if kind in CLASSICAL:
         raise RecipeError(f"Model '{kind}' is no network. Give a recipe with one of: convnet, layers.")
     module, _, name = MODELS[kind].partition(":")
     network: type[nn.Module] = getattr(importlib.import_module(module), name)

@@ -1,6 +1,6 @@
 """What the networks are made of, besides PyTorch's own modules."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 import torch
 import torch.nn.functional as F
@@ -79,26 +79,14 @@ class Dropout(nn.Module):
         """Return `x` with a share `p` of its values set to 0 and the others divided by 1 - p; in evaluation `x`."""
         if not self.training or self.p == 0:
             return x
-        # As `x` lies in memory, so that a channels_last `x` stays one.
-        channels_last = x.ndim == 4 and x.is_contiguous(memory_format=torch.channels_last)
         bits = torch.empty(-(-x.numel() // 4), dtype=torch.int64, device=x.device)
         bits.random_(-(2**63), None, generator=self.generator)
-        drawn = bits.view(torch.int16)[: x.numel()].as_strided(x.size(), _dense_strides(x.size(), channels_last))
+        # As `x` lies in memory, so that a channels_last `x` stays one.
+        strides = torch.empty_like(x, device="meta").stride()
+        drawn = bits.view(torch.int16)[: x.numel()].as_strided(x.size(), strides)
         kept = drawn >= round(self.p * 2**16) - 2**15
         return x * kept.to(x.dtype).mul_(1 / (1 - self.p))
 
     def extra_repr(self) -> str:
         """Return what `print` shows."""
         return f"p={self.p}"
-
-
-def _dense_strides(shape: Sequence[int], channels_last: bool) -> tuple[int, ...]:
-    """Return the strides of a tensor of that shape without gaps."""
-    if channels_last:
-        _, channels, height, width = shape
-        return (channels * height * width, 1, width * channels, channels)
-    strides, step = [], 1
-    for size in reversed(shape):
-        strides.append(step)
-        step *= size
-    return tuple(reversed(strides))

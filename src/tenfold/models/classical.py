@@ -21,6 +21,10 @@ from tenfold.models.fitted import PARAMETERS, Fitted, Graph, Trees, open_fitted
 if TYPE_CHECKING:
     from tenfold.models.features import Features
 
+FEATURES = "features.safetensors"
+VOTES = {"knn": "n_neighbors", "forest": "n_estimators"}
+BATCH = 1000  # images whose features and kernel rows lie in memory at a time
+
 Share = Annotated[float, Field(gt=0, le=1)]
 
 
@@ -31,13 +35,6 @@ class Arguments(BaseModel):
     made: ClassVar[str]  # the estimator, as module:class, so that naming one imports none
     fixed: ClassVar[dict[str, str]] = {}  # arguments of the estimator that no recipe sets
     given: ClassVar[dict[str, str]] = {}  # its names for the seed and the number of threads, where it takes them
-
-    def estimator(self, seed: int, threads: int) -> Any:
-        """Return the unfitted estimator."""
-        module, _, name = self.made.partition(":")
-        known = {"seed": seed, "threads": threads}
-        given = {argument: known[what] for argument, what in self.given.items()}
-        return getattr(importlib.import_module(module), name)(**self.model_dump(), **self.fixed, **given)
 
 
 class Logistic(Arguments):
@@ -152,16 +149,11 @@ def count(kind: str, estimator: Any, rows: NDArray[np.float32]) -> int:
     return sum(tree.count("leaf=") + 2 * tree.count("yes=") for tree in estimator.get_booster().get_dump())
 
 
-FEATURES = "features.safetensors"
-VOTES = {"knn": "n_neighbors", "forest": "n_estimators"}
-BATCH = 1000  # images whose features and kernel rows lie in memory at a time
-
-
 class Classical:
     """A classical model of digit images, with its features.
 
-    kind: of `tenfold.models.estimators.KINDS`. arguments: of its estimator. features: of
-    `tenfold.models.features.Features`. threads: at most so many compute.
+    kind: of `KINDS`. arguments: of its estimator. features: of `tenfold.models.features.Features`. threads: at most so
+    many compute.
     Raises RecipeError for a kind, an argument or a feature that is unknown or out of range.
     parameters: how many numbers were fitted: coefficients and intercepts; support vectors and their non-zero weights;
     the stored images' values; two a split of a tree, one a leaf (ten in a forest's); and what the features learned.
@@ -179,7 +171,10 @@ class Classical:
 
     def estimator(self) -> Any:
         """Return the scikit-learn estimator, not fitted, that stands behind the features."""
-        return self.arguments.estimator(self.seed, self.threads)
+        module, _, name = self.arguments.made.partition(":")
+        given = {argument: getattr(self, what) for argument, what in self.arguments.given.items()}
+        arguments = self.arguments.model_dump() | self.arguments.fixed | given
+        return getattr(importlib.import_module(module), name)(**arguments)
 
     @property
     def parameters(self) -> int:
@@ -245,11 +240,20 @@ class Classical:
         cls, folder: Path, kind: str, arguments: dict[str, Any], features: dict[str, Any], threads: int = 1
     ) -> "Classical":
         """Return the model that `save` wrote to the folder; RunError where its files are missing, broken or others'."""
+        from safetensors import SafetensorError
+        from safetensors.numpy import load
+
         self = cls(kind, arguments, features, threads=threads)
         path = folder / model_file(kind)
         if not path.exists():
             raise RunError(f"The run '{folder}' has no model yet. Continue it: tenfold train --resume {folder}")
-        _restore(self.features, folder / FEATURES)
+        learned = folder / FEATURES
+        try:
+            self.features.restore(load(learned.read_bytes()) if self.features.learns else {})
+        except FileNotFoundError:
+            raise RunError(f"'{learned}' is missing. Train the run again.") from None
+        except (SafetensorError, OSError, ValueError) as error:
+            raise RunError(f"'{learned}' cannot be read: {error}. Train the run again.") from None
         self.fitted = open_fitted(path, self.features.width, threads)
         return self
 
@@ -262,19 +266,6 @@ class Classical:
 def model_file(kind: str) -> str:
     """Return the name of the file in which a model of that kind is kept."""
     return "model.json" if kind == "xgboost" else "model.onnx"
-
-
-def _restore(features: "Features", path: Path) -> None:
-    """Give the features what they had learned, where they learn something; RunError where the file does not hold it."""
-    from safetensors import SafetensorError
-    from safetensors.numpy import load
-
-    try:
-        features.restore(load(path.read_bytes()) if features.learns else {})
-    except FileNotFoundError:
-        raise RunError(f"'{path}' is missing. Train the run again.") from None
-    except (SafetensorError, OSError, ValueError) as error:
-        raise RunError(f"'{path}' cannot be read: {error}. Train the run again.") from None
 
 
 def _keep(kind: str, estimator: Any, rows: NDArray[np.float32], labels: NDArray[np.int64], threads: int) -> Fitted:

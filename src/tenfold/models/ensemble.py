@@ -47,13 +47,12 @@ class Ensemble(nn.Module):
         """Return the logarithms of the probabilities, (B, 10)."""
         total = x.new_zeros(x.shape[0], DIGITS, dtype=torch.float32)
         for member, settings in zip(self.members, self.settings, strict=True):
-            logs = settings.logarithms(member, x)
-            if self.average == "logits":
-                total = total + settings.weight * logs
-            elif self.average == "votes":
-                total = total + settings.weight * F.one_hot(logs.argmax(1), DIGITS)
-            else:
-                total = total + settings.weight * logs.exp()
+            answer = settings.logarithms(member, x)
+            if self.average == "votes":
+                answer = F.one_hot(answer.argmax(1), DIGITS)
+            elif self.average == "probabilities":
+                answer = answer.exp()
+            total = total + settings.weight * answer
         if self.average == "logits":
             return F.log_softmax(total, dim=1)
         return total.clamp_min(LEAST).log()

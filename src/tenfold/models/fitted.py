@@ -1,6 +1,8 @@
 """What a fitted classical model leaves behind: the bytes of a file that answers, and no code that could run.
 
 model.onnx   a graph, for onnxruntime          model.json   trees, for XGBoost
+
+Graphs come from skl2onnx, or are written here as ONNX's own text; a chain of them is one graph.
 """
 
 from pathlib import Path
@@ -17,8 +19,60 @@ if TYPE_CHECKING:
     from tenfold.models.pairwise import PairwiseSVC
 
 PARAMETERS = "tenfold.parameters"  # the count, kept in the file
+OPSETS = {"": 17, "ai.onnx.ml": 3}  # old enough for every onnxruntime that we take
+HEADER = f'<ir_version: 8, opset_import: ["": {OPSETS[""]}]>'  # of every graph that is written as text
+STEEPNESS = 5.0  # makes the probabilities about as sure as they are right, before a temperature is fitted
+LEAST_DISTANCE = 1e-6  # squared; nearer ones are the same image, for float32
 
 Floats = NDArray[np.float32]
+Constant = NDArray[Any] | np.generic | float | list[int]
+
+# The kernel is exp(-gamma |x - s|²), with |x - s|² = |x|² + |s|² - 2 x.s. Probabilities are the softmax of every
+# digit's weakest decision, times STEEPNESS. A digit that wins all its pairs, as nearly every image has one, is first
+# here as in SVC, which counts votes; and how narrowly it won says more of how sure the answer is: on 3,000 held-out
+# images of MNIST the NLL, with a temperature, was 0.025, of the votes' softmax 0.049, of the product of the pairs'
+# probabilities 0.026 to 0.032.
+SVM = """
+svm (float[N, D] x) => (float[N, K] probabilities) {
+    square = Mul(x, x)
+    norm = ReduceSum <keepdims = 1> (square, last)
+    dot = MatMul(x, support_twice)
+    norms = Add(norm, support_norms)
+    distance = Sub(norms, dot)
+    not_negative = Relu(distance)
+    exponent = Mul(not_negative, minus_gamma)
+    kernel = Exp(exponent)
+    weighted = MatMul(kernel, dual)
+    decision = Add(weighted, intercept)
+    opposite = Neg(decision)
+    both = Concat <axis = 1> (decision, opposite)
+    duel = Gather <axis = 1> (both, duels)
+    weakest = ReduceMin <axes = [2], keepdims = 0> (duel)
+    score = Mul(weakest, steepness)
+    probabilities = Softmax <axis = 1> (score)
+}
+"""
+
+# |x - p|² again, p the stored images; which neighbours are nearest does not depend on |x|².
+NEAREST = """
+nearest (float[N, D] x) => (float[N, K] probabilities) {
+    dot = MatMul(x, points_twice)
+    closeness = Sub(dot, points_norms)
+    value, index = TopK <axis = 1, largest = 1> (closeness, neighbours)
+    vote = Gather(one_hot, index)
+    square = Mul(x, x)
+    norm = ReduceSum <keepdims = 1> (square, last)
+    distance = Sub(norm, value)
+    positive = Max(distance, least_distance)
+    root = Sqrt(positive)
+    weight = Pow(root, power)
+    column = Unsqueeze(weight, columns)
+    weighted = Mul(vote, column)
+    votes = ReduceSum <keepdims = 0> (weighted, middle)
+    total = ReduceSum <keepdims = 1> (votes, last)
+    probabilities = Div(votes, total)
+}
+"""
 
 
 class Fitted:
@@ -106,62 +160,6 @@ def _errors() -> tuple[type[Exception], ...]:
     return (*kinds, ValueError)
 
 
-Constant = NDArray[Any] | np.generic | float | list[int]
-Constants = dict[str, Constant]
-
-OPSETS = {"": 17, "ai.onnx.ml": 3}  # old enough for every onnxruntime that we take
-HEADER = f'<ir_version: 8, opset_import: ["": {OPSETS[""]}]>'  # of every graph that is written as text
-
-# The kernel is exp(-gamma |x - s|²), with |x - s|² = |x|² + |s|² - 2 x.s. Probabilities are the softmax of every
-# digit's weakest decision, times STEEPNESS. A digit that wins all its pairs, as nearly every image has one, is first
-# here as in SVC, which counts votes; and how narrowly it won says more of how sure the answer is: on 3,000 held-out
-# images of MNIST the NLL, with a temperature, was 0.025, of the votes' softmax 0.049, of the product of the pairs'
-# probabilities 0.026 to 0.032.
-SVM = """
-svm (float[N, D] x) => (float[N, K] probabilities) {
-    square = Mul(x, x)
-    norm = ReduceSum <keepdims = 1> (square, last)
-    dot = MatMul(x, support_twice)
-    norms = Add(norm, support_norms)
-    distance = Sub(norms, dot)
-    not_negative = Relu(distance)
-    exponent = Mul(not_negative, minus_gamma)
-    kernel = Exp(exponent)
-    weighted = MatMul(kernel, dual)
-    decision = Add(weighted, intercept)
-    opposite = Neg(decision)
-    both = Concat <axis = 1> (decision, opposite)
-    duel = Gather <axis = 1> (both, duels)
-    weakest = ReduceMin <axes = [2], keepdims = 0> (duel)
-    score = Mul(weakest, steepness)
-    probabilities = Softmax <axis = 1> (score)
-}
-"""
-
-# |x - p|² again; which neighbours are nearest does not depend on |x|².
-NEAREST = """
-nearest (float[N, D] x) => (float[N, K] probabilities) {
-    dot = MatMul(x, points_twice)
-    closeness = Sub(dot, points_norms)
-    value, index = TopK <axis = 1, largest = 1> (closeness, neighbours)
-    vote = Gather(one_hot, index)
-    square = Mul(x, x)
-    norm = ReduceSum <keepdims = 1> (square, last)
-    distance = Sub(norm, value)
-    positive = Max(distance, least_distance)
-    root = Sqrt(positive)
-    weight = Pow(root, power)
-    column = Unsqueeze(weight, columns)
-    weighted = Mul(vote, column)
-    votes = ReduceSum <keepdims = 0> (weighted, middle)
-    total = ReduceSum <keepdims = 1> (votes, last)
-    probabilities = Div(votes, total)
-}
-"""
-STEEPNESS = 5.0  # makes the probabilities about as sure as they are right, before a temperature is fitted
-LEAST_DISTANCE = 1e-6  # squared; nearer ones are the same image, for float32
-
-
 def svm(machine: "PairwiseSVC") -> "ModelProto":
     """Return the graph of a fitted PairwiseSVC."""
     vectors = machine.support_vectors_
@@ -203,11 +201,11 @@ def converted(estimator: Any) -> "ModelProto":
     model: ModelProto = to_onnx(estimator, initial_types=inputs, options={"zipmap": False}, target_opset=OPSETS)
     for node in model.graph.node:
         if node.op_type == "TreeEnsembleClassifier":
-            _leave_out_zeros(node)
+            _omit_zeros(node)
     return model
 
 
-def _leave_out_zeros(node: "NodeProto") -> None:
+def _omit_zeros(node: "NodeProto") -> None:
     """Take the leaves' zeros out of an ensemble of trees: most leaves have seen one digit or two, and list all ten."""
     columns = {each.name: each for each in node.attribute if each.name.startswith("class_")}
     kept = np.flatnonzero(columns["class_weights"].floats)
@@ -242,19 +240,16 @@ def chained(*links: "ModelProto") -> "ModelProto":
 
     whole = ModelProto(ir_version=max(link.ir_version for link in links), producer_name="tenfold")
     versions = dict(OPSETS)
+    last = links[-1].graph.output[0]
     joint, beside = links[0].graph.input[0].name, []
     for number, link in enumerate(links):
-        following = f"{number}/{link.graph.output[0].name}"
+        following = last.name if number == len(links) - 1 else f"{number}/{link.graph.output[0].name}"
         names = {link.graph.input[0].name: joint, link.graph.output[0].name: following}
         names |= {output.name: output.name for output in link.graph.output[1:]}
         _append(whole, link, names, f"{number}/")
         beside += list(link.graph.output[1:])
         versions |= {each.domain: max(each.version, versions.get(each.domain, 1)) for each in link.opset_import}
         joint = following
-    last = links[-1].graph.output[0]
-    for node in whole.graph.node:
-        node.output[:] = [last.name if name == joint else name for name in node.output]
-        node.input[:] = [last.name if name == joint else name for name in node.input]
     whole.graph.name = "tenfold"
     whole.graph.input.append(links[0].graph.input[0])
     whole.graph.output.extend([last, *beside])

@@ -1,6 +1,7 @@
 """A convolutional network in whole numbers: weights of eight bits, a scale and a bias a channel.
 
-It is what a run with `training.weight_bits` holds, taken apart, and the reference for what is generated from it.
+A run with `training.weight_bits` answers with rounded weights. Taken apart, they are whole numbers again, and what
+those compute is the reference for the code that is generated from them.
 """
 
 from collections.abc import Iterable
@@ -45,6 +46,41 @@ def products(integers: NDArray[np.int8], scales: Floats) -> Floats:
 def _a_channel(numbers: NDArray[Any], dimensions: int) -> NDArray[Any]:
     """Return numbers (N,) as (N, 1, ..., 1), to go with what has a channel first."""
     return numbers.reshape(-1, *[1] * (dimensions - 1))
+
+
+def rounded(module: nn.Module, weights: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Return a ConvNet's `weights` in eight bits, same names, shapes, dtypes and devices; biases stay as they are.
+
+    Every filter and matrix becomes the nearest products of whole numbers, -127 to 127, and one scale an output channel.
+    Batch norms are left to add a bias and nothing else. The given tensors are not changed.
+    """
+    tensors = dict(weights)
+    for name, part in module.named_modules():
+        if isinstance(part, Block):
+            _fold(tensors, f"{name}.conv.weight", f"{name}.norm", part.norm.eps)
+    for name, part in module.named_modules():
+        if isinstance(part, nn.Conv2d | nn.Linear):
+            weight = tensors[f"{name}.weight"]
+            nearest = products(*whole_numbers(weight.detach().double().cpu().numpy()))
+            tensors[f"{name}.weight"] = torch.from_numpy(nearest).to(weight)
+    return tensors
+
+
+def _fold(tensors: dict[str, Tensor], filters: str, norm: str, epsilon: float) -> None:
+    """Move all that a batch norm does into the filters before it, but for a bias."""
+    weight, bias, mean, variance = (
+        tensors[f"{norm}.{part}"].double() for part in ("weight", "bias", "running_mean", "running_var")
+    )
+    factor = weight / (variance + epsilon).sqrt()
+    folded = {
+        filters: tensors[filters].double() * factor[:, None, None, None],
+        f"{norm}.weight": torch.ones_like(weight),
+        f"{norm}.bias": bias - mean * factor,
+        f"{norm}.running_mean": torch.zeros_like(mean),
+        # Batch norm adds epsilon in fp32, and so comes to divide by 1 exactly.
+        f"{norm}.running_var": torch.full_like(variance, float(1 - np.float32(epsilon))),
+    }
+    tensors.update({name: tensor.to(tensors[name]) for name, tensor in folded.items()})
 
 
 @dataclass(frozen=True)
@@ -166,38 +202,3 @@ def _array(tensor: Tensor) -> Floats:
     """Return a copy, which no longer changes with the network."""
     array: Floats = tensor.detach().cpu().numpy().copy()
     return array
-
-
-def rounded(module: nn.Module, weights: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Return a ConvNet's `weights` in eight bits, same names, shapes, dtypes and devices; biases stay as they are.
-
-    Every filter and matrix becomes the nearest products of whole numbers, -127 to 127, and one scale an output channel.
-    Batch norms are left to add a bias and nothing else. The given tensors are not changed.
-    """
-    tensors = dict(weights)
-    for name, part in module.named_modules():
-        if isinstance(part, Block):
-            _fold(tensors, f"{name}.conv.weight", f"{name}.norm", part.norm.eps)
-    for name, part in module.named_modules():
-        if isinstance(part, nn.Conv2d | nn.Linear):
-            weight = tensors[f"{name}.weight"]
-            nearest = products(*whole_numbers(weight.detach().double().cpu().numpy()))
-            tensors[f"{name}.weight"] = torch.from_numpy(nearest).to(weight)
-    return tensors
-
-
-def _fold(tensors: dict[str, Tensor], filters: str, norm: str, epsilon: float) -> None:
-    """Move all that a batch norm does into the filters before it, but for a bias."""
-    weight, bias, mean, variance = (
-        tensors[f"{norm}.{part}"].double() for part in ("weight", "bias", "running_mean", "running_var")
-    )
-    factor = weight / (variance + epsilon).sqrt()
-    folded = {
-        filters: tensors[filters].double() * factor[:, None, None, None],
-        f"{norm}.weight": torch.ones_like(weight),
-        f"{norm}.bias": bias - mean * factor,
-        f"{norm}.running_mean": torch.zeros_like(mean),
-        # Batch norm adds epsilon in fp32, and so comes to divide by 1 exactly.
-        f"{norm}.running_var": torch.full_like(variance, float(1 - np.float32(epsilon))),
-    }
-    tensors.update({name: tensor.to(tensors[name]) for name, tensor in folded.items()})

@@ -34,7 +34,7 @@ class PairwiseSVC:
     n_jobs: pairs fitted side by side, on threads.
     Learned: `classes_`; `pairs_` (P, 2), indices of classes; `support_vectors_` (S, D) float32, those of all pairs;
     `dual_coef_` (S, P) float32 and `intercept_` (P,) float32, with which the kernel's row gives a pair's decision,
-    above 0 for the first class of the pair. `tenfold.models.estimator_graphs.svm` makes answers of them.
+    above 0 for the first class of the pair. `tenfold.models.fitted.svm` makes answers of them.
     """
 
     def __init__(self, C: float = 1.0, gamma: float | str = "scale", n_jobs: int = 1) -> None:
@@ -50,7 +50,13 @@ class PairwiseSVC:
         images_of = [np.flatnonzero(y == label) for label in self.classes_]
 
         def fit_pair(pair: tuple[int, int]) -> PairMachine:
-            return self._fit_pair(X, images_of[pair[0]], images_of[pair[1]])
+            """Return the machine whose decision is positive for the first class of the pair."""
+            first, second = (images_of[place] for place in pair)
+            indices = np.concatenate([first, second])
+            is_first = np.arange(len(indices)) < len(first)
+            kernel = rbf(X[indices], X[indices], self.gamma_)
+            machine = SVC(kernel="precomputed", C=self.C, cache_size=CACHE_MB).fit(kernel, is_first)
+            return PairMachine(indices[machine.support_], machine.dual_coef_[0], float(machine.intercept_[0]))
 
         with ThreadPoolExecutor(self.n_jobs) as pool:
             machines = list(pool.map(fit_pair, self.pairs_))
@@ -61,14 +67,6 @@ class PairwiseSVC:
             self.dual_coef_[np.searchsorted(used, machine.support), column] = machine.weights
         self.intercept_ = np.array([machine.intercept for machine in machines], np.float32)
         return self
-
-    def _fit_pair(self, X: Floats, first: NDArray[np.int64], second: NDArray[np.int64]) -> PairMachine:
-        """Return the machine whose decision is positive for `first`, indices into X, and negative for `second`."""
-        indices = np.concatenate([first, second])
-        is_first = np.arange(len(indices)) < len(first)
-        kernel = rbf(X[indices], X[indices], self.gamma_)
-        machine = SVC(kernel="precomputed", C=self.C, cache_size=CACHE_MB).fit(kernel, is_first)
-        return PairMachine(indices[machine.support_], machine.dual_coef_[0], float(machine.intercept_[0]))
 
     @property
     def duels_(self) -> NDArray[np.int64]:
