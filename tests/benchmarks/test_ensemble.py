@@ -82,7 +82,7 @@ def test_ensemble(recipe: Path, tmp_path: Path, capsys: pytest.CaptureFixture[st
     assert len(full.student) == 2
     assert len(full.pairs) == 3
     assert None not in [each.training for each in full.members]
-    assert ledger.looks(test.content_hash()) == 3  # two members and the student
+    assert ledger.looks(test.content_hash()) == (3, 3)  # two members and the student
     with Image.open(tmp_path / "errors.png") as sheet:
         assert sheet.width == script.WIDTH * script.COLUMNS
     assert json.loads(capsys.readouterr().out.splitlines()[-1])["name"] == "pool"

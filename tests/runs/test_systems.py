@@ -43,7 +43,7 @@ def test_a_run_and_its_model_answer_alike(folder: Path) -> None:
 def test_what_they_are(folder: Path) -> None:
     """A system says what it is, by what its folder or file is called; the names of shipped models are models."""
     run, model, shipped = (open_system(name) for name in (folder / "run", folder / "model.onnx", "tiny"))
-    assert [one.kind for one in (run, model, shipped)] == ["run", "model", "model"]
+    assert [one.model is None for one in (run, model, shipped)] == [True, False, False]
     assert [one.name for one in (run, model, shipped)] == ["run", "model.onnx", "tiny"]
     assert [one.recipe for one in (run, model, shipped)] == ["instant", "instant", "tiny"]
     assert run.sha256 == Run.open(folder / "run").weights_sha256()
@@ -58,8 +58,8 @@ def test_a_folder_called_tiny_is_meant_by_its_path(
     """A run's folder that has a shipped model's name is opened by ./NAME."""
     (tmp_path / "tiny").symlink_to(folder / "run")
     monkeypatch.chdir(tmp_path)
-    assert open_system("tiny").kind == "model"
-    assert open_system("./tiny").kind == "run"
+    assert open_system("tiny").model is not None
+    assert open_system("./tiny").run is not None
 
 
 def test_test_time_augmentation(folder: Path) -> None:

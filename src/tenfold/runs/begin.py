@@ -1,8 +1,12 @@
-"""How a run begins: what cannot work is refused, the data are gathered and split, and the folder is made."""
+"""How a run begins: what cannot work is refused, the data are gathered and split, and the folder is made.
+
+A run that is resumed finds the same data again.
+"""
 
 from collections.abc import Sequence
 from contextlib import nullcontext
 from datetime import UTC, datetime
+from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,8 +25,17 @@ if TYPE_CHECKING:
 
 def check(recipe: Recipe, device: str, max_seconds: float | None) -> None:
     """Raise what is wrong with the model, the device or the limit now, before a folder is made for nothing."""
+    kind, arguments = recipe.model.kind, recipe.model.arguments()
     if recipe.classical:
-        _check_classical(recipe, device, max_seconds)
+        from tenfold.models.classical import Classical, only_processor
+
+        Classical(kind, arguments, recipe.features.model_dump())
+        only_processor(kind, device)
+        if max_seconds is not None:
+            raise TrainingError(
+                f"'{kind}' is fitted in one go, which '{max_seconds:g}' seconds cannot cut short. Omit --max-seconds, "
+                "or take fewer images: --subset N."
+            )
         return
     import torch
 
@@ -31,26 +44,12 @@ def check(recipe: Recipe, device: str, max_seconds: float | None) -> None:
 
     try:
         with torch.device("meta"), torch.no_grad():  # shapes alone: no weights, no arithmetic
-            build(recipe.model.kind, recipe.model.arguments()).eval()(torch.zeros(1, 1, 28, 28))
+            build(kind, arguments).eval()(torch.zeros(1, 1, 28, 28))
     except RuntimeError as error:  # a size that cannot be, which no other error says as well as PyTorch's own
         raise RecipeError(
-            f"Model '{recipe.model.kind}' cannot read an image of 28x28 as '{recipe.model.arguments()}': {error}. "
-            "Mend the [model] table."
+            f"Model '{kind}' cannot read an image of 28x28 as '{arguments}': {error}. Mend the [model] table."
         ) from None
     devices.choose(device)
-
-
-def _check_classical(recipe: Recipe, device: str, max_seconds: float | None) -> None:
-    from tenfold.models.classical import Classical, only_processor
-
-    kind = recipe.model.kind
-    Classical(kind, recipe.model.arguments(), recipe.features.model_dump())
-    only_processor(kind, device)
-    if max_seconds is not None:
-        raise TrainingError(
-            f"'{kind}' is fitted in one go, which '{max_seconds:g}' seconds cannot cut short. Omit --max-seconds, "
-            "or take fewer images: --subset N."
-        )
 
 
 def begin(
@@ -100,10 +99,8 @@ def begin(
         advice = " To leave copies out: --deduplicate"
         _warn_of_known(console, held_out_copies, len(held_out), "have a copy in the training part", advice)
     if recipe.distil is not None:
-        manifest["distil"] = {
-            "teacher": recipe.distil.teacher,
-            "sha256": Run.open(recipe.distil.teacher).weights_sha256(),
-        }
+        teacher = recipe.distil.teacher
+        manifest["distil"] = {"teacher": teacher, "sha256": Run.open(teacher).weights_sha256()}
     if start is not None:
         inherited = start.run.training_hashes()
         known = int(np.isin(hashes[held_out], inherited).sum())
@@ -133,10 +130,8 @@ def _gathered(specs: Sequence[str], console: "Console", look: bool, deduplicate:
 
 def free_folder(name: str) -> Path:
     """Return the first of runs/NAME-1, runs/NAME-2, ... that is not there."""
-    number = 1
-    while (path := Path("runs") / f"{name}-{number}").exists():
-        number += 1
-    return path
+    numbered = (Path("runs") / f"{name}-{number}" for number in count(1))
+    return next(path for path in numbered if not path.exists())
 
 
 def _warn_of_known(console: "Console", known: int, held_out: int, why: str, advice: str = "") -> None:

@@ -57,7 +57,7 @@ class Protocol:
         if self.images is None:
             return scoring.held_out(runs, names, self.title, self.note)
         assert self.images.labels is not None
-        kept = [scoring.kept_probabilities(run.path / self.looks(run)[-1]["file"]) for run in runs]
+        kept = [scoring.kept_probabilities(run.path / self._looks(run)[-1]["file"]) for run in runs]
         sides = [scoring.side(run, name, own) for run, name, own in zip(runs, names, kept, strict=True)]
         return SideBySide(self.title, self.images.labels, sides, dict(enumerate(self.images.images)), self.note)
 
@@ -65,11 +65,11 @@ class Protocol:
         """Return the run's score on the images; a run that was evaluated on them is not evaluated again."""
         if self.images is None or self.test is None:
             return held_out_look(run)
-        if not self.looks(run):
+        if not self._looks(run):
             scoring.score_system(systems.open_system(run.path, device=device), self.images, self.test)
-        return self.looks(run)[-1]
+        return self._looks(run)[-1]
 
-    def looks(self, run: Run) -> list[dict[str, Any]]:
+    def _looks(self, run: Run) -> list[dict[str, Any]]:
         """Return the run's evaluations on the test images, read as the recipe says."""
         assert self.images is not None
         sha256, shifted = self.images.content_hash(), run.recipe.prediction.shifts > 0

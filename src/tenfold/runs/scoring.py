@@ -2,7 +2,7 @@
 
 In this order: what the images share with those a run was trained on is found and named; the system answers; the look is
 written to the ledger, and to the run's folder; only then is there a score. A model file does not carry what it was
-trained on, so that an overlap cannot be looked for.
+trained on, so that an overlap cannot be looked for. Answers that runs have kept are put side by side without a look.
 """
 
 import time
@@ -150,6 +150,7 @@ def score_system(
     card = None if system.model is None else system.model.card
     place = system.path if system.run is None else str(system.run.path.resolve())
     ledger.record(ledger.Look(now, place, system.sha256, sha256, spec, n, score["accuracy"]))
+    looks, models = ledger.looks(sha256)
     evaluation = Evaluation(
         run=None if system.run is None else system.path,
         model=None if card is None else ScoredModel(card.name, card.recipe, card.precision, system.sha256),
@@ -163,8 +164,8 @@ def score_system(
         seconds=seconds,
         images_per_second=n / seconds,
         time=now,
-        looks=ledger.looks(sha256),
-        models_looked=ledger.models(sha256),
+        looks=looks,
+        models_looked=models,
         file=None if system.run is None else _keep(system.run, digits, answers.probabilities),
     )
     if system.run is not None:

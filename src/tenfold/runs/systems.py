@@ -6,7 +6,7 @@ Whether a name stands for a folder or for a model is decided here and nowhere el
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -38,11 +38,6 @@ class System:
     run: "Run | None" = None
     model: Recogniser | None = None
     device: str = "auto"
-
-    @property
-    def kind(self) -> Literal["run", "model"]:
-        """What it is."""
-        return "run" if self.model is None else "model"
 
     @cached_property
     def sha256(self) -> str:

@@ -1,6 +1,6 @@
 """Transfer: training that starts from a finished run's weights, in all layers or in the last one alone.
 
-all    every weight is trained on, and batch norm goes on gathering the statistics of the new images
+all    every weight is trained on, and batch norm gathers the statistics of the new images
 head   the last linear layer alone is trained; the rest gives the very features that the run gave, so its batch
        norm keeps the run's statistics too (a dropout before the last layer still drops, in training)
 """
@@ -38,11 +38,6 @@ class Start:
             "data": training_specs(self.run.manifest),
         }
 
-    def fill(self, module: "nn.Module") -> None:
-        """Fill `module` with the run's weights, and freeze all but the last layer where only the head is trained."""
-        module.load_state_dict(self.run.weights())
-        freeze(module, self.layers)
-
 
 def open_start(path: Path, recipe: Recipe, layers: str) -> Start:
     """Return the run at `path` as a start for `recipe`; RunError says why it cannot be one."""
@@ -75,12 +70,16 @@ def starter(manifest: dict[str, Any], begun: bool) -> "Callable[[nn.Module], Non
     record = manifest.get("from")
     if record is None:
         return None
-    if begun:
-        return lambda module: freeze(module, record["layers"])
-    run = Run.open(record["run"])
-    if run.weights_sha256() != record["weights_sha256"]:
+    source = None if begun else Run.open(record["run"])
+    if source is not None and source.weights_sha256() != record["weights_sha256"]:
         raise RunError(f"The weights of '{record['run']}' have changed since they were started from. Begin a new run.")
-    return Start(run, record["layers"]).fill
+
+    def fill(module: "nn.Module") -> None:
+        if source is not None:
+            module.load_state_dict(source.weights())
+        freeze(module, record["layers"])
+
+    return fill
 
 
 def freeze(module: "nn.Module", layers: str) -> None:
@@ -112,7 +111,7 @@ def _differences(trained: ModelSettings, wanted: ModelSettings) -> list[str]:
 
 
 def _resolved(model: ModelSettings) -> dict[str, Any]:
-    """Return all of a network's arguments, so that a default written out equals one left away."""
+    """Return all of a network's arguments, so that a default written out equals an omitted one."""
     from tenfold.models import build
 
     parameters = inspect.signature(type(build(model.kind, model.arguments()))).parameters.values()
