@@ -45,7 +45,6 @@ def explore(
     from rich.text import Text
 
     from tenfold.data import load, statistics
-    from tenfold.data.overlap import find_overlap
     from tenfold.pages import explore as pages
 
     specs = [data] if isinstance(data, str) else list(data)
@@ -59,8 +58,7 @@ def explore(
             sets.append(statistics.look_at(load(spec, "explore"), spec))
     if len(sets) == 2:
         with console.status("Comparing the two"):
-            shared = find_overlap(sets[0].digits.images, sets[1].digits.images)
-            contrast = statistics.contrast(sets[0], sets[1], shared)
+            shared, contrast = statistics.contrast(sets[0], sets[1])
     with console.status("Drawing the page"):
         page = pages.write(Path(out), sets, shared, contrast)
     result = Explored([one.figures for one in sets], contrast, str(page), round(time.perf_counter() - start, 2))

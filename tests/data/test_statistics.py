@@ -1,5 +1,7 @@
 """What is said about a set of digits, against hand-worked values and independent implementations."""
 
+from dataclasses import astuple
+
 import numpy as np
 import pytest
 
@@ -11,7 +13,7 @@ def test_chi_square_agrees_with_scipy() -> None:
     stats = pytest.importorskip("scipy.stats")
     counts = np.array([90, 110, 95, 105, 100, 100, 80, 120, 101, 99])
     expected = stats.chisquare(counts)
-    assert statistics.chi_square(counts) == pytest.approx((expected.statistic, expected.pvalue))
+    assert astuple(statistics.chi_square(counts)) == pytest.approx((expected.statistic, expected.pvalue))
 
 
 def test_chi_square_between_agrees_with_scipy() -> None:
@@ -19,7 +21,7 @@ def test_chi_square_between_agrees_with_scipy() -> None:
     stats = pytest.importorskip("scipy.stats")
     first, second = np.arange(10, 20), np.arange(30, 10, -2)
     expected = stats.chi2_contingency(np.stack([first, second]), correction=False)
-    assert statistics.chi_square_between(first, second) == pytest.approx((expected.statistic, expected.pvalue))
+    assert astuple(statistics.chi_square_between(first, second)) == pytest.approx((expected.statistic, expected.pvalue))
 
 
 def test_measures_of_a_hand_made_image() -> None:

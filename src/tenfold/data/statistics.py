@@ -1,23 +1,26 @@
 """What a set of digits is like: balance, ink, position, copies, what is unusual in it, and a map of it."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from tenfold.data.digits import IMAGE_SHAPE, Digits
-from tenfold.data.overlap import Overlap, find_duplicates
+from tenfold.data.overlap import Overlap, find_duplicates, find_overlap
 from tenfold.errors import DataError
 
 CLASSES = 10
-PIXELS = IMAGE_SHAPE[0] * IMAGE_SHAPE[1]
 STROKE = 128  # grey level from which a pixel counts as stroke
 NEARLY_EMPTY = 10  # stroke pixels: the faintest 1 of MNIST has 15
+UNUSUAL = 4  # images of each digit
+LIMIT = 1000  # ids listed in the figures
 COMPONENTS = 50  # principal components kept: 82% of MNIST's variance
 CHUNK = 8192  # images made into floats at a time: 26 MB
 PERPLEXITY = 30  # t-SNE's number of effective neighbours
+# Where an image may stand on the map, seen from its own cell: there, or next to it, across an edge first.
+STEPS = ((0, 0), (1, 0), (-1, 0), (0, 1), (0, -1), (1, 1), (-1, -1), (1, -1), (-1, 1))
 
 # What `measure` gives of an image: name -> (what it says, unit).
 MEASURES = {
@@ -30,61 +33,169 @@ MEASURES = {
 }
 
 
-def class_counts(labels: NDArray[np.integer]) -> NDArray[np.int64]:
-    """Return (10,) int64: how many images each digit has."""
-    return np.bincount(labels, minlength=CLASSES).astype(np.int64)
+@dataclass(frozen=True)
+class ChiSquare:
+    """Pearson's chi-square with nine degrees of freedom, and the chance of one as large."""
+
+    statistic: float
+    p: float
 
 
-def chi_square(counts: NDArray[np.integer]) -> tuple[float, float]:
-    """Return Pearson's chi-square (statistic, p) of class counts (10,) against ten equally frequent digits."""
-    expected = counts.sum() / CLASSES
-    statistic = float(((counts - expected) ** 2 / expected).sum())
-    return statistic, chi_square_tail(statistic)
+@dataclass(frozen=True)
+class Listed:
+    """How many there are; ids: the first `LIMIT` of them, images or pairs, by their number in the source."""
+
+    n: int
+    ids: list[int] | list[list[int]]
 
 
-def chi_square_between(first: NDArray[np.integer], second: NDArray[np.integer]) -> tuple[float, float]:
-    """Return Pearson's chi-square (statistic, p) that two sets' class counts (10,) come from one distribution.
+@dataclass(frozen=True)
+class SetFigures:
+    """The figures of one set; counts (of the ten digits) and chi_square (against equal counts) are None without labels.
+
+    data: spec and sha256 (of `Digits.content_hash`). measures: mean and std of every key of `MEASURES`.
+    duplicates: how many images equal an earlier one (exact), or nearly do (near). conflicts: pairs of these with two
+    labels. unusual: ids, the most unusual of a digit first.
+    """
+
+    data: dict[str, str]
+    n: int
+    counts: list[int] | None
+    chi_square: ChiSquare | None
+    measures: dict[str, dict[str, float]]
+    duplicates: dict[str, int]
+    conflicts: Listed
+    empty: Listed
+    unusual: list[int]
+
+
+@dataclass(frozen=True)
+class Contrast:
+    """How a second set differs from a first, and what they share; chi_square is None where one has no labels.
+
+    measures: the difference of the means in standard deviations. overlap: how many images of the second equal one of
+    the first (exact), how many nearly do (near), and how many of these have another label there (conflicts).
+    """
+
+    chi_square: ChiSquare | None
+    measures: dict[str, float]
+    overlap: dict[str, int]
+
+
+@dataclass(frozen=True, eq=False)
+class ExploredSet:
+    """One set and what was found in it, image by image."""
+
+    digits: Digits
+    groups: NDArray[np.int64]  # (N,), the labels, or zeros where there are none
+    measures: dict[str, NDArray[np.float32]]  # (N,) each
+    duplicates: Overlap
+    empty: NDArray[np.int64]  # indices
+    unusual: NDArray[np.int64]  # indices, `UNUSUAL` of each digit, the most unusual of a digit first
+    strangeness: NDArray[np.float64]  # (N,)
+    coordinates: NDArray[np.float32]  # (N, 50), principal components
+    figures: SetFigures
+
+
+def look_at(digits: Digits, spec: str) -> ExploredSet:
+    """Return what is in one set; DataError where it is empty."""
+    if not len(digits):
+        raise DataError(f"'{spec}' holds '0' images. Give at least one.")
+    ids, labels = digits.ids, digits.labels
+    groups = np.zeros(len(digits), np.int64) if labels is None else labels
+    counts = None if labels is None else np.bincount(labels, minlength=CLASSES)
+    coordinates = principal_components(digits.images)
+    strange = strangeness(coordinates, groups)
+    order = np.argsort(-strange, kind="stable")
+    most = UNUSUAL * CLASSES if labels is None else UNUSUAL
+    unusual = np.concatenate([order[groups[order] == group][:most] for group in np.unique(groups)])
+    measures, empty = measure(digits.images), nearly_empty(digits.images)
+    duplicates = find_duplicates(digits.images)
+    conflicts = duplicates.pairs[differ(digits, digits, duplicates.pairs)]
+    figures = SetFigures(
+        data={"spec": spec, "sha256": digits.content_hash()},
+        n=len(digits),
+        counts=None if counts is None else counts.tolist(),
+        chi_square=None if counts is None else chi_square(counts),
+        measures={key: {"mean": float(each.mean()), "std": float(each.std())} for key, each in measures.items()},
+        duplicates={"exact": len(duplicates.exact), "near": len(duplicates.near)},
+        conflicts=Listed(len(conflicts), ids[conflicts][:LIMIT].tolist()),
+        empty=Listed(len(empty), ids[empty][:LIMIT].tolist()),
+        unusual=ids[unusual].tolist(),
+    )
+    return ExploredSet(digits, groups, measures, duplicates, empty, unusual, strange, coordinates, figures)
+
+
+def contrast(first: ExploredSet, second: ExploredSet) -> tuple[Overlap, Contrast]:
+    """Return the images that are in both sets, and how `second` differs from `first`."""
+    shared = find_overlap(first.digits.images, second.digits.images)
+    conflicts = int(differ(first.digits, second.digits, shared.pairs).sum())
+    balance, counts = None, [one.figures.counts for one in (first, second)]
+    if counts[0] is not None and counts[1] is not None:
+        balance = chi_square_between(np.array(counts[0]), np.array(counts[1]))
+    differences = {}
+    for name in MEASURES:
+        a, b = first.measures[name].astype(np.float64), second.measures[name].astype(np.float64)
+        spread = np.sqrt((a.var() + b.var()) / 2)
+        differences[name] = float((b.mean() - a.mean()) / spread) if spread > 0 else 0.0
+    overlap = {"exact": len(shared.exact), "near": len(shared.near), "conflicts": conflicts}
+    return shared, Contrast(balance, differences, overlap)
+
+
+def differ(first: Digits, second: Digits, pairs: NDArray[np.int64]) -> NDArray[np.bool_]:
+    """Return (P,) bool: whether the two images of a pair (P, 2) have two labels; False where a set has none."""
+    if first.labels is None or second.labels is None:
+        return np.zeros(len(pairs), bool)
+    return np.asarray(first.labels[pairs[:, 0]] != second.labels[pairs[:, 1]])
+
+
+def chi_square(counts: NDArray[np.integer]) -> ChiSquare:
+    """Return Pearson's chi-square of class counts (10,) against ten equally frequent digits."""
+    return _chi_square(counts, counts.sum() / CLASSES)
+
+
+def chi_square_between(first: NDArray[np.integer], second: NDArray[np.integer]) -> ChiSquare:
+    """Return Pearson's chi-square that two sets' class counts (10,) come from one distribution.
 
     A digit that neither set has does not count, and the degrees of freedom stay 9: the p-value is then too large.
     """
     table = np.stack([first, second]).astype(np.float64)
     table = table[:, table.sum(axis=0) > 0]
-    expected = table.sum(axis=1, keepdims=True) * table.sum(axis=0) / table.sum()
-    statistic = float(((table - expected) ** 2 / expected).sum())
-    return statistic, chi_square_tail(statistic)
+    return _chi_square(table, table.sum(axis=1, keepdims=True) * table.sum(axis=0) / table.sum())
 
 
-def chi_square_tail(statistic: float) -> float:
-    """Return the chance that chi-square with nine degrees of freedom exceeds `statistic`.
+def _chi_square(observed: NDArray[np.number], expected: NDArray[np.floating]) -> ChiSquare:
+    """Return the statistic, and the chance that chi-square with nine degrees of freedom exceeds it.
 
     Formula: M. Abramowitz, I. A. Stegun, "Handbook of mathematical functions" (1964), 26.4.4, exact for odd degrees.
     """
+    statistic = float(((observed - expected) ** 2 / expected).sum())
     root = math.sqrt(statistic)
     series = sum(root ** (2 * r - 1) / math.prod(range(1, 2 * r, 2)) for r in range(1, 5))
-    return math.erfc(root / math.sqrt(2)) + math.sqrt(2 / math.pi) * math.exp(-statistic / 2) * series
+    p = math.erfc(root / math.sqrt(2)) + math.sqrt(2 / math.pi) * math.exp(-statistic / 2) * series
+    return ChiSquare(statistic, p)
 
 
 def measure(images: NDArray[np.uint8]) -> dict[str, NDArray[np.float32]]:
     """Return each of MEASURES for each image, (N,) float32; one without ink has size 0 and its ink in the middle."""
-    parts = [_measure(images[start : start + CHUNK]) for start in range(0, len(images), CHUNK)]
-    return {name: np.concatenate([part[name] for part in parts]).astype(np.float32) for name in MEASURES}
-
-
-def _measure(images: NDArray[np.uint8]) -> dict[str, NDArray[np.floating]]:
     height, width = IMAGE_SHAPE
-    values = images.astype(np.float32)
-    stroke: NDArray[np.bool_] = images >= STROKE
-    rows, columns = values.sum(axis=2), values.sum(axis=1)
-    total = rows.sum(axis=1)
-    weight = np.maximum(total, 1)
-    return {
-        "ink": total / PIXELS,
-        "coverage": stroke.mean(axis=(1, 2)),
-        "height": _extent(np.asarray(stroke.any(axis=2))),
-        "width": _extent(np.asarray(stroke.any(axis=1))),
-        "down": np.where(total > 0, rows @ (np.arange(height, dtype=np.float32) - height / 2 + 0.5) / weight, 0),
-        "right": np.where(total > 0, columns @ (np.arange(width, dtype=np.float32) - width / 2 + 0.5) / weight, 0),
-    }
+    parts: list[dict[str, NDArray[np.floating]]] = []
+    for values in _chunks(images):
+        stroke: NDArray[np.bool_] = values >= STROKE
+        rows, columns = values.sum(axis=2), values.sum(axis=1)
+        total = rows.sum(axis=1)
+        weight = np.maximum(total, 1)  # without ink the sums that it divides are 0
+        parts.append(
+            {
+                "ink": total / (height * width),
+                "coverage": stroke.mean(axis=(1, 2)),
+                "height": _extent(np.asarray(stroke.any(axis=2))),
+                "width": _extent(np.asarray(stroke.any(axis=1))),
+                "down": rows @ (np.arange(height, dtype=np.float32) - height / 2 + 0.5) / weight,
+                "right": columns @ (np.arange(width, dtype=np.float32) - width / 2 + 0.5) / weight,
+            }
+        )
+    return {name: np.concatenate([part[name] for part in parts]).astype(np.float32) for name in MEASURES}
 
 
 def _extent(marked: NDArray[np.bool_]) -> NDArray[np.float32]:
@@ -103,8 +214,7 @@ def mean_and_spread(images: NDArray[np.uint8]) -> tuple[NDArray[np.float64], NDA
     n = max(1, len(images))
     total = np.zeros(IMAGE_SHAPE)
     squares = np.zeros(IMAGE_SHAPE)
-    for start in range(0, len(images), CHUNK):
-        values = images[start : start + CHUNK].astype(np.float32)
+    for values in _chunks(images):
         total += values.sum(axis=0, dtype=np.float64)
         squares += np.einsum("nyx,nyx->yx", values, values, dtype=np.float64)
     mean = total / n
@@ -115,14 +225,13 @@ def principal_components(images: NDArray[np.uint8], k: int = COMPONENTS) -> NDAr
     """Return the images' coordinates (N, k) float32 on the `k` directions of largest variance, the largest first."""
     rows = images.reshape(len(images), -1)
     mean = rows.mean(axis=0, dtype=np.float64).astype(np.float32)
-    covariance = np.zeros((PIXELS, PIXELS), np.float32)
-    for start in range(0, len(rows), CHUNK):
-        centred = rows[start : start + CHUNK] - mean
+    covariance = np.zeros((rows.shape[1],) * 2, np.float32)
+    for values in _chunks(rows):
+        centred = values - mean
         covariance += centred.T @ centred
     _, directions = np.linalg.eigh(covariance)  # in ascending order of variance
     chosen = directions[:, ::-1][:, :k]
-    parts = [(rows[start : start + CHUNK] - mean) @ chosen for start in range(0, len(rows), CHUNK)]
-    return np.concatenate(parts).astype(np.float32)
+    return np.concatenate([(values - mean) @ chosen for values in _chunks(rows)]).astype(np.float32)
 
 
 def strangeness(coordinates: NDArray[np.float32], groups: NDArray[np.integer]) -> NDArray[np.float64]:
@@ -173,7 +282,8 @@ def place_on_grid(places: NDArray[np.floating], rows: int, columns: int) -> NDAr
     taken: set[int] = set()
     cells = np.full(len(places), -1, np.int64)
     for i, (column, row) in enumerate(wanted):
-        for x, y in _neighbourhood(int(column), int(row)):
+        for across, down in STEPS:
+            x, y = int(column) + across, int(row) + down
             if 0 <= x < columns and 0 <= y < rows and y * columns + x not in taken:
                 cells[i] = y * columns + x
                 taken.add(y * columns + x)
@@ -181,127 +291,7 @@ def place_on_grid(places: NDArray[np.floating], rows: int, columns: int) -> NDAr
     return cells
 
 
-def _neighbourhood(x: int, y: int) -> Sequence[tuple[int, int]]:
-    """Return the cell itself, then its eight neighbours, those that share an edge first."""
-    steps = ((0, 0), (1, 0), (-1, 0), (0, 1), (0, -1), (1, 1), (-1, -1), (1, -1), (-1, 1))
-    return [(x + a, y + b) for a, b in steps]
-
-
-UNUSUAL = 4  # images of each digit
-LIMIT = 1000  # ids listed in the figures
-
-
-@dataclass(frozen=True)
-class ChiSquare:
-    """Pearson's chi-square with nine degrees of freedom, and the chance of one as large."""
-
-    statistic: float
-    p: float
-
-
-@dataclass(frozen=True)
-class Listed:
-    """How many there are; ids: the first `LIMIT` of them, images or pairs, by their number in the source."""
-
-    n: int
-    ids: list[int] | list[list[int]]
-
-
-@dataclass(frozen=True)
-class SetFigures:
-    """The figures of one set; counts (of the ten digits) and chi_square (against equal counts) are None without labels.
-
-    data: spec and sha256 (of `Digits.content_hash`). measures: mean and std of every key of `statistics.MEASURES`.
-    duplicates: how many images equal an earlier one (exact), or nearly do (near). conflicts: pairs of these with two
-    labels. unusual: ids, the most unusual of a digit first.
-    """
-
-    data: dict[str, str]
-    n: int
-    counts: list[int] | None
-    chi_square: ChiSquare | None
-    measures: dict[str, dict[str, float]]
-    duplicates: dict[str, int]
-    conflicts: Listed
-    empty: Listed
-    unusual: list[int]
-
-
-@dataclass(frozen=True)
-class Contrast:
-    """How a second set differs from a first, and what they share; chi_square is None where one has no labels.
-
-    measures: the difference of the means in standard deviations. overlap: how many images of the second equal one of
-    the first (exact), how many nearly do (near), and how many of these have another label there (conflicts).
-    """
-
-    chi_square: ChiSquare | None
-    measures: dict[str, float]
-    overlap: dict[str, int]
-
-
-@dataclass(frozen=True, eq=False)
-class ExploredSet:
-    """One set and what was found in it, image by image."""
-
-    digits: Digits
-    groups: NDArray[np.int64]  # (N,), the labels, or zeros where there are none
-    measures: dict[str, NDArray[np.float32]]  # (N,) each
-    duplicates: Overlap
-    empty: NDArray[np.int64]  # indices
-    unusual: NDArray[np.int64]  # indices, `UNUSUAL` of each digit, the most unusual of a digit first
-    strangeness: NDArray[np.float64]  # (N,)
-    coordinates: NDArray[np.float32]  # (N, 50), principal components
-    figures: SetFigures
-
-
-def look_at(digits: Digits, spec: str) -> ExploredSet:
-    """Return what is in one set; DataError where it is empty."""
-    if not len(digits):
-        raise DataError(f"'{spec}' holds '0' images. Give at least one.")
-    ids, labels = digits.ids, digits.labels
-    groups = np.zeros(len(digits), np.int64) if labels is None else labels
-    counts = None if labels is None else class_counts(labels)
-    coordinates = principal_components(digits.images)
-    strange = strangeness(coordinates, groups)
-    order = np.argsort(-strange, kind="stable")
-    most = UNUSUAL * 10 if labels is None else UNUSUAL
-    unusual = np.concatenate([order[groups[order] == group][:most] for group in np.unique(groups)])
-    measures, empty = measure(digits.images), nearly_empty(digits.images)
-    duplicates = find_duplicates(digits.images)
-    pairs = np.concatenate([duplicates.exact, duplicates.near])
-    conflicts = pairs[differ(digits, digits, pairs)]
-    figures = SetFigures(
-        data={"spec": spec, "sha256": digits.content_hash()},
-        n=len(digits),
-        counts=None if counts is None else counts.tolist(),
-        chi_square=None if counts is None else ChiSquare(*chi_square(counts)),
-        measures={key: {"mean": float(each.mean()), "std": float(each.std())} for key, each in measures.items()},
-        duplicates={"exact": len(duplicates.exact), "near": len(duplicates.near)},
-        conflicts=Listed(len(conflicts), ids[conflicts][:LIMIT].tolist()),
-        empty=Listed(len(empty), ids[empty][:LIMIT].tolist()),
-        unusual=ids[unusual].tolist(),
-    )
-    return ExploredSet(digits, groups, measures, duplicates, empty, unusual, strange, coordinates, figures)
-
-
-def contrast(first: ExploredSet, second: ExploredSet, shared: Overlap) -> Contrast:
-    """Return how `second` differs from `first`; shared: the images that are in both."""
-    balance, counts = None, [one.figures.counts for one in (first, second)]
-    if counts[0] is not None and counts[1] is not None:
-        balance = ChiSquare(*chi_square_between(np.array(counts[0]), np.array(counts[1])))
-    differences = {}
-    for name in MEASURES:
-        a, b = first.measures[name].astype(np.float64), second.measures[name].astype(np.float64)
-        spread = np.sqrt((a.var() + b.var()) / 2)
-        differences[name] = float((b.mean() - a.mean()) / spread) if spread > 0 else 0.0
-    conflicts = int(differ(first.digits, second.digits, np.concatenate([shared.exact, shared.near])).sum())
-    overlap = {"exact": len(shared.exact), "near": len(shared.near), "conflicts": conflicts}
-    return Contrast(balance, differences, overlap)
-
-
-def differ(first: Digits, second: Digits, pairs: NDArray[np.int64]) -> NDArray[np.bool_]:
-    """Return (P,) bool: whether the two images of a pair (P, 2) have two labels; False where a set has none."""
-    if first.labels is None or second.labels is None:
-        return np.zeros(len(pairs), bool)
-    return np.asarray(first.labels[pairs[:, 0]] != second.labels[pairs[:, 1]])
+def _chunks(images: NDArray[np.uint8]) -> Iterator[NDArray[np.float32]]:
+    """Give the images as floats, `CHUNK` at a time."""
+    for start in range(0, len(images), CHUNK):
+        yield images[start : start + CHUNK].astype(np.float32)

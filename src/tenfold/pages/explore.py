@@ -77,7 +77,7 @@ def draw_map(sets: Sequence[ExploredSet]) -> dict[str, Any]:
 
 def _pictures(one: ExploredSet, anchor: str) -> dict[str, Any]:
     """Return the charts and pictures of one set's sections."""
-    counts, bars = one.figures.counts, None
+    counts = one.figures.counts
     generator = np.random.default_rng(0)
     digits = []
     for group in np.unique(one.groups):
@@ -96,14 +96,12 @@ def _pictures(one: ExploredSet, anchor: str) -> dict[str, Any]:
                 "measures": {name: float(values[members].mean()) for name, values in one.measures.items()},
             }
         )
-    if counts is not None:
-        equal = len(one.digits) / 10
-        bars = plots.bars([counts], DIGITS, label="Images of each digit", text=page.count, level=equal)
+    label, equal = "Images of each digit", len(one.digits) / 10
     return {
         "anchor": anchor,
         "name": _name(one),
         "digits": digits,
-        "bars": bars,
+        "bars": counts and plots.bars([counts], DIGITS, label=label, text=page.count, level=equal),
         "histograms": _histograms(one),
         "unusual_shown": [_shown(one, i) | {"distance": float(one.strangeness[i])} for i in one.unusual],
         "empty_shown": [_shown(one, i) for i in one.empty[:SHOWN_EMPTY]],
@@ -113,15 +111,13 @@ def _pictures(one: ExploredSet, anchor: str) -> dict[str, Any]:
 
 def _between(first: ExploredSet, second: ExploredSet, shared: Overlap) -> dict[str, Any]:
     """Return the charts and pictures of the comparison."""
-    bars, differences, shares = None, [], []
-    for one in (first, second):
-        if one.figures.counts is not None:
-            shares.append([count / len(one.digits) for count in one.figures.counts])
+    bars, differences, both = None, [], (first, second)
+    shares = [[count / one.figures.n for count in one.figures.counts] for one in both if one.figures.counts]
     if len(shares) == 2:
         bars = plots.bars(shares, DIGITS, label="Share of each digit in the two sets", text=lambda v: f"{100 * v:g}%")
         before, after = (
             np.array([statistics.mean_and_spread(one.digits.images[one.groups == digit])[0] for digit in range(10)])
-            for one in (first, second)
+            for one in both
         )
         change = (after - before) * (255 / max(float(np.abs(after - before).max()), 1.0))
         more, less = (np.maximum(part, 0).astype(np.uint8) for part in (change, -change))
