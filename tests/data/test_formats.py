@@ -106,14 +106,14 @@ def test_what_is_no_data(tmp_path: Path) -> None:
     (tmp_path / "texts").mkdir()
     (tmp_path / "texts" / "a.txt").write_text("x")
     for name, fault in {
-        "missing": "does not exist",
+        "missing": "is not a file",
         "empty": "is empty",
         "binary": "begins with '7f454c46'",
         "utf16": "'UTF-16'",
         "broken.gz": "truncated: its gzip data breaks off at byte '15'",
         "folder": "holds no pictures",
         "texts": "holds 'a.txt'. Give IDX",
-        "nul\0byte": "exist|cannot be read",
+        "nul\0byte": "is not a file",
     }.items():
         with pytest.raises(DataError, match=fault):
             formats.read(tmp_path / name, "train")

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urljoin
 
+from tenfold.data.archive import is_gzip
 from tenfold.files import write_atomically
 
 if TYPE_CHECKING:
@@ -47,7 +48,7 @@ class RemoteFile:
     def is_content_of(self, sent: bytes) -> bool:
         """Return True where these bytes are the file, gzipped or not; no more of a bomb is unpacked than that takes."""
         try:
-            content = gzip.GzipFile(fileobj=io.BytesIO(sent)).read(self.size + 1) if _is_gzip(sent) else sent
+            content = gzip.GzipFile(fileobj=io.BytesIO(sent)).read(self.size + 1) if is_gzip(sent) else sent
         except (gzip.BadGzipFile, EOFError, zlib.error):
             return False
         return hashlib.sha256(content).hexdigest() == self.sha256
@@ -74,7 +75,7 @@ def fetch(files: Sequence[RemoteFile], folder: Path, mirrors: Sequence[str], *, 
             if file.is_in(folder):
                 continue
             sent, best = _from_mirrors(file, mirrors, session, stop)
-            write_atomically(folder / (file.name if _is_gzip(sent) else file.name.removesuffix(".gz")), sent)
+            write_atomically(folder / (file.name if is_gzip(sent) else file.name.removesuffix(".gz")), sent)
             mirrors.sort(key=lambda mirror: mirror != best)  # what served one file is asked first for the next
 
 
@@ -144,7 +145,3 @@ def _seconds_left(stop: float) -> float:
     if (left := stop - time.monotonic()) <= 0:
         raise DownloadError("was too slow for the time allowed")
     return left
-
-
-def _is_gzip(sent: bytes) -> bool:
-    return sent[:2] == b"\x1f\x8b"

@@ -31,39 +31,6 @@ from tenfold.data.npz import is_npz, read_npz
 from tenfold.errors import DataError
 
 CLASSES = frozenset("0123456789")
-
-
-def list_pictures(folder: Path) -> dict[str, Path]:
-    """Return every picture below the class folders by its name `class/file`, in the order of class, then name.
-
-    What file managers leave behind is skipped. DataError for a folder that is not a class, a file among the class
-    folders, a folder or special file among the pictures, and where there is no picture at all.
-    """
-    pictures: dict[str, Path] = {}
-    for entry in entries(folder):
-        if not entry.is_dir() or entry.name not in CLASSES:
-            raise DataError(f"'{folder.name}' holds {quoted(entry.name)}. Give folders named 0 to 9 and nothing else.")
-        for picture in entries(entry):
-            name = f"{entry.name}/{picture.name}"
-            if not picture.is_file():
-                raise DataError(f"{quoted(name)} is not a picture file. Give pictures and nothing else in a class.")
-            pictures[name] = picture
-    if not pictures:
-        raise DataError(f"'{folder}' holds no pictures. Put them into folders named 0 to 9.")
-    return pictures
-
-
-def read_pictures(pictures: dict[str, Path]) -> Digits:
-    """Return the pictures that `list_pictures` found, each brought into the 28x28 frame, labelled by its folder."""
-    from tenfold.imaging.decode import decode
-    from tenfold.imaging.frame import to_frame
-
-    images = np.empty((len(pictures), 28, 28), dtype=np.uint8)
-    for index, (name, path) in enumerate(pictures.items()):
-        images[index] = to_frame(decode(read_file(path), name))
-    return Digits.of(images, np.array([int(name[0]) for name in pictures], dtype=np.int64))
-
-
 KINDS = "IDX, Kaggle's CSV or zip, NPZ, or a folder with class folders 0 to 9"
 NEEDS_LABELS = ("train", "evaluate")
 HELD_OUT = ("evaluate", "submit")  # take the test part where a folder or archive holds both
@@ -79,14 +46,7 @@ def read(path: Path, purpose: str) -> Digits:
     evaluate and submit take the test part. DataError, with the row or byte, for whatever is not as it should be,
     and where train or evaluate get data without labels.
     """
-    path = Path(path)
-    try:
-        exists, is_folder = path.exists(), path.is_dir()
-    except (OSError, ValueError) as error:
-        raise unreadable(path, error) from error
-    if not exists:
-        raise DataError(f"'{path}' does not exist. Give {KINDS}.")
-    digits = _read_folder(path, purpose) if is_folder else _read_file(path, purpose)
+    digits = _read_folder(path, purpose) if path.is_dir() else _read_file(path, purpose)
     if digits.labels is None and purpose in NEEDS_LABELS:
         raise DataError(
             f"'{path}' has no labels, and {purpose} needs them. "
@@ -100,7 +60,6 @@ def sample_submission_ids(path: Path) -> NDArray[np.int64] | None:
 
     None where there is no such file.
     """
-    path = Path(path)
     if path.is_file() and read_start(path)[:2] == b"PK":
         with open_zip(path) as archive:
             members = safe_members(archive, path.name)
@@ -181,6 +140,37 @@ def _read_folder(path: Path, purpose: str) -> Digits:
         raise DataError(f"'{path}' holds {quoted(', '.join(files))}. Give {KINDS}.")
     pictures = list_pictures(path)
     return parsed(pictures, lambda: read_pictures(pictures))
+
+
+def list_pictures(folder: Path) -> dict[str, Path]:
+    """Return every picture below the class folders by its name `class/file`, in the order of class, then name.
+
+    What file managers leave behind is skipped. DataError for a folder that is not a class, a file among the class
+    folders, a folder or special file among the pictures, and where there is no picture at all.
+    """
+    pictures: dict[str, Path] = {}
+    for entry in entries(folder):
+        if not entry.is_dir() or entry.name not in CLASSES:
+            raise DataError(f"'{folder.name}' holds {quoted(entry.name)}. Give folders named 0 to 9 and nothing else.")
+        for picture in entries(entry):
+            name = f"{entry.name}/{picture.name}"
+            if not picture.is_file():
+                raise DataError(f"{quoted(name)} is not a picture file. Give pictures and nothing else in a class.")
+            pictures[name] = picture
+    if not pictures:
+        raise DataError(f"'{folder}' holds no pictures. Put them into folders named 0 to 9.")
+    return pictures
+
+
+def read_pictures(pictures: dict[str, Path]) -> Digits:
+    """Return the pictures that `list_pictures` found, each brought into the 28x28 frame, labelled by its folder."""
+    from tenfold.imaging.decode import decode
+    from tenfold.imaging.frame import to_frame
+
+    images = np.empty((len(pictures), 28, 28), dtype=np.uint8)
+    for index, (name, path) in enumerate(pictures.items()):
+        images[index] = to_frame(decode(read_file(path), name))
+    return Digits.of(images, np.array([int(name[0]) for name in pictures], dtype=np.int64))
 
 
 def _kaggle_file(names: Mapping[str, object], purpose: str, where: str) -> str | None:

@@ -98,8 +98,8 @@ def load(
     if name == "uci":
         return uci(part)
     path = find(name, part or "train")
-    if path is None:
-        path = _download_mnist(part or "train", deadline, mirrors) if name == "mnist" else None
+    if path is None and name == "mnist":
+        path = _download_mnist(part or "train", deadline, mirrors)
     if path is None:
         raise SourceError(
             f"'kaggle' is not on this machine, and Kaggle gives it to its users alone. Run 'kaggle competitions "
