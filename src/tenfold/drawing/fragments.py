@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tenfold.drawing.glyphs import InkMap
+from tenfold.imaging.frame import crop
 
 SOLID = 64  # of 255: where a stroke's ink begins
 OWN_SHARE = 0.62  # of each of two digits on top of each other must lie off the other
@@ -36,18 +37,15 @@ class Materials:
     def of(self, digits: tuple[int, ...], generator: np.random.Generator) -> InkMap:
         """Return an image of one of these digits, cropped to its ink; of any where the data hold none of them."""
         places = self._places[digits[int(generator.integers(len(digits)))]]
-        place = (
-            int(places[generator.integers(len(places))]) if len(places) else int(generator.integers(len(self.images)))
-        )
-        return cropped(self.images[place])
+        if not len(places):
+            return self.some(generator)[0]
+        return cropped(self.images[places[generator.integers(len(places))]])
 
 
 def cropped(image: InkMap) -> InkMap:
     """Return the smallest part of the image that holds its ink, (h, w); all of it where there is none."""
-    rows, columns = np.flatnonzero(image.max(1) >= SOLID), np.flatnonzero(image.max(0) >= SOLID)
-    if not len(rows):
-        return image
-    return image[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
+    found = crop(image, SOLID)
+    return found if found.size else image
 
 
 def two_digits(materials: Materials, side: int, generator: np.random.Generator) -> InkMap | None:

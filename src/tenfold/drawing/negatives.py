@@ -30,7 +30,6 @@ TRIES = 100  # draws until one is surely no digit; most kinds need one or two, `
 LEAST_INK = 8  # pixels of a frame; less is a speck
 
 LabelledImages = tuple[NDArray[np.uint8], NDArray[np.int64]]
-Fonts = Sequence[Path]
 Draw = Callable[[Materials, int, np.random.Generator], InkMap | None]
 
 
@@ -57,7 +56,7 @@ def make_negatives(
     seed: int,
     digits: LabelledImages,
     kinds: Sequence[str] | None = None,
-    fonts: Fonts | None = None,
+    fonts: Sequence[Path] | None = None,
     sides: tuple[int, int] = SIDES,
     raw_share: float = 0.0,
 ) -> Iterator[Negative]:

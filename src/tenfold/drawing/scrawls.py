@@ -136,7 +136,7 @@ def printed_lines(side: int, generator: np.random.Generator) -> InkMap:
         cv2.ellipse(ink, (side // 2, side // 2), axes.tolist(), 0, 0, 360, (255,), -1, cv2.LINE_AA)
     elif sort == "few dots":
         for x, y in generator.uniform(0.1, 0.9, (int(generator.integers(4, 12)), 2)) * side:
-            cv2.circle(ink, (int(x), int(y)), max(1, thick), (255,), -1, cv2.LINE_AA)
+            cv2.circle(ink, (int(x), int(y)), thick, (255,), -1, cv2.LINE_AA)
     return ink
 
 

@@ -2,7 +2,7 @@
 
 Half of the world learns to write a one with a long upstroke, a seven with a bar, a nine with a foot; MNIST was written
 by American clerks and pupils. Each shape is a few strokes in a unit square whose points, slant, width and pen vary at
-generator. What is drawn is brought into the frame like any other picture.
+random. What is drawn is brought into the frame like any other picture.
 """
 
 import math

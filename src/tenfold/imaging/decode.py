@@ -78,10 +78,10 @@ def flatten(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
     on black. Otherwise the opaque part has its own background, and holes take its median colour.
     """
     alpha = image[..., 3]
-    flat = np.full((*alpha.shape, 3), 255, dtype=np.uint8)
     if alpha.min() == OPAQUE:
-        flat[:] = image[..., :3]
-    if alpha.min() == OPAQUE or alpha.max() == 0:
+        return image[..., :3].copy()
+    flat = np.full((*alpha.shape, 3), 255, dtype=np.uint8)
+    if alpha.max() == 0:
         return flat
     limit = OPAQUE // 2 if alpha.max() > OPAQUE // 2 else 0
     # A block of rows at a time: a mask over all pixels costs numpy 16 bytes each, all pixels as floats 24.
@@ -103,6 +103,71 @@ def border(image: NDArray[Any]) -> NDArray[Any]:
     """Return the pixels on the four edges of an (H, W) image, or of each in (N, H, W): (..., 2 H + 2 W)."""
     edges = (image[..., 0, :], image[..., -1, :], image[..., :, 0], image[..., :, -1])
     return np.concatenate(edges, axis=-1)
+
+
+def _webp_size(data: bytes) -> tuple[int, int]:
+    """Return the width and height that a WebP's header declares; (0, 0) for another file or an unknown header.
+
+    Source: Google's "WebP container specification" and RFC 6386 (VP8), section 9.1.
+    """
+    if data[:4] != b"RIFF" or data[8:12] != b"WEBP" or len(data) < 30:
+        return 0, 0
+    kind = data[12:16]
+    if kind == b"VP8X":
+        return 1 + int.from_bytes(data[24:27], "little"), 1 + int.from_bytes(data[27:30], "little")
+    if kind == b"VP8L":
+        bits = int.from_bytes(data[21:25], "little")
+        return 1 + (bits & 0x3FFF), 1 + (bits >> 14 & 0x3FFF)
+    if kind == b"VP8 ":
+        width, height = struct.unpack_from("<2H", data, 26)
+        return width & 0x3FFF, height & 0x3FFF
+    return 0, 0
+
+
+def _essential(data: bytes) -> bytes:
+    """Return a PNG with those of its chunks that its pixels need; the bytes of any other file as they are.
+
+    A chunk that breaks off stays, so that Pillow sees that it does.
+    """
+    if not data.startswith(PNG_SIGNATURE):
+        return data
+    parts, at = [PNG_SIGNATURE], len(PNG_SIGNATURE)
+    while at + 8 <= len(data):
+        length = int.from_bytes(data[at : at + 4], "big")
+        if data[at + 4 : at + 8] in PNG_CHUNKS:
+            parts.append(data[at : at + length + 12])
+        at += length + 12
+    return b"".join(parts)
+
+
+def _prepare(image: "Image.Image", data: bytes, name: str) -> None:
+    """Refuse a picture that would take too much, by its header; have a large JPEG decoded at a fraction of its size."""
+    width, height = image.size
+    if image.format in ("JPEG", "MPO"):
+        if data.count(b"\xff\xda") > MAX_SCANS:
+            raise DataError(f"'{name}' is a JPEG of over '{MAX_SCANS}' scans. Save it again.")
+        # A progressive one keeps every coefficient of the whole picture, whatever size it is decoded at.
+        _check_size(width, height, name, MAX_PIXELS if image.info.get("progressive") else MAX_JPEG_PIXELS)
+        scale = next(scale for scale in (1, 2, 4, 8) if width * height <= MAX_PIXELS * scale * scale)
+        if scale > 1:
+            image.draft(None, (width // scale, height // scale))
+    else:
+        _check_size(width, height, name)
+    if image.format == "TIFF":
+        tags = image.tag_v2  # type: ignore[attr-defined]
+        _check_size(int(tags.get(TILE_WIDTH, 1)), int(tags.get(TILE_HEIGHT, 1)), name)
+        strips, rows = tags.get(STRIP_OFFSETS), int(tags.get(ROWS_PER_STRIP, height))
+        if strips and len(strips) * rows < height:  # Pillow would leave the rest of the picture black
+            raise ValueError("strips that end before the picture does")
+
+
+def _check_size(width: int, height: int, name: str, limit: int = MAX_PIXELS) -> None:
+    if width * height > limit:
+        raise DataError(f"'{name}' has '{width}x{height}' pixels. {_limit(limit)}")
+
+
+def _limit(pixels: int) -> str:
+    return f"Give at most {pixels // 1_000_000} million."
 
 
 def _to_array(image: "Image.Image") -> NDArray[np.uint8]:
@@ -139,68 +204,3 @@ def _to_eight_bits(pixels: NDArray[Any]) -> NDArray[np.uint8]:
         else:
             eight[rows] = np.rint((pixels[rows].astype(np.float64) - low) * (255 / (high - low or 1)))
     return eight
-
-
-def _prepare(image: "Image.Image", data: bytes, name: str) -> None:
-    """Refuse a picture that would take too much, by its header; have a large JPEG decoded at a fraction of its size."""
-    width, height = image.size
-    if image.format in ("JPEG", "MPO"):
-        if data.count(b"\xff\xda") > MAX_SCANS:
-            raise DataError(f"'{name}' is a JPEG of over '{MAX_SCANS}' scans. Save it again.")
-        # A progressive one keeps every coefficient of the whole picture, whatever size it is decoded at.
-        _check_size(width, height, name, MAX_PIXELS if image.info.get("progressive") else MAX_JPEG_PIXELS)
-        scale = next(scale for scale in (1, 2, 4, 8) if width * height <= MAX_PIXELS * scale * scale)
-        if scale > 1:
-            image.draft(None, (width // scale, height // scale))
-    else:
-        _check_size(width, height, name)
-    if image.format == "TIFF":
-        tags = image.tag_v2  # type: ignore[attr-defined]
-        _check_size(int(tags.get(TILE_WIDTH, 1)), int(tags.get(TILE_HEIGHT, 1)), name)
-        strips, rows = tags.get(STRIP_OFFSETS), int(tags.get(ROWS_PER_STRIP, height))
-        if strips and len(strips) * rows < height:  # Pillow would leave the rest of the picture black
-            raise ValueError("strips that end before the picture does")
-
-
-def _check_size(width: int, height: int, name: str, limit: int = MAX_PIXELS) -> None:
-    if width * height > limit:
-        raise DataError(f"'{name}' has '{width}x{height}' pixels. {_limit(limit)}")
-
-
-def _limit(pixels: int) -> str:
-    return f"Give at most {pixels // 1_000_000} million."
-
-
-def _essential(data: bytes) -> bytes:
-    """Return a PNG with those of its chunks that its pixels need; the bytes of any other file as they are.
-
-    A chunk that breaks off stays, so that Pillow sees that it does.
-    """
-    if not data.startswith(PNG_SIGNATURE):
-        return data
-    parts, at = [PNG_SIGNATURE], len(PNG_SIGNATURE)
-    while at + 8 <= len(data):
-        length = int.from_bytes(data[at : at + 4], "big")
-        if data[at + 4 : at + 8] in PNG_CHUNKS:
-            parts.append(data[at : at + length + 12])
-        at += length + 12
-    return b"".join(parts)
-
-
-def _webp_size(data: bytes) -> tuple[int, int]:
-    """Return the width and height that a WebP's header declares; (0, 0) for another file or an unknown header.
-
-    Source: Google's "WebP container specification" and RFC 6386 (VP8), section 9.1.
-    """
-    if data[:4] != b"RIFF" or data[8:12] != b"WEBP" or len(data) < 30:
-        return 0, 0
-    kind = data[12:16]
-    if kind == b"VP8X":
-        return 1 + int.from_bytes(data[24:27], "little"), 1 + int.from_bytes(data[27:30], "little")
-    if kind == b"VP8L":
-        bits = int.from_bytes(data[21:25], "little")
-        return 1 + (bits & 0x3FFF), 1 + (bits >> 14 & 0x3FFF)
-    if kind == b"VP8 ":
-        width, height = struct.unpack_from("<2H", data, 26)
-        return width & 0x3FFF, height & 0x3FFF
-    return 0, 0

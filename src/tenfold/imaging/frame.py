@@ -57,12 +57,12 @@ def steps(image: NDArray[np.uint8], ink: Ink = "auto") -> Iterator[tuple[str, ND
     yield "ink", found
     kept = _keep_strokes(found)
     yield "without specks", kept
-    strokes = _crop(kept)
+    strokes = crop(kept, EDGE)
     if strokes.size == 0:
         yield "blank", np.zeros((SIDE, SIDE), dtype=np.uint8)
         return
     yield "cropped", strokes
-    wide = _crop(_set_width(strokes))
+    wide = crop(_set_width(strokes), EDGE)
     yield "stroke width", wide
     fitted = _fit(wide)
     yield "20 pixels long", fitted
@@ -102,20 +102,15 @@ def _to_grey(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
         raise DataError(f"A picture has shape '{image.shape}' and dtype '{image.dtype}'. Give (H, W[, 3 or 4]) uint8.")
     if image.shape[2:] == (4,):
         image = flatten(image)
-    image = _shrink(image)
+    longer = max(image.shape[:2])
+    if longer > WORKING_SIDE:
+        import cv2
+
+        height, width = (max(1, round(side * WORKING_SIDE / longer)) for side in image.shape[:2])
+        image = np.asarray(cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA), dtype=np.uint8)
     if image.ndim == 3:
         return np.asarray(np.rint(image @ LUMINANCE), dtype=np.uint8)
     return image
-
-
-def _shrink(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    longer = max(image.shape[:2])
-    if longer <= WORKING_SIDE:
-        return image
-    import cv2
-
-    height, width = (max(1, round(side * WORKING_SIDE / longer)) for side in image.shape[:2])
-    return np.asarray(cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA), dtype=np.uint8)
 
 
 def _find_ink(grey: NDArray[np.uint8], ink: Ink) -> NDArray[np.float32]:
@@ -203,13 +198,12 @@ def _keep_strokes(ink: NDArray[np.float32]) -> NDArray[np.float32]:
     return np.where(kept, ink, 0).astype(np.float32)
 
 
-def _crop(strokes: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Return the smallest box that holds all ink but its soft edges; (0, 0) where there is none."""
-    solid = strokes >= EDGE
-    rows, columns = np.flatnonzero(solid.any(axis=1)), np.flatnonzero(solid.any(axis=0))
-    if len(rows) == 0:
-        return strokes[:0, :0]
-    return strokes[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
+def crop(ink: NDArray[Any], least: float) -> NDArray[Any]:
+    """Return the smallest box of an (H, W) picture that holds all values of `least` or more; (0, 0) without any."""
+    import cv2
+
+    left, top, width, height = cv2.boundingRect((ink >= least).astype(np.uint8))
+    return ink[top : top + height, left : left + width]
 
 
 def _set_width(strokes: NDArray[np.float32]) -> NDArray[np.float32]:
