@@ -16,7 +16,6 @@ from tenfold.ensembles.selection import Nested
 from tenfold.errors import DataError
 from tenfold.metrics.scores import nll
 from tenfold.pages import ensemble
-from tenfold.pages import ensemble as ensemble_page
 
 LABELS = np.arange(100) % 10
 IMAGES = np.random.default_rng(0).integers(0, 256, (100, 28, 28)).astype(np.uint8)
@@ -69,10 +68,6 @@ class Page(HTMLParser):
         if tag not in ("meta", "link", "br"):
             self.open.append(tag)
 
-    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        """Count SVG's closed shapes."""
-        self.count[tag] = self.count.get(tag, 0) + 1
-
     def handle_endtag(self, tag: str) -> None:
         """Check that it closes what was opened last."""
         assert self.open.pop() == tag
@@ -87,7 +82,7 @@ def written(folder: Path, shares: NDArray[np.float32], rule: str = "all", folds:
     choice = selection.choose(rule, shares, LABELS)
     rules = selection.nested(["all", *({rule} - {"all"})], shares, LABELS, repeats=2)
     path = folder / "new" / "ensemble.html"
-    ensemble_page.write(path, rows_of(shares, choice, folds), rules, choice, shares, LABELS, IMAGES)
+    ensemble.write(path, rows_of(shares, choice, folds), rules, choice, shares, LABELS, IMAGES)
     html = path.read_text("utf-8")
     return html, Page(html)
 
@@ -143,7 +138,7 @@ def test_little_to_show(tmp_path: Path) -> None:
     """One member that makes no mistake, without rules, still has a page."""
     shares = 0.5 * np.eye(10, dtype=np.float32)[LABELS][None] + np.float32(0.05)
     choice = selection.choose("all", shares, LABELS)
-    path = ensemble_page.write(tmp_path / "e.html", rows_of(shares, choice), [], choice, shares, LABELS, IMAGES)
+    path = ensemble.write(tmp_path / "e.html", rows_of(shares, choice), [], choice, shares, LABELS, IMAGES)
     page = Page(path.read_text("utf-8"))
     assert "It gives all 100 held-out images the right digit." in page.text
     assert "One network, one answer" in page.text
@@ -159,7 +154,7 @@ def test_verdicts() -> None:
 
     def verdict(*rivals: Nested) -> str:
         rows = [row("all", 0, 0), *rivals]
-        return ensemble_page._verdict(rows, selection.best_rule(rows))
+        return ensemble._verdict(rows, selection.best_rule(rows))
 
     assert "Choosing by top:3" in verdict(row("top:3", -0.004, 0.001))
     assert "0.0040 below that of all members together, 4.0 times its noise" in verdict(row("top:3", -0.004, 0.001))
@@ -173,9 +168,7 @@ def test_unwritable(tmp_path: Path) -> None:
     shares = members([3, 2])
     choice = selection.choose("all", shares, LABELS)
     with pytest.raises(DataError, match=r"ensemble.html' cannot be written"):
-        ensemble_page.write(
-            tmp_path / "file" / "ensemble.html", rows_of(shares, choice), [], choice, shares, LABELS, IMAGES
-        )
+        ensemble.write(tmp_path / "file" / "ensemble.html", rows_of(shares, choice), [], choice, shares, LABELS, IMAGES)
 
 
 def test_band_places_the_chosen() -> None:

@@ -1,4 +1,4 @@
-"""What the pages share: pictures inside the page, and numbers in words."""
+"""What the pages share: pictures inside the page, numbers in words, and Markdown tables."""
 
 import base64
 import io
@@ -34,6 +34,12 @@ def test_sheet_lays_images_row_by_row() -> None:
         (page.percent(0.999999), "99.9999%"),
         (page.percent(None), page.MISSING),
         (page.percent(float("nan")), page.MISSING),
+        (page.span([0.9955, 0.9977]), "99.55% to 99.77%"),
+        (page.points(0.00314), "+0.31"),
+        (page.points(-0.02), "−2.00"),
+        (page.points(0.000001), "0.00"),
+        (page.points(-0.000001), "0.00"),
+        (page.signed(-0.00312, 4), "−0.0031"),
         (page.count(60000), "60,000"),
         (page.counted(1, "image"), "1 image"),
         (page.counted(2000, "image"), "2,000 images"),
@@ -44,6 +50,12 @@ def test_sheet_lays_images_row_by_row() -> None:
         (page.duration(58.23), "58.2\xa0s"),
         (page.duration(872), "14\xa0min\xa032\xa0s"),
         (page.duration(7260), "2\xa0h\xa01\xa0min"),
+        (page.seconds(1398.2), "1,398"),
+        (page.minute("2025-11-21T08:12:59+00:00"), "2025-11-21 08:12 UTC"),
+        (page.minute(None), ""),
+        (page.setting(0.0123456), "0.01235"),
+        (page.setting(True), "true"),
+        (page.setting(None), page.MISSING),
         (page.name_of("/data/digit-recognizer.zip"), "digit-recognizer.zip"),
         (page.name_of("mnist:test"), "mnist:test"),
     ],
@@ -51,3 +63,9 @@ def test_sheet_lays_images_row_by_row() -> None:
 def test_numbers_are_worded_for_people(shown: str, expected: str) -> None:
     """Numbers are short, and none is rounded up to a perfect score."""
     assert shown == expected
+
+
+def test_table_is_markdown() -> None:
+    """The first columns are set left, the others right, and a bar in a cell does not end it."""
+    lines = page.table(["a", "b", "c"], [["x|y", "1", "2"]], left=2).splitlines()
+    assert lines == ["| a | b | c |", "| --- | --- | ---: |", "| x\\|y | 1 | 2 |"]

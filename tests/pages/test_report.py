@@ -33,24 +33,9 @@ MANIFEST: dict[str, Any] = {
     "started": "2025-11-21T07:58:01+00:00",
     "parameters": 214321,
 }
-METRICS = [
-    {
-        "epoch": 1.0,
-        "seconds": 14.5,
-        "loss": 0.9,
-        "learning_rate": 0.01,
-        "validation_accuracy": 0.9,
-        "validation_nll": 0.3,
-    },
-    {
-        "epoch": 2.0,
-        "seconds": 29.0,
-        "loss": 0.5,
-        "learning_rate": 0.0,
-        "validation_accuracy": 1.0,
-        "validation_nll": 0.0,
-    },
-]
+KEYS = ("epoch", "seconds", "loss", "learning_rate", "validation_accuracy", "validation_nll")
+LINES = (1.0, 14.5, 0.9, 0.01, 0.9, 0.3), (2.0, 29.0, 0.5, 0.0, 1.0, 0.0)
+METRICS = [dict(zip(KEYS, line, strict=True)) for line in LINES]
 
 
 class Page(HTMLParser):
@@ -79,15 +64,10 @@ class Page(HTMLParser):
             self.ids.append(str(values["id"]))
         if tag == "a":
             self.links.append(str(values["href"]))
-        elif values.get("href"):
-            self.sources.append(str(values["href"]))
-        if values.get("src"):
-            self.sources.append(str(values["src"]))
+        else:
+            self.sources += [str(values[key]) for key in ("href", "src") if values.get(key)]
         if values.get("role") == "img":
             self.images.append(values.get("aria-label") or "")
-
-    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        """Take `<circle .../>` as complete in itself."""
 
     def handle_endtag(self, tag: str) -> None:
         """Close the innermost tag, which must be this one."""
@@ -287,26 +267,16 @@ def test_several_evaluations(tmp_path: Path) -> None:
     titles = [heading for heading in read.headings if heading in ("mnist:test", "uci")]
     assert titles == ["mnist:test", "uci"]
     table = read.words.partition("Every time that this run was scored")[2]
-    assert re.findall(r"(\S+) [\d.]+% [\d.]+% to [\d.]+% (\d) 200 2025", table) == [
-        ("mnist:test", "2"),
-        ("uci", "4"),
-        ("mnist:test", "5"),
-    ]
+    listed = re.findall(r"(\S+) [\d.]+% [\d.]+% to [\d.]+% (\d) 200 2025", table)
+    assert listed == [("mnist:test", "2"), ("uci", "4"), ("mnist:test", "5")]
     assert "3 looks by 2 models" in table
 
 
 def test_overlap_is_named_first(tmp_path: Path) -> None:
     """Where training saw test images, the page says so above everything else, with the score without them."""
     run = make_run(tmp_path / "run")
-    overlap = {
-        "exact": 60,
-        "near": 3,
-        "near_checked": True,
-        "accuracy_on_overlap": 1.0,
-        "accuracy_without": 0.978,
-        "n_without": 137,
-        "ci95_without": [0.93, 0.99],
-    }
+    overlap = {"exact": 60, "near": 3, "near_checked": True, "accuracy_on_overlap": 1.0}
+    overlap |= {"accuracy_without": 0.978, "n_without": 137, "ci95_without": [0.93, 0.99]}
     add_look(run, "mnist:test", overlap=overlap)
     words = written(run).words
     assert "60 of the 200 test images are in the training data, and 3 more are nearly equal to one there." in words

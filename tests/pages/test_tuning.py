@@ -80,9 +80,6 @@ class Balanced(HTMLParser):
         if tag not in ("meta", "link"):
             self.open.append(tag)
 
-    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.count[tag] = self.count.get(tag, 0) + 1
-
     def handle_endtag(self, tag: str) -> None:
         assert self.open.pop() == tag
 

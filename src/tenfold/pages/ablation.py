@@ -5,8 +5,7 @@ import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from tenfold.pages import page as pages
-from tenfold.pages.page import table
+from tenfold.pages import page
 from tenfold.runs.results import Result
 
 
@@ -77,8 +76,8 @@ def study_table(results: Sequence[Result], baseline: str) -> str:
     if len({row.images for row in found}) > 1:
         head.insert(1, "images")
         for cells, row in zip(body, found, strict=True):
-            cells.insert(1, pages.count(row.images))
-    return table(head, body)
+            cells.insert(1, page.count(row.images))
+    return page.table(head, body)
 
 
 def _cells(row: VariantRow, best: bool) -> list[str]:
@@ -87,21 +86,16 @@ def _cells(row: VariantRow, best: bool) -> list[str]:
         f"**{row.variant}**" if best else row.variant,
         f"**{accuracy}**" if best else accuracy,
         _gain(row),
-        pages.number(row.nll),
+        page.number(row.nll),
         str(row.seeds),
-        pages.count(row.parameters),
+        page.count(row.parameters),
     ]
 
 
 def _gain(row: VariantRow) -> str:
     if row.difference is None:
         return ""
-    text = _points(row.difference)
+    text = page.points(row.difference)
     if row.difference_ci95 is None:
         return text
-    return f"{text} ({_points(row.difference_ci95[0])} to {_points(row.difference_ci95[1])})"
-
-
-def _points(difference: float) -> str:
-    """Return a difference in percentage points, with a sign."""
-    return f"{100 * difference:+.2f}".replace("-", "−")
+    return f"{text} ({page.points(row.difference_ci95[0])} to {page.points(row.difference_ci95[1])})"

@@ -6,12 +6,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tenfold.errors import DataError
-from tenfold.files import write_atomically
 from tenfold.metrics.scores import CLASSES
 from tenfold.metrics.side_by_side import NamedPair, SideBySide, Standing, frontier
 from tenfold.pages import page, plots
-from tenfold.pages import page as md
 
 if TYPE_CHECKING:
     from tenfold.pages.reproduced import SystemRow
@@ -28,8 +25,8 @@ def markdown(found: SideBySide) -> str:
     """Return the scores and the pairs as Markdown tables."""
     apart = [[pair.first, pair.second, *pair_cells(pair)] for pair in found.pairs()]
     tables = [
-        md.table(SCORE_HEAD, map(score_cells, found.standings())),
-        md.table(["first", "second", *PAIR_HEAD], apart, left=2),
+        page.table(SCORE_HEAD, map(score_cells, found.standings())),
+        page.table(["first", "second", *PAIR_HEAD], apart, left=2),
     ]
     return "\n\n".join([f"**{found.title}**", *([found.note] if found.note else []), *tables])
 
@@ -39,10 +36,10 @@ def score_cells(row: Standing, *, short: bool = False) -> list[str]:
     return [
         row.name,
         page.percent(row.accuracy, 2 if short else 3),
-        span(row.ci95),
+        page.span(row.ci95),
         page.count(row.errors) if short else f"{row.errors:,} of {row.n:,}",
         page.number(row.nll),
-        page.duration(row.seconds) if short else md.seconds(row.seconds),
+        page.duration(row.seconds) if short else page.seconds(row.seconds),
         page.count(row.parameters),
     ]
 
@@ -51,8 +48,8 @@ def pair_cells(pair: NamedPair) -> list[str]:
     """Return a pair as a table's cells, under PAIR_HEAD."""
     low, high = pair.ci95
     return [
-        points(pair.difference),
-        f"{points(low)} to {points(high)}",
+        page.points(pair.difference),
+        f"{page.points(low)} to {page.points(high)}",
         page.count(pair.only_first),
         page.count(pair.only_second),
         p_value(pair.p),
@@ -65,24 +62,14 @@ def is_apart(pair: NamedPair) -> bool:
     return pair.p_holm < SIGNIFICANT
 
 
-def points(difference: float) -> str:
-    """Return a difference of accuracies in percentage points, with its sign: 0.0031 gives "+0.31"."""
-    return f"{100 * difference:+.2f}".replace("-", "−").replace("+0.00", "0.00").replace("−0.00", "0.00")
-
-
 def p_value(p: float) -> str:
     """Return 0.0312 as "0.031", 0.00002 as "< 0.0001"."""
     return "< 0.0001" if p < 0.0001 else f"{p:.2g}" if p < 0.1 else f"{p:.2f}"
 
 
-def span(interval: Sequence[float]) -> str:
-    """Return an interval of fractions in per cent: "99.55% to 99.77%"."""
-    return f"{page.percent(interval[0])} to {page.percent(interval[1])}"
-
-
 def write_markdown(path: Path | None, text: str) -> str | None:
     """Return `path` as text with the Markdown written to it, None for no path; DataError where it cannot be written."""
-    return None if path is None else _written(path, f"{text}\n", "--markdown")
+    return None if path is None else str(page.write(path, f"{text}\n", "Give another with --markdown.", ""))
 
 
 def write_page(path: Path, title: str, sections: "Sequence[tuple[SideBySide, Sequence[Standing | SystemRow]]]") -> str:
@@ -92,17 +79,8 @@ def write_page(path: Path, title: str, sections: "Sequence[tuple[SideBySide, Seq
     Raises DataError where it cannot be written.
     """
     shown = [_section(found, rows, f"part-{i}") for i, (found, rows) in enumerate(sections, 1)]
-    return _written(path, page.render("comparison.html", title=title, sections=shown), "--page")
-
-
-def _written(path: Path, text: str, option: str) -> str:
-    """Return the path as text, with the file written whole."""
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        write_atomically(path, text.encode())
-    except OSError as error:
-        raise DataError(f"'{path}' cannot be written: {error.strerror}. Give another with {option}.") from None
-    return str(path)
+    html = page.render("comparison.html", title=title, sections=shown)
+    return str(page.write(path, html, "Give another with --page.", ""))
 
 
 def _section(found: SideBySide, rows: "Sequence[Standing | SystemRow]", anchor: str) -> dict[str, Any]:
@@ -111,7 +89,7 @@ def _section(found: SideBySide, rows: "Sequence[Standing | SystemRow]", anchor: 
     return {
         "anchor": anchor,
         "found": found,
-        "rows": [(row, span(row.ci95)) for row in rows],
+        "rows": rows,
         "published": not isinstance(rows[0], Standing),
         "charts": _charts(rows),
         "matrix": _matrix(pairs, len(found.sides)) if len(found.sides) > 3 else None,
@@ -156,8 +134,8 @@ def _matrix(pairs: Sequence[NamedPair], size: int) -> list[list[dict[str, Any] |
     places = [(i, j) for i in range(size) for j in range(i + 1, size)]
     for (i, j), pair in zip(places, pairs, strict=True):
         shared = {"apart": is_apart(pair), "p": p_value(pair.p_holm)}
-        cells[i][j] = {"points": points(pair.difference), **shared}
-        cells[j][i] = {"points": points(-pair.difference), **shared}
+        cells[i][j] = {"points": page.points(pair.difference), **shared}
+        cells[j][i] = {"points": page.points(-pair.difference), **shared}
     return cells
 
 

@@ -21,6 +21,11 @@ if TYPE_CHECKING:
 
     from tenfold.ensembles.members import MemberRow
 
+DRAWS = 200  # random ensembles of each size
+SHOWN_LOST, SHOWN_SAVED = 48, 24
+SIZES = (1, 2, 3, 4, 5, 7, 10, 14, 20, 28, 40, 57, 80, 113, 160, 226, 320, 453, 640)
+NOT_CHOSEN_ON = ("all", "random")  # rules that look at no label
+
 
 def band(points: Sequence[SizePoint], chosen: tuple[int, float], *, n: int, label: str) -> "Markup":
     """Return accuracy against the number of members: mean, 5th to 95th percentile, and the extremes of random draws.
@@ -37,7 +42,6 @@ def band(points: Sequence[SizePoint], chosen: tuple[int, float], *, n: int, labe
     vertical = plots.log_axis(values, TOP, BOTTOM)
     most = max(2, chosen[0], *(each.size for each in points))
     horizontal = Axis(1, most, LEFT + 6, RIGHT - VALUE, True)
-    ticks = [tick for tick in horizontal.ticks(7) if tick == int(tick)]
 
     def line(accuracies: Sequence[float]) -> list[plots.Point]:
         return [(horizontal(each.size), vertical(wrong(a))) for each, a in zip(points, accuracies, strict=True)]
@@ -47,7 +51,7 @@ def band(points: Sequence[SizePoint], chosen: tuple[int, float], *, n: int, labe
     x, y = horizontal(chosen[0]), vertical(wrong(chosen[1]))
     body = [
         plots.grid(vertical, accuracy_text, RIGHT - VALUE),
-        *(plots.words(horizontal(tick), BOTTOM + 17, f"{tick:g}", "tick") for tick in ticks),
+        plots.below(horizontal, "{:g}".format, 7, whole=True),
         plots.words(RIGHT - VALUE, BOTTOM + 32, "members", "sub", "end"),
         plots.path("band", [*upper, *lower[::-1]], "polygon"),
         plots.path("extreme", line([each.highest for each in points])),
@@ -74,12 +78,6 @@ def difference(value: float, noise: float, reach: float) -> "Markup":
     ]
     label = f"log-loss against all: {value:+.4f}, give or take {2 * noise:.4f}"
     return plots.drawing(label, body, width=130, height=16)
-
-
-DRAWS = 200  # random ensembles of each size
-SHOWN_LOST, SHOWN_SAVED = 48, 24
-SIZES = (1, 2, 3, 4, 5, 7, 10, 14, 20, 28, 40, 57, 80, 113, 160, 226, 320, 453, 640)
-NOT_CHOSEN_ON = ("all", "random")  # rules that look at no label
 
 
 def write(
@@ -136,25 +134,15 @@ def _recipes(rows: "Sequence[MemberRow]") -> list[tuple[str, int, int]]:
 def _rules(rows: Sequence[Nested], choice: Choice) -> dict[str, Any]:
     """Return the table of rules, and in words which is the default and why."""
     if not rows:
-        return {"rules": [], "verdict": "", "own": None}
+        return {"rules": [], "own": None}
     # What is drawn at random may lie far off, and would leave the rest no room.
     reach = max(
         (abs(each.nll_difference) + 2 * each.nll_noise for each in rows if _rule(each.rule) != "random"), default=0
     )
     default = best_rule(rows)
-    shown = [
-        {
-            "row": each,
-            "strip": difference(each.nll_difference, each.nll_noise, reach or 1),
-            "nll_difference": _signed(each.nll_difference, 4),
-            "errors_difference": _signed(each.errors_difference, 1),
-            "default": each.rule == default,
-            "reference": each.rule == "all",
-        }
-        for each in rows
-    ]
+    shown = [(each, difference(each.nll_difference, each.nll_noise, reach or 1)) for each in rows]
     own = next((each for each in rows if each.rule == choice.rule), None)
-    return {"rules": shown, "verdict": _verdict(rows, default), "own": own}
+    return {"rules": shown, "default": default, "verdict": _verdict(rows, default), "own": own}
 
 
 def _verdict(rows: Sequence[Nested], default: str) -> str:
@@ -261,9 +249,3 @@ def _pictures(
 
 def _rule(text: str) -> str:
     return text.partition(":")[0]
-
-
-def _signed(value: float, digits: int) -> str:
-    """Return a number with its sign, a true minus, and no sign on zero: -0.00312 gives "−0.0031"."""
-    shown = f"{value:+.{digits}f}"
-    return (shown if float(shown) else shown[1:]).replace("-", "−")

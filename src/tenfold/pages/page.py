@@ -1,7 +1,7 @@
-"""What the HTML pages share: rendering, pictures inside the page, the wording of numbers, and writing.
+"""What the pages share: rendering, writing, pictures inside the page, numbers in words, and Markdown tables.
 
-A page is one file that asks the network for nothing and runs no script: style, charts (SVG) and pictures (data URIs)
-are in it. Pictures of digits are alpha masks, so that ink takes the page's text colour, light or dark.
+An HTML page is one file that asks the network for nothing and runs no script: style, charts (SVG) and pictures (data
+URIs) are in it. Pictures of digits are alpha masks, so that ink takes the page's text colour, light or dark.
 """
 
 import base64
@@ -28,16 +28,16 @@ def render(template: str, **values: Any) -> str:
     return _environment().get_template(template).render(**values)
 
 
-def write(path: Path, html: str, remedy: str = "Free it or move it.") -> Path:
+def write(path: Path, text: str, remedy: str = "Free it or move it.", what: str = "The page ") -> Path:
     """Return `path`, written whole: a crash leaves the old page or the new one, never half of one.
 
-    Raises DataError, which ends with `remedy`, where it cannot be written.
+    Raises DataError, which begins with `what` and ends with `remedy`, where it cannot be written.
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        write_atomically(path, html.encode())
+        write_atomically(path, text.encode())
     except OSError as error:
-        raise DataError(f"The page '{path}' cannot be written: {error.strerror}. {remedy}") from None
+        raise DataError(f"{what}'{path}' cannot be written: {error.strerror}. {remedy}") from None
     return path
 
 
@@ -74,6 +74,22 @@ def percent(fraction: float | None, digits: int = 2) -> str:
         return "100%"
     shown = f"{100 * fraction:.{digits}f}%"
     return percent(fraction, digits + 1) if shown.startswith("100") and digits < 6 else shown
+
+
+def span(interval: Sequence[float]) -> str:
+    """Return an interval of fractions in per cent: "99.55% to 99.77%"."""
+    return f"{percent(interval[0])} to {percent(interval[1])}"
+
+
+def signed(value: float, digits: int = 2) -> str:
+    """Return a number with its sign, a true minus, and none on zero: -0.00312 to four digits is "−0.0031"."""
+    shown = f"{value:+.{digits}f}"
+    return (shown if float(shown) else shown[1:]).replace("-", "−")
+
+
+def points(difference: float) -> str:
+    """Return a difference of accuracies in percentage points, with its sign: 0.0031 gives "+0.31"."""
+    return signed(100 * difference)
 
 
 def count(value: float | None) -> str:
@@ -115,11 +131,39 @@ def duration(seconds: float | None) -> str:
     return words.replace(" ", "\N{NO-BREAK SPACE}")
 
 
+def seconds(value: float | None) -> str:
+    """Return seconds with about three digits: "3.42", "49.6", "1,398"."""
+    if value is None:
+        return MISSING
+    return f"{value:.2f}" if value < 10 else f"{value:.1f}" if value < 100 else f"{value:,.0f}"
+
+
+def minute(time: str | None) -> str:
+    """Return an ISO-8601 time to the minute, for people: "2025-11-21 08:12 UTC"."""
+    if not time:
+        return ""
+    zone = " UTC" if time.endswith(("Z", "+00:00")) else ""
+    return time[:16].replace("T", " ") + zone
+
+
+def setting(value: Any) -> str:
+    """Return a recipe's value: 0.0123456 as "0.01235", True as "true"."""
+    if value is None:
+        return MISSING
+    return f"{value:.4g}" if isinstance(value, float) else str(value).lower() if isinstance(value, bool) else str(value)
+
+
 def name_of(spec: str | Sequence[str]) -> str:
     """Return a SPEC as a heading shows it: a path's last part, any other name as it is; several with a plus between."""
     if not isinstance(spec, str):
         return " + ".join(name_of(one) for one in spec)
     return spec.replace("\\", "/").rstrip("/").rpartition("/")[2] or spec
+
+
+def table(head: Sequence[str], rows: Iterable[Sequence[str]], left: int = 1) -> str:
+    """Return a Markdown table; the first `left` columns are set left, the others right."""
+    lines = [head, ["---"] * left + ["---:"] * (len(head) - left), *rows]
+    return "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines)
 
 
 def _finite(value: float | None) -> TypeGuard[float]:
@@ -137,19 +181,9 @@ def _environment() -> "Environment":
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    filters: list[Callable[..., str]] = [percent, count, counted, number, short, duration, name_of]
+    filters: list[Callable[..., str]] = [
+        *(percent, span, signed, count, counted, number, short),
+        *(duration, minute, setting, name_of),
+    ]
     environment.filters.update({function.__name__: function for function in filters})
     return environment
-
-
-def table(head: Sequence[str], rows: Iterable[Sequence[str]], left: int = 1) -> str:
-    """Return a Markdown table; the first `left` columns are set left, the others right."""
-    lines = [head, ["---"] * left + ["---:"] * (len(head) - left), *rows]
-    return "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines)
-
-
-def seconds(value: float | None) -> str:
-    """Return seconds with about three digits: "3.42", "49.6", "1,398"."""
-    if value is None:
-        return MISSING
-    return f"{value:.2f}" if value < 10 else f"{value:.1f}" if value < 100 else f"{value:,.0f}"

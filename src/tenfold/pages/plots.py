@@ -22,6 +22,13 @@ if TYPE_CHECKING:
 WIDTH, HEIGHT = 360, 230
 LEFT, RIGHT, TOP, BOTTOM = 46, 346, 14, 182  # the frame that data is drawn in
 VALUE = 50  # room at the right for a curve's last value
+BAR_SHARE = 0.72  # of the width that a group of bars has
+HISTOGRAM_BINS, HISTOGRAM_WIDTH = 36, 310  # three stand in a row
+NAME_SPOTS = [  # where a point's name may stand beside it, the best first
+    *((6, 3.5, "start"), (-6, 3.5, "end"), (0, -7, "middle"), (0, 13, "middle")),
+    *((5, -5, "start"), (-5, -5, "end"), (5, 11, "start"), (-5, 11, "end")),
+]
+
 Text = Callable[[float], str]
 Point = tuple[float, float]
 
@@ -82,6 +89,12 @@ def below(horizontal: Axis, text: Text, most: int, floor: float = BOTTOM, *, who
     return "".join(words(horizontal(tick), floor + 17, text(tick), "tick") for tick in ticks)
 
 
+def accuracy_text(error: float) -> str:
+    """Return the accuracy that belongs to an error rate, without idle zeros: 0.1 gives "90%", 0.0042 "99.58%"."""
+    digits = max(2, math.ceil(-math.log10(error)) - 1) if error > 0 else 2
+    return f"{100 * (1 - error):.{digits}f}".rstrip("0").rstrip(".") + "%"
+
+
 def line(kind: str, x: float, y: float, to_x: float, to_y: float) -> str:
     """Return a straight line."""
     return f'<line class="{kind}" x1="{x:.1f}" x2="{to_x:.1f}" y1="{y:.1f}" y2="{to_y:.1f}"/>'
@@ -123,14 +136,6 @@ def drawing(label: str, body: Sequence[str], width: float = WIDTH, height: float
 
     head = f'<svg viewBox="0 0 {width} {height}" role="img" aria-label="{escape(label)}">'
     return Markup(head + "".join(body) + "</svg>")  # every text in it was escaped by `words` or just above
-
-
-BAR_SHARE = 0.72  # of the width that a group of bars has
-HISTOGRAM_BINS, HISTOGRAM_WIDTH = 36, 310  # three stand in a row
-NAME_SPOTS = [  # where a point's name may stand beside it, the best first
-    *((6, 3.5, "start"), (-6, 3.5, "end"), (0, -7, "middle"), (0, 13, "middle")),
-    *((5, -5, "start"), (-5, -5, "end"), (5, 11, "start"), (-5, 11, "end")),
-]
 
 
 def line_chart(
@@ -308,9 +313,3 @@ def _in_frame(left: float, top: float, right: float, bottom: float) -> bool:
 
 def _touch(a: tuple[float, ...], b: tuple[float, ...]) -> bool:
     return a[0] < b[2] and b[0] < a[2] and a[1] < b[3] and b[1] < a[3]
-
-
-def accuracy_text(error: float) -> str:
-    """Return the accuracy that belongs to an error rate, without idle zeros: 0.1 gives "90%", 0.0042 "99.58%"."""
-    digits = max(2, math.ceil(-math.log10(error)) - 1) if error > 0 else 2
-    return f"{100 * (1 - error):.{digits}f}".rstrip("0").rstrip(".") + "%"

@@ -56,7 +56,7 @@ def write_report(run: "Run") -> Path:
         sections=sections,
         headline=sections[0] if sections else None,
         curves=_curves(run.metrics(), run.manifest),
-        looks=[look | {"spec": _data(look)["spec"], "when": _minute(look.get("time"))} for look in reversed(looks)],
+        looks=[look | {"spec": _data(look)["spec"]} for look in reversed(looks)],
         status=STATUS.get(run.manifest.get("status", ""), ""),
         recipe=recipe.read_text("utf-8", "replace") if (recipe := run.path / "recipe.toml").exists() else "",
         command=_command(run),
@@ -87,10 +87,8 @@ def _section(
         "anchor": anchor,
         "title": title,
         "kind": kind,
-        "when": _minute(figures.get("time")),
         "confusion": np.dstack([confusion, shades / max(shades.max(), 1e-9)]).tolist(),  # (10, 10, 2): images, shade
         "confused": _most_confused(confusion),
-        "overlap": figures.get("overlap"),
         "calibration": None,
         "refusal": None,
         "mistakes": None,
@@ -155,14 +153,6 @@ def _data(look: dict[str, Any]) -> dict[str, str]:
     return {key: str(data.get(key, "")) for key in ("spec", "sha256")}
 
 
-def _minute(time: str | None) -> str:
-    """Return an ISO-8601 time to the minute, for people: "2025-11-21 08:12 UTC"."""
-    if not time:
-        return ""
-    zone = " UTC" if time.endswith(("Z", "+00:00")) else ""
-    return time[:16].replace("T", " ") + zone
-
-
 def _command(run: "Run") -> str:
     """Return the shell command that trains this run again."""
     data, source = (run.manifest.get(key) or {} for key in ("data", "from"))
@@ -178,8 +168,8 @@ def _command(run: "Run") -> str:
     return shlex.join(words)
 
 
-def _provenance(manifest: dict[str, Any]) -> list[tuple[str, str]]:
-    """Return the rows (what, value) that say where the run comes from; unknown ones are left out."""
+def _provenance(manifest: dict[str, Any]) -> list[tuple[str, Any]]:
+    """Return the rows (what, value) that say where the run comes from; None or "" where that is unknown."""
     data, machine, versions = (manifest.get(key) or {} for key in ("data", "machine", "versions"))
     source, cores, threads = manifest.get("from"), machine.get("cores"), machine.get("threads")
     images = twice = None
@@ -188,8 +178,8 @@ def _provenance(manifest: dict[str, Any]) -> list[tuple[str, str]]:
     if copies := data.get("copies"):
         kept = f"; {page.counted(copies['held_out'], 'held-out image')} with a copy in the training part"
         twice = f"{copies['exact']:,} exact, {copies['near']:,} near{', left out' if copies['dropped'] else kept}"
-    rows = [
-        ("Started", _minute(manifest.get("started"))),
+    return [
+        ("Started", page.minute(manifest.get("started"))),
         ("Seed", manifest.get("seed")),
         ("Training data", " + ".join(specs) if isinstance(specs := data.get("spec"), list) else specs),
         ("Images", images),
@@ -203,4 +193,3 @@ def _provenance(manifest: dict[str, Any]) -> list[tuple[str, str]]:
         ("Versions", ", ".join(f"{name} {version}" for name, version in versions.items())),
         ("Commit", manifest.get("commit")),
     ]
-    return [(name, str(value)) for name, value in rows if value not in (None, "")]

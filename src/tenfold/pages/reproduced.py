@@ -5,9 +5,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from tenfold.metrics.side_by_side import SideBySide
-from tenfold.pages import comparison as comparisons
-from tenfold.pages import page as md
-from tenfold.pages import page as pages
+from tenfold.pages import page
 from tenfold.runs.results import Result
 from tenfold.training.recipe import Published, Recipe
 
@@ -49,7 +47,7 @@ class SystemRow:
     def where(self) -> str:
         """Return in words what the published score is on."""
         if self.published_on is None:
-            return pages.MISSING
+            return page.MISSING
         return ON[self.published_on] + (", which it was trained on" if self.leaked else "")
 
 
@@ -97,27 +95,27 @@ def markdown(rows: Sequence[SystemRow]) -> str:
         [
             row.name,
             row.where(),
-            pages.percent(row.published),
+            page.percent(row.published),
             _mean(row),
-            comparisons.span(row.ci95),
+            page.span(row.ci95),
             _met(row),
             f"{row.errors:,.4g} of {row.n:,}",
             str(row.seeds),
-            md.seconds(row.seconds),
-            pages.count(row.parameters),
+            page.seconds(row.seconds),
+            page.count(row.parameters),
         ]
         for row in rows
     ]
-    return md.table([*head, "parameters"], cells, left=2)
+    return page.table([*head, "parameters"], cells, left=2)
 
 
 def _mean(row: SystemRow) -> str:
     spread = "" if row.std is None else f" ± {100 * row.std:.2f}"
-    return f"{pages.percent(row.accuracy)}{spread}"
+    return f"{page.percent(row.accuracy)}{spread}"
 
 
 def _met(row: SystemRow) -> str:
-    return {None: pages.MISSING, True: "yes", False: "no"}[row.meets_published]
+    return {None: page.MISSING, True: "yes", False: "no"}[row.meets_published]
 
 
 def show(sections: Sequence[tuple[SideBySide, list[SystemRow]]], console: "Console") -> None:
@@ -134,10 +132,10 @@ def show(sections: Sequence[tuple[SideBySide, list[SystemRow]]], console: "Conso
             table.add_row(
                 Text(row.name),
                 Text(_mean(row), "bold"),
-                comparisons.span(row.ci95),
-                f"{pages.percent(row.published)} {row.published_on or ''}",
+                page.span(row.ci95),
+                f"{page.percent(row.published)} {row.published_on or ''}",
                 Text(_met(row), "bold red" if row.meets_published is False else ""),
-                pages.duration(row.seconds),
+                page.duration(row.seconds),
             )
         console.print()
         console.print(table)

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from tenfold.pages import page, plots
 from tenfold.pages.plots import BOTTOM, LEFT, RIGHT, TOP, VALUE, Axis, Text, accuracy_text
@@ -40,9 +40,6 @@ def write_page(
     complete = sorted((each for each in shown if each.objective is not None), key=rank)
     best = best_of(shown)
     base = next((each for each in complete if each.base), None)
-    changed = (
-        () if base is None or best is None else ((key, base.values.get(key), best.values.get(key)) for key in space)
-    )
     text: Text = accuracy_text if plan.metric == "accuracy" else lambda value: f"{value:.3g}"
     label = f"{NAMES[plan.metric]} of every trial in its order"
     html = page.render(
@@ -53,15 +50,22 @@ def write_page(
         counts={state: sum(each.state == state for each in shown) for state in ("complete", "pruned", "failed")},
         best=best,
         base=base,
-        rows=[_row(space, each) for each in (*complete, *(each for each in shown if each.objective is None))],
+        rows=[*complete, *(each for each in shown if each.objective is None)],
         keys=list(space),
-        changed=[(key, _shown(before), _shown(after)) for key, before, after in changed],
         history=None if best is None else history(shown, best, text=text, label=label),
         importances=importances,
         comparison=comparison,
         verdict=verdict,
         recipe=recipe,
-        provenance=_provenance(plan),
+        provenance=[
+            ("Started", page.minute(plan.started)),
+            ("Seed", plan.seed),
+            ("Data", plan.spec),
+            ("Images", page.count(plan.images)),
+            ("Data SHA-256", plan.sha256),
+            ("Versions", ", ".join(f"{name} {version}" for name, version in plan.versions.items())),
+            ("Commit", plan.commit),
+        ],
     )
     return page.write(path, html)
 
@@ -75,8 +79,11 @@ def history(tried: Sequence[Tried], best: Tried, *, text: Text, label: str) -> "
     axis = plots.log_axis(list(values.values()), TOP, BOTTOM - 12)
     last, right = max(each.number for each in tried), RIGHT - VALUE
     across = Axis(0, max(1, last), LEFT + 4, right)
-    body = [plots.grid(axis, text, right), plots.words(LEFT - 8, BOTTOM + 17, "trial", "sub", "end")]
-    body += [plots.words(across(tick), BOTTOM + 17, f"{tick:g}", "tick") for tick in across.ticks(5) if tick % 1 == 0]
+    body = [
+        plots.grid(axis, text, right),
+        plots.words(LEFT - 8, BOTTOM + 17, "trial", "sub", "end"),
+        plots.below(across, "{:g}".format, 5, whole=True),
+    ]
     for stage in sorted({each.stage for each in tried if each.stage}):
         at = across(min(each.number for each in tried if each.stage == stage) - 0.5)
         body.append(plots.line("ideal", at, TOP, at, BOTTOM))
@@ -96,35 +103,3 @@ def history(tried: Sequence[Tried], best: Tried, *, text: Text, label: str) -> "
     body += [plots.path("line", plots.stepped(so_far)), *dots]
     body.append(plots.words(so_far[-1][0] + 9, so_far[-1][1] + 4.5, text(values[best.number]), "value", "start"))
     return plots.drawing(label, body)
-
-
-def _row(space: Space, tried: Tried) -> dict[str, Any]:
-    """Return a trial's row of the table."""
-    return {
-        "number": tried.number,
-        "what": "the recipe as it is" if tried.base else tried.reason or tried.state,
-        "values": [_shown(tried.values.get(key)) for key in space],
-        "nll": tried.nll,
-        "accuracy": tried.accuracy,
-        "seconds": tried.seconds,
-    }
-
-
-def _shown(value: Any) -> str:
-    if value is None:
-        return page.MISSING
-    return f"{value:.4g}" if isinstance(value, float) else str(value).lower() if isinstance(value, bool) else str(value)
-
-
-def _provenance(plan: Plan) -> list[tuple[str, str]]:
-    """Return the rows (what, value) that say where the search comes from."""
-    rows = [
-        ("Started", f"{plan.started[:16].replace('T', ' ')} UTC"),
-        ("Seed", plan.seed),
-        ("Data", plan.spec),
-        ("Images", page.count(plan.images)),
-        ("Data SHA-256", plan.sha256),
-        ("Versions", ", ".join(f"{name} {version}" for name, version in plan.versions.items())),
-        ("Commit", plan.commit),
-    ]
-    return [(name, str(value)) for name, value in rows if value is not None]
