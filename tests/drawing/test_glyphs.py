@@ -1,8 +1,35 @@
-"""The pen draws where it is told to, and its smooth lines pass through their points."""
+"""No letter looks like a digit, fonts are kept apart, and the pen draws where it is told to."""
 
 import numpy as np
 
 from tenfold.drawing import glyphs
+from tenfold.drawing.fragments import SOLID
+
+
+def test_lookalikes_are_in_no_alphabet() -> None:
+    """No printed or written character that a reader may take for a digit is drawn, and all other letters are."""
+    assert not set(glyphs.LETTERS + glyphs.SIGNS) & set(glyphs.LOOKALIKES)
+    assert not set(glyphs.HAND_LETTERS) & set(glyphs.LOOKALIKES)
+    assert set("ACEFHKMNPRTUVWXYacdefhkmnprtuvwx") <= set(glyphs.LETTERS)
+    assert not set("0123456789") & set(glyphs.LETTERS + glyphs.SIGNS)
+
+
+def test_held_out_fonts_are_other_families() -> None:
+    """No family is in both parts, and each part has faces."""
+    training, held_out = glyphs.font_files(), glyphs.font_files(held_out=True)
+    families = [{path.stem.split("-")[0] for path in part} for part in (training, held_out)]
+    assert len(families[0]) >= 3
+    assert len(families[1]) >= 3
+    assert not families[0] & families[1]
+
+
+def test_all_fonts_have_all_characters() -> None:
+    """Every face draws each letter and sign, and no two letters alike, as the box for a missing one would be."""
+    for file in (*glyphs.font_files(), *glyphs.font_files(held_out=True)):
+        drawn = [glyphs.printed(each, file, 40) for each in glyphs.LETTERS + glyphs.SIGNS]
+        assert all(glyph.max(initial=0) >= SOLID for glyph in drawn), file.name
+        assert len({glyph.tobytes() for glyph in drawn}) >= len(drawn) - 26, file.name  # small capitals are capitals
+        assert len({glyph.tobytes() for glyph in drawn[-len(glyphs.SIGNS) :]}) == len(glyphs.SIGNS), file.name
 
 
 def test_a_line_is_as_wide_as_the_pen() -> None:

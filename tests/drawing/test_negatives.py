@@ -77,69 +77,10 @@ def test_no_lone_upright_stroke_is_left(labelled: Pair) -> None:
     assert not any(fragments.is_upright_stroke(frame) for frame in frames(300, 4, labelled, kinds))
 
 
-def test_upright_strokes_are_known() -> None:
-    """Strokes within 55 degrees of upright look like a 1; flat ones, crosses and rings do not."""
-    middle = np.array([0.5, 0.5])
-    for degrees, upright in [(0, True), (30, True), (-50, True), (60, False), (90, False)]:
-        end = 0.4 * np.array([np.sin(np.radians(degrees)), np.cos(np.radians(degrees))])
-        line = np.stack([middle - end, middle + end])
-        assert fragments.is_upright_stroke(glyphs.draw([line], 28, 2)) is upright, degrees
-    cross = [np.array([[0.1, 0.5], [0.9, 0.5]]), np.array([[0.5, 0.1], [0.5, 0.9]])]
-    assert not fragments.is_upright_stroke(glyphs.draw(cross, 28, 2))
-
-
-def test_holes_are_known(labelled: Pair) -> None:
-    """A drawn ring has a hole, the same ring with a gap has none, and no cut-off part keeps one."""
-    angle = np.linspace(0, 2 * np.pi, 40)
-    ring = 0.5 + 0.35 * np.stack([np.cos(angle), np.sin(angle)], 1)
-    assert fragments.has_hole(glyphs.draw([ring], 40, 2))
-    assert not fragments.has_hole(glyphs.draw([ring[:33]], 40, 2))
-    source = fragments.Materials(*labelled)
-    parts = [fragments.cut_off(source, 40, np.random.default_rng(i)) for i in range(60)]
-    kept = [part for part in parts if part is not None]
-    assert len(kept) > 20
-    assert not any(fragments.has_hole(part) for part in kept)
-
-
-def test_overlapping_digits_both_show(labelled: Pair) -> None:
-    """Two digits over each other have more ink than one of them, and most draws of a 1 or an equal pair are refused."""
-    images, labels = labelled
-    same = fragments.Materials(images[labels == 3], labels[labels == 3])
-    assert all(fragments.overlap(same, 40, np.random.default_rng(i)) is None for i in range(20))
-    source = fragments.Materials(images, labels)
-    made = [fragments.overlap(source, 40, np.random.default_rng(i)) for i in range(80)]
-    areas = [int((ink >= fragments.SOLID).sum()) for ink in made if ink is not None]
-    single = [int((fragments._resized(image, 40, 1.0, np.random.default_rng(0)) >= 64).sum()) for image in images[:80]]
-    assert len(areas) > 5
-    assert np.mean(areas) > 1.4 * np.mean(single)
-
-
-def test_lookalikes_are_in_no_alphabet() -> None:
-    """No printed or written character that a reader may take for a digit is drawn, and all other letters are."""
-    assert not set(glyphs.LETTERS + glyphs.SIGNS) & set(glyphs.LOOKALIKES)
-    assert not set(glyphs.HAND_LETTERS) & set(glyphs.LOOKALIKES)
-    assert set("ACEFHKMNPRTUVWXYacdefhkmnprtuvwx") <= set(glyphs.LETTERS)
-    assert not set("0123456789") & set(glyphs.LETTERS + glyphs.SIGNS)
-
-
-def test_held_out_fonts_are_other_families(labelled: Pair) -> None:
-    """No family is in both parts, each part has faces, and held-out fonts give other letters."""
-    training, held_out = glyphs.font_files(), glyphs.font_files(held_out=True)
-    families = [{path.stem.split("-")[0] for path in part} for part in (training, held_out)]
-    assert len(families[0]) >= 3
-    assert len(families[1]) >= 3
-    assert not families[0] & families[1]
+def test_held_out_fonts_give_other_letters(labelled: Pair) -> None:
+    """The same words with held-out fonts give other pixels."""
     first = frames(4, 0, labelled, ["printed letter"])
-    assert not np.array_equal(first, frames(4, 0, labelled, ["printed letter"], held_out))
-
-
-def test_all_fonts_have_all_characters() -> None:
-    """Every face draws each letter and sign, and no two letters alike, as the box for a missing one would be."""
-    for file in (*glyphs.font_files(), *glyphs.font_files(held_out=True)):
-        drawn = [glyphs.printed(each, file, 40) for each in glyphs.LETTERS + glyphs.SIGNS]
-        assert all(glyph.max(initial=0) >= fragments.SOLID for glyph in drawn), file.name
-        assert len({glyph.tobytes() for glyph in drawn}) >= len(drawn) - 26, file.name  # small capitals are capitals
-        assert len({glyph.tobytes() for glyph in drawn[-len(glyphs.SIGNS) :]}) == len(glyphs.SIGNS), file.name
+    assert not np.array_equal(first, frames(4, 0, labelled, ["printed letter"], glyphs.font_files(held_out=True)))
 
 
 def test_bad_arguments_are_named(labelled: Pair, tmp_path: Path) -> None:
