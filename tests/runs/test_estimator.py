@@ -1,13 +1,20 @@
-"""DigitClassifier: scikit-learn's own tools work on it."""
+"""DigitClassifier: scikit-learn's own tools work on it, and on classical models as on networks."""
+
+from pathlib import Path
 
 import numpy as np
 import pytest
 from sklearn.base import clone
 from sklearn.model_selection import GridSearchCV, cross_val_score
 
+from tenfold.data import load
 from tenfold.data.digits import Digits
-from tenfold.errors import DataError, RecipeError
-from tenfold.runs.estimator import DigitClassifier, as_images
+from tenfold.errors import DataError, RecipeError, RunError, TrainingError
+from tenfold.evaluate import evaluate
+from tenfold.runs.estimator import DigitClassifier, as_images, from_run
+from tenfold.runs.run import Run
+from tenfold.submit import submit
+from tenfold.train import train
 
 QUICK = (
     "model.widths=[[8],[16]]",
@@ -58,3 +65,99 @@ def test_values_are_checked(value: float) -> None:
     images[1, 3, 3] = value
     with pytest.raises(DataError, match="not a whole number of 0 to 255"):
         as_images(images)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a run of nearest neighbours on UCI's training part."""
+    out = tmp_path_factory.mktemp("runs") / "knn"
+    train("knn", "uci:train", out, quiet=True)
+    return out
+
+
+def test_classical_fit_predict_score() -> None:
+    """The `svm` recipe learns UCI's digits; calibrated probabilities sum to one, and pixels may come flat."""
+    digits, test = load("uci:train", "train"), load("uci:test", "evaluate")
+    model = DigitClassifier("svm").fit(digits.images.reshape(-1, 784), digits.labels)
+    assert model.score(test.images, test.labels) > 0.98
+    probabilities = model.predict_proba(test.images)
+    assert probabilities.dtype == np.float32
+    np.testing.assert_allclose(probabilities.sum(1), 1, rtol=1e-5)
+    assert (model.predict(test.images) == probabilities.argmax(1)).all()
+
+
+def test_calibrated_on_what_was_held_out() -> None:
+    """Where images are held out, a temperature is fitted; votes of four neighbours are too unsure of such digits."""
+    digits = load("uci:train", "train")
+    model = DigitClassifier("knn").fit(digits.images, digits.labels)
+    assert model.temperature_ < 1
+    bare = DigitClassifier("knn", ("data.validation=0",)).fit(digits.images, digits.labels)
+    assert bare.temperature_ == 1
+
+
+def test_classical_sklearn_tools(digits: Digits) -> None:
+    """Cloning and cross-validation take it as any estimator; overrides reach model and features."""
+    model = DigitClassifier("knn", ("data.validation=0", "features.pca=10", "model.n_neighbors=1"))
+    assert clone(model).get_params() == model.get_params()
+    assert cross_val_score(model, digits.images, digits.labels, cv=2).mean() > 0.9
+    fitted = model.fit(digits.images, digits.labels).model_
+    assert fitted is not None
+    assert fitted.parameters == 200 * 10 + 784 + 10 * 784
+
+
+def test_epochs_are_refused(digits: Digits) -> None:
+    """A classical recipe has no table for training a network."""
+    with pytest.raises(RecipeError, match="'training.epochs'"):
+        DigitClassifier("knn", ("training.epochs=3",)).fit(digits.images, digits.labels)
+
+
+def test_other_devices_are_refused(digits: Digits, folder: Path) -> None:
+    """A classical model asked onto a GPU says that it runs on the processor, both fitted and loaded."""
+    with pytest.raises(TrainingError, match="'knn' runs on the processor alone, not on 'cuda'"):
+        DigitClassifier("knn", device="cuda").fit(digits.images, digits.labels)
+    with pytest.raises(TrainingError, match="not on 'mps'"):
+        from_run(Run.open(folder), "mps")
+
+
+def test_run_answers_as_the_classifier_in_memory(folder: Path) -> None:
+    """A run gives what the same recipe, data and seed give in memory, temperature included."""
+    digits, test = load("uci:train", "train"), load("uci:test", "evaluate")
+    run = Run.open(folder)
+    fresh = DigitClassifier("knn", seed=run.manifest["seed"]).fit(digits.images, digits.labels)
+    loaded = from_run(run)
+    assert loaded.temperature_ == pytest.approx(fresh.temperature_)
+    np.testing.assert_allclose(loaded.predict_proba(test.images), fresh.predict_proba(test.images), atol=1e-5)
+
+
+def test_evaluate_and_submit(folder: Path, tmp_path: Path) -> None:
+    """`evaluate` scores a classical run and says who looked; `submit` writes its answers."""
+    result = evaluate(folder, "uci:test", quiet=True)
+    assert result.accuracy > 0.97
+    assert result.tta is False
+    assert result.looks == result.models_looked == 1
+    written = submit(folder, "uci:test", tmp_path / "answers.csv", force=True, quiet=True)
+    assert written.rows == result.n
+
+
+def test_averaging_over_shifts_is_a_networks(folder: Path) -> None:
+    """Test-time augmentation asked of a classical run is an error, not ignored."""
+    with pytest.raises(RunError, match="'knn' is no network"):
+        evaluate(folder, "uci:test", tta=True, quiet=True)
+
+
+def test_weights_hash_is_of_all_that_answers(folder: Path, tmp_path: Path) -> None:
+    """The hash that the ledger tells models apart by changes with either file, and needs the model's."""
+    copy = tmp_path / "copy"
+    copy.mkdir()
+    for file in folder.iterdir():
+        if file.is_file():
+            (copy / file.name).write_bytes(file.read_bytes())
+    assert Run.open(copy).weights_sha256() == Run.open(folder).weights_sha256()
+    hashes = {Run.open(folder).weights_sha256()}
+    for name in ("features.safetensors", "model.onnx"):
+        (copy / name).write_bytes((copy / name).read_bytes() + b" ")
+        hashes.add(Run.open(copy).weights_sha256())
+    assert len(hashes) == 3
+    (copy / "model.onnx").unlink()
+    with pytest.raises(RunError, match="Cannot read the weights"):
+        Run.open(copy).weights_sha256()

@@ -66,6 +66,26 @@ class Ablation(Section):
         return variant.images or self.images
 
 
+class Outcome(Record):
+    """What came of one training; seconds are those of training on one thread."""
+
+    config_sha256: str
+    trial: Trial
+    parameters: int
+    epochs: float
+    machine: dict[str, str | int | float | None]
+    versions: dict[str, str]
+    commit: str | None
+
+
+class Parts(NamedTuple):
+    """Labelled digits, apart: those to train on, and those held out, which are the same for everybody."""
+
+    sha256: str  # of all of them
+    training: Digits
+    held_out: Digits
+
+
 def available() -> list[str]:
     """Return the names of the shipped ablations, sorted."""
     return [name for name in recipes.available("ablation") if name != BASE]
@@ -90,36 +110,13 @@ def _laid_over(below: dict[str, Any], above: dict[str, Any]) -> dict[str, Any]:
     """
     merged = dict(below)
     for key, value in above.items():
-        under = merged.get(key)
-        if (
-            isinstance(value, dict)
-            and isinstance(under, dict)
-            and value.get("kind", under.get("kind")) == under.get("kind")
-        ):
+        under: Any = merged.get(key)
+        tables = isinstance(value, dict) and isinstance(under, dict)
+        if tables and value.get("kind", under.get("kind")) == under.get("kind"):
             merged[key] = _laid_over(under, value)
         else:
             merged[key] = value
     return merged
-
-
-class Outcome(Record):
-    """What came of one training; seconds are those of training on one thread."""
-
-    config_sha256: str
-    trial: Trial
-    parameters: int
-    epochs: float
-    machine: dict[str, str | int | float | None]
-    versions: dict[str, str]
-    commit: str | None
-
-
-class Parts(NamedTuple):
-    """Labelled digits, apart: those to train on, and those held out, which are the same for everybody."""
-
-    sha256: str  # of all of them
-    training: Digits
-    held_out: Digits
 
 
 def parts(spec: str) -> Parts:

@@ -1,10 +1,10 @@
-"""Train or resume in a folder: after it the run answers, or can be gone on with, whatever cut it off."""
+"""Train or resume in a folder: after it the run answers, or can be resumed, whatever cut it off."""
 
 import signal
 import threading
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any
@@ -21,10 +21,11 @@ from tenfold.training import recipe as recipes
 
 if TYPE_CHECKING:
     from rich.console import Console
-    from rich.progress import Progress, TaskID
 
     from tenfold.training.loop import Trainer
 
+CHECKPOINT_SECONDS = 10.0
+GALLERY = 200  # mistakes whose pictures the run keeps
 REFRESH_SECONDS = 0.2  # reading the loss waits for an accelerator, so not every step
 
 
@@ -32,12 +33,22 @@ class TrainingProgress:
     """Shows loss, validation accuracy, images a second and the time left on a console; nothing on a quiet one."""
 
     def __init__(self, title: str, console: "Console") -> None:
+        from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
         self.title, self.console = title, console
         self.live = console.is_terminal and not console.quiet
         self.shown = 0  # lines of the history that have been shown
+        self.bar = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(bar_width=None),
+            TextColumn("{task.fields[speed]}"),
+            TimeRemainingColumn(compact=True),
+            TextColumn("left"),
+            console=console,
+            transient=True,
+        )
+        self._task = self.bar.add_task(title, total=None, speed="")
         self._refreshed = 0.0
-        self._bar: Progress | None = None
-        self._task: TaskID | None = None
 
     def update(self, trainer: "Trainer") -> None:
         """Show where `trainer` is; called after every step."""
@@ -56,39 +67,20 @@ class TrainingProgress:
         self.shown = len(trainer.history)
 
     def _update_bar(self, trainer: "Trainer") -> None:
-        position = trainer.position
-        if self._bar is None:
-            from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
-
-            self._bar = Progress(
-                TextColumn("{task.description}"),
-                BarColumn(bar_width=None),
-                TextColumn("{task.fields[speed]}"),
-                TimeRemainingColumn(compact=True),
-                TextColumn("left"),
-                console=self.console,
-                transient=True,
-            )
-            self._task = self._bar.add_task(self.title, total=trainer.total_steps, speed="")
-            self._bar.start()
-        assert self._task is not None
+        position, epochs = trainer.position, trainer.total_steps / trainer.steps_per_epoch
         loss = trainer.loss_sum.item() / max(1, position.loss_steps)
         speed = position.step * trainer.batch_size / max(position.seconds, 1e-9)
         numbers = f"loss {loss:.3f}  {speed:,.0f} images/s" if position.loss_steps else f"{speed:,.0f} images/s"
         validated = [line["validation_accuracy"] for line in trainer.history if line["validation_accuracy"] is not None]
         if validated:
             numbers = f"validation {validated[-1]:.2%}  {numbers}"
-        self._bar.update(
+        self.bar.update(
             self._task,
+            total=trainer.total_steps,
             completed=position.step,
             speed=numbers,
-            description=f"{self.title}  epoch {trainer.epoch:.1f} of {trainer.recipe.training.epochs:g}",
+            description=f"{self.title}  epoch {trainer.epoch:.1f} of {epochs:.4g}",
         )
-
-    def close(self) -> None:
-        """Take the bar off the screen."""
-        if self._bar is not None:
-            self._bar.stop()
 
 
 @contextmanager
@@ -114,10 +106,6 @@ def stop_signals() -> Iterator[threading.Event]:
             signal.signal(number, handler)
 
 
-CHECKPOINT_SECONDS = 10.0
-GALLERY = 200  # mistakes whose pictures the run keeps
-
-
 def fit(
     recipe: str | Path,
     data: Sequence[str],
@@ -131,7 +119,7 @@ def fit(
     threads: int | None = None,
     quiet: bool = True,
 ) -> Run:
-    """Return the run in `folder`, trained now, gone on with, or as it stands where it was finished before.
+    """Return the run in `folder`, trained or resumed now, or as it stands where it was finished before.
 
     Arguments as of `tenfold.train.train`. Whether it was finished says its status: Ctrl-C ends training between two
     steps. Raises TenfoldError: RecipeError, DataError, RunError, TrainingError.
@@ -199,10 +187,8 @@ def _fit_network(
                 last_checkpoint = time.monotonic()
             return stopped.is_set() or (deadline is not None and time.monotonic() >= deadline)
 
-        try:
+        with progress.bar if progress.live else nullcontext():
             trainer.run(each_step)
-        finally:
-            progress.close()
         run.write_state(*trainer.state())
         status = "finished" if trainer.finished else "interrupted" if stopped.is_set() else "out_of_time"
         _keep(run, trainer, digits, status)
@@ -251,7 +237,8 @@ def _keep(run: Run, trainer: "Trainer", digits: Digits, status: str) -> None:
     module, answered = trainer.finish()
     run.write_weights(module.state_dict())
     run.write_metrics(trainer.history)
-    own = answered.digit_probability if answered and _knows_no_digit(run) else None
+    knows_no_digit = run.recipe.model.arguments().get("classes") == 11  # it has an answer for what is none
+    own = answered.digit_probability if answered and knows_no_digit else None
     accuracy, temperature, _ = _validated(run, digits, answered.probabilities if answered else None, own)
     run.update_manifest(
         {
@@ -264,11 +251,6 @@ def _keep(run: Run, trainer: "Trainer", digits: Digits, status: str) -> None:
             "status": status,
         }
     )
-
-
-def _knows_no_digit(run: Run) -> bool:
-    """Return True for a network that has an answer for what is no digit."""
-    return run.recipe.model.arguments().get("classes") == 11
 
 
 def _fit_classical(run: Run, digits: Digits, threads: int | None, console: "Console") -> None:

@@ -189,7 +189,7 @@ def test_refused(source: Path, tmp_path: Path, recipe: str, overrides: list[str]
 
 
 def test_defaults_written_out_are_no_difference(source: Path, tmp_path: Path) -> None:
-    """A default argument of the network may be written out in one recipe and left away in the other."""
+    """A default argument of the network may be written out in one recipe and omitted in the other."""
     overrides = (*QUICK, "model.residual=false", "training.epochs=1")
     data = str(tmp_path / "first.npz")
     assert train("fast", data, tmp_path / "new", overrides=overrides, from_run=source, quiet=True).epochs == 1
