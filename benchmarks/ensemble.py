@@ -250,7 +250,8 @@ def measure(folder: Path, spec: str, name: str, wall: float | None, errors_sheet
     pairs = []
     if taught_wrong:
         teacher = wrong.get(f"`greedy:{SIZE}`", wrong[f"`auto`: {rule}"])
-        pairs = intervals.compare([~teacher, *(~each for each in taught_wrong.values())])
+        right = [~teacher, *(~each for each in taught_wrong.values())]
+        pairs = intervals.compare(range(len(right)), right)
     if errors_sheet is not None:
         write_errors(errors_sheet, test, wrong[f"`auto`: {rule}"], means[f"`auto`: {rule}"])
     indices = {title: np.flatnonzero(each).tolist() for title, each in {**wrong, **taught_wrong}.items()}
@@ -271,7 +272,7 @@ def measure(folder: Path, spec: str, name: str, wall: float | None, errors_sheet
             for each in points
         ],
         student={title: Part.of(each) for title, each in taught_wrong.items()},
-        pairs=[pair._asdict() for pair in pairs],
+        pairs=[asdict(pair) for pair in pairs],
         commit=commit(),
         versions=runs[0].manifest["versions"],
         machine={"cpu": processor(), "cores": runs[0].manifest["machine"].get("cores")},

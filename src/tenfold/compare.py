@@ -10,7 +10,8 @@ import typer
 
 from tenfold import options
 from tenfold.errors import RunError, UsageError
-from tenfold.metrics.side_by_side import NamedPair, SharedConfusion, Side, SideBySide, Standing
+from tenfold.metrics.intervals import Pair
+from tenfold.metrics.side_by_side import SharedConfusion, Side, SideBySide, Standing
 from tenfold.runs import scoring
 from tenfold.runs.systems import System, open_system
 
@@ -34,7 +35,7 @@ class Compared:
     data: str
     n: int
     left_out: int
-    pairs: list[NamedPair]
+    pairs: list[Pair[str]]
     confusions: list[SharedConfusion]
     wrong_everywhere: int
     page: str

@@ -46,15 +46,16 @@ def _container_quota() -> int | None:
     """
     quotas: list[float] = []
     try:
-        groups = [line.split(":", 2) for line in (PROC / "self" / "cgroup").read_text().splitlines()]
+        lines = (PROC / "self" / "cgroup").read_text().splitlines()
     except OSError:
-        groups = []
-    for _, controllers, path in (group for group in [["0", "", "/"], ["", "cpu", "/"], *groups] if len(group) == 3):
+        lines = []
+    for line in ("0::/", "1:cpu:/", *lines):
+        controllers, _, path = line.partition(":")[2].partition(":")
         if controllers and "cpu" not in controllers.split(","):
             continue
-        roots = [CGROUPS / name for name in dict.fromkeys((controllers, "cpu"))] if controllers else [CGROUPS]
         group = PurePosixPath(path.lstrip("/"))
-        quotas += [quota for root in roots for each in (group, *group.parents) if (quota := _quota(root / each))]
+        for root in {CGROUPS / controllers, CGROUPS / "cpu" if controllers else CGROUPS}:
+            quotas += [quota for each in (group, *group.parents) if (quota := _quota(root / each))]
     return max(1, round(min(quotas))) if quotas else None
 
 

@@ -102,7 +102,7 @@ def test_every_pair() -> None:
     """Each pair has who alone is right, the difference of the accuracies, and p-values corrected for all pairs."""
     rng = np.random.default_rng(1)
     right = [rng.random(500) < share for share in (0.99, 0.9, 0.7)]
-    pairs = compare(right)
+    pairs = compare(range(3), right)
     assert [(pair.first, pair.second) for pair in pairs] == list(itertools.combinations(range(3), 2))
     for pair in pairs:
         a, b = right[pair.first], right[pair.second]
@@ -115,7 +115,7 @@ def test_every_pair() -> None:
 
 def test_equal_systems() -> None:
     """A system against itself differs by nothing, with p = 1 and an interval about 0."""
-    (pair,) = compare([np.array([True, False, True])] * 2)
+    (pair,) = compare(["a", "b"], [np.array([True, False, True])] * 2)
     assert (pair.difference, pair.p, pair.p_holm) == (0.0, 1.0, 1.0)
     assert pair.ci95[0] == -pair.ci95[1] < 0
 
@@ -124,4 +124,4 @@ def test_equal_systems() -> None:
 def test_answers_that_cannot_be_paired(sizes: tuple[int, int]) -> None:
     """Answers to different numbers of images, or to none, are refused."""
     with pytest.raises(DataError, match="cannot be paired"):
-        compare([np.ones(size, bool) for size in sizes])
+        compare(range(2), [np.ones(size, bool) for size in sizes])

@@ -142,11 +142,9 @@ def printed_lines(side: int, generator: np.random.Generator) -> InkMap:
 
 def box(side: int, generator: np.random.Generator) -> InkMap:
     """Return the printed box of a form without a digit in it, or those of its sides that a crop has kept."""
+    # Nine in ten are wider than high: upright, a box is a square 0.
     left, right = generator.uniform(0.02, 0.2), generator.uniform(0.8, 0.98)
-    top, bottom = (
-        generator.uniform(0.1, 0.25),
-        generator.uniform(0.75, 0.9),
-    )  # mostly wider than high: upright it is a square 0
+    top, bottom = generator.uniform(0.1, 0.25), generator.uniform(0.75, 0.9)
     corners = np.array([[left, top], [right, top], [right, bottom], [left, bottom]])
     ends = {"t": (0, 1), "r": (1, 2), "b": (2, 3), "l": (3, 0)}
     lines = [corners[list(ends[each])] for each in choose(SIDES, generator)]

@@ -173,7 +173,7 @@ class Distilled:
     """A student, beside its teacher and the same network alone, on the n images that all of them held out.
 
     run, alone: folders. seconds: of the student's training. accuracy: of ensemble, student, alone. pairs: of these in
-    that order, as `tenfold.metrics.paired.Pair` has them.
+    that order, as `tenfold.metrics.intervals.Pair` has them.
     """
 
     run: str
@@ -214,7 +214,7 @@ def teach(
         seconds=student.manifest["seconds"],
         n=n,
         accuracy={name: float(each.mean()) for name, each in right.items()},
-        pairs=[pair._asdict() for pair in intervals.compare(list(right.values()))],
+        pairs=[asdict(pair) for pair in intervals.compare(range(len(right)), list(right.values()))],
     )
 
 

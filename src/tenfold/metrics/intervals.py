@@ -3,13 +3,16 @@
 import itertools
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 from statistics import NormalDist
-from typing import NamedTuple
+from typing import Generic, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from tenfold.errors import DataError
+
+Name = TypeVar("Name", int, str)
 
 
 def wilson(successes: int, n: int, confidence: float = 0.95) -> tuple[float, float]:
@@ -39,11 +42,12 @@ def wilson(successes: int, n: int, confidence: float = 0.95) -> tuple[float, flo
     return max(0.0, low), min(1.0, high)
 
 
-class Pair(NamedTuple):
-    """Two systems on the same images, by their places in the list that was compared."""
+@dataclass(frozen=True)
+class Pair(Generic[Name]):
+    """Two systems on the same images."""
 
-    first: int
-    second: int
+    first: Name
+    second: Name
     n: int
     only_first: int  # images that the first alone gets right
     only_second: int
@@ -53,23 +57,24 @@ class Pair(NamedTuple):
     p_holm: float  # corrected for the number of pairs
 
 
-def compare(right: Sequence[NDArray[np.bool_]]) -> list[Pair]:
+def compare(names: Sequence[Name], right: Sequence[NDArray[np.bool_]]) -> list[Pair[Name]]:
     """Return every pair of systems compared, in the order of itertools.combinations.
 
-    right: for each system (N,) bool, which of the same N images it got right.
+    names: what the pairs call the systems. right: for each (N,) bool, which of the same N images it got right.
     Raises DataError for no images, or for systems that answered different numbers of them.
     """
     sizes = {len(one) for one in right}
     if len(sizes) > 1 or 0 in sizes:
         raise DataError(f"Answers to '{sorted(sizes)}' images cannot be paired. Give answers to the same images.")
     n = sizes.pop() if sizes else 0
-    pairs = []
-    for i, j in itertools.combinations(range(len(right)), 2):
-        b, c = int((right[i] & ~right[j]).sum()), int((right[j] & ~right[i]).sum())
-        p = mcnemar(b, c)
-        pairs.append(Pair(i, j, n, b, c, (b - c) / n, difference_interval(b, c, n), p, p))
-    corrected = holm([pair.p for pair in pairs])
-    return [pair._replace(p_holm=p) for pair, p in zip(pairs, corrected, strict=True)]
+    alone = [(int((a & ~b).sum()), int((b & ~a).sum())) for a, b in itertools.combinations(right, 2)]
+    p_values = [mcnemar(b, c) for b, c in alone]
+    return [
+        Pair(first, second, n, b, c, (b - c) / n, difference_interval(b, c, n), p, p_holm)
+        for (first, second), (b, c), p, p_holm in zip(
+            itertools.combinations(names, 2), alone, p_values, holm(p_values), strict=True
+        )
+    ]
 
 
 def mcnemar(only_first: int, only_second: int) -> float:

@@ -15,6 +15,7 @@ ECE_BINS = 15
 NLL_FLOOR = float(np.finfo(np.float32).eps)
 # float32 softmax sums to 1 within 1e-6; rounded probabilities (bf16, three decimals in a file) within this.
 ROW_SUM_TOLERANCE = 5e-3
+MAX_TEMPERATURE = 8.0  # and the least is its inverse
 
 
 class CalibrationBin(NamedTuple):
@@ -141,13 +142,13 @@ def calibration_bins(labels: ArrayLike, probabilities: ArrayLike, bins: int = EC
     return [_bin(float(edges[i]), float(edges[i + 1]), confidence[place == i], right[place == i]) for i in range(bins)]
 
 
-def ece(labels: ArrayLike, probabilities: ArrayLike, bins: int = ECE_BINS) -> float:
+def ece(labels: ArrayLike, probabilities: ArrayLike) -> float:
     """Return the expected calibration error: |accuracy - confidence| of each calibration bin, weighted by its n.
 
     Formula: M. P. Naeini et al., "Obtaining well calibrated probabilities using Bayesian binning" (2015), on the
     predicted digit's confidence, with the 15 equal bins of Guo et al. (2017).
     """
-    found = calibration_bins(labels, probabilities, bins)
+    found = calibration_bins(labels, probabilities)
     gaps = [b.n * abs(b.accuracy - b.confidence) for b in found if b.accuracy is not None and b.confidence is not None]
     return sum(gaps) / sum(b.n for b in found)
 
@@ -177,21 +178,6 @@ def risk_coverage(
     return ranked[ends], answered / max(1, len(ranked)), wrong[ends] / answered
 
 
-def _ratio(part: np.int64, whole: np.int64) -> float | None:
-    return float(part / whole) if whole else None
-
-
-def _bin(low: float, high: float, confidence: NDArray[np.float64], right: NDArray[np.bool_]) -> CalibrationBin:
-    n = len(right)
-    if not n:
-        return CalibrationBin(low, high, 0, None, None, None)
-    hits = int(right.sum())
-    return CalibrationBin(low, high, n, float(confidence.mean()), hits / n, wilson(hits, n))
-
-
-LIMIT = 8.0  # temperatures lie within [1/8, 8]
-
-
 def fit_temperature(labels: NDArray[np.int64], probabilities: NDArray[np.float32]) -> float:
     """Return the temperature that makes held-out probabilities most likely (Guo et al., 2017); 1 without a mistake.
 
@@ -215,12 +201,24 @@ def sharpen(probabilities: NDArray[np.float32], temperature: float) -> NDArray[n
     return np.asarray(powers / powers.sum(1, keepdims=True), dtype=np.float32)
 
 
+def _ratio(part: np.int64, whole: np.int64) -> float | None:
+    return float(part / whole) if whole else None
+
+
+def _bin(low: float, high: float, confidence: NDArray[np.float64], right: NDArray[np.bool_]) -> CalibrationBin:
+    n = len(right)
+    if not n:
+        return CalibrationBin(low, high, 0, None, None, None)
+    hits = int(right.sum())
+    return CalibrationBin(low, high, n, float(confidence.mean()), hits / n, wilson(hits, n))
+
+
 def _most_likely(labels: NDArray[np.int64], probabilities: NDArray[np.float32]) -> tuple[float, float]:
     """Return the best temperature, and the mean negative log-likelihood with it."""
     from scipy.optimize import minimize_scalar
 
-    def nll(log_temperature: float) -> float:
+    def loss(log_temperature: float) -> float:
         return float(log_losses(labels, sharpen(probabilities, float(np.exp(log_temperature)))).mean())
 
-    found = minimize_scalar(nll, bounds=(-np.log(LIMIT), np.log(LIMIT)), method="bounded")
+    found = minimize_scalar(loss, bounds=(-np.log(MAX_TEMPERATURE), np.log(MAX_TEMPERATURE)), method="bounded")
     return float(np.exp(found.x)), float(found.fun)

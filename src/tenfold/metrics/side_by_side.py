@@ -6,8 +6,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from tenfold.metrics import intervals
-from tenfold.metrics.intervals import wilson
+from tenfold.metrics.intervals import Pair, compare, wilson
 from tenfold.metrics.scores import CLASSES, nll
 
 
@@ -37,21 +36,6 @@ class Standing:
     nll: float
     seconds: float | None
     parameters: int | None
-
-
-@dataclass(frozen=True)
-class NamedPair:
-    """Two systems by name; the rest as in `intervals.Pair`."""
-
-    first: str
-    second: str
-    n: int
-    only_first: int
-    only_second: int
-    difference: float
-    ci95: tuple[float, float]
-    p: float
-    p_holm: float
 
 
 @dataclass(frozen=True)
@@ -95,12 +79,9 @@ class SideBySide:
             for one, hits, loss in zip(self.sides, right, losses, strict=True)
         ]
 
-    def pairs(self) -> list[NamedPair]:
+    def pairs(self) -> list[Pair[str]]:
         """Return every pair of systems, tested."""
-        return [
-            NamedPair(self.sides[pair.first].name, self.sides[pair.second].name, *pair[2:])
-            for pair in intervals.compare(list(self.given == self.labels))
-        ]
+        return compare([one.name for one in self.sides], list(self.given == self.labels))
 
     def shared_confusions(self) -> list[SharedConfusion]:
         """Return the confusions that at least two systems make, the largest share of their errors first."""

@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from tenfold.metrics.intervals import Pair
 from tenfold.metrics.scores import CLASSES
-from tenfold.metrics.side_by_side import NamedPair, SideBySide, Standing, frontier
+from tenfold.metrics.side_by_side import SideBySide, Standing, frontier
 from tenfold.pages import page, plots
 
 if TYPE_CHECKING:
@@ -44,7 +45,7 @@ def score_cells(row: Standing, *, short: bool = False) -> list[str]:
     ]
 
 
-def pair_cells(pair: NamedPair) -> list[str]:
+def pair_cells(pair: Pair[str]) -> list[str]:
     """Return a pair as a table's cells, under PAIR_HEAD."""
     low, high = pair.ci95
     return [
@@ -57,7 +58,7 @@ def pair_cells(pair: NamedPair) -> list[str]:
     ]
 
 
-def is_apart(pair: NamedPair) -> bool:
+def is_apart(pair: Pair[str]) -> bool:
     """Return whether chance alone would hardly have made the difference."""
     return pair.p_holm < SIGNIFICANT
 
@@ -128,7 +129,7 @@ def _charts(rows: "Sequence[Standing | SystemRow]") -> list[dict[str, Any]]:
     return charts
 
 
-def _matrix(pairs: Sequence[NamedPair], size: int) -> list[list[dict[str, Any] | None]]:
+def _matrix(pairs: Sequence[Pair[str]], size: int) -> list[list[dict[str, Any] | None]]:
     """Return the differences, row minus column, as a square table, None on its diagonal."""
     cells: list[list[dict[str, Any] | None]] = [[None] * size for _ in range(size)]
     places = [(i, j) for i in range(size) for j in range(i + 1, size)]
