@@ -151,10 +151,10 @@ def test_other_sizes(model: Path, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("kind", ["csv", "npz"])
 @pytest.mark.parametrize("stop_at", [1, 3, 6])
-def test_goes_on(
+def test_resumes(
     kind: str, stop_at: int, images: Any, model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A run that is killed anywhere, even while it writes, goes on and gives the bytes of one that was not."""
+    """A run that is killed anywhere, even while it writes, resumes and gives the bytes of one that was not."""
     np.savez(tmp_path / "in.npz", X=images)
     whole = tmp_path / f"whole.{kind}"
     read(tmp_path / "in.npz", whole, model=model, quiet=True)
@@ -185,7 +185,7 @@ def test_goes_on(
 def test_starts_again_for_other_answers(
     images: Any, model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What was left by a run with another threshold or on other images is not gone on with."""
+    """What was left by a run with another threshold or on other images is not resumed."""
     np.savez(tmp_path / "in.npz", X=images)
     out = tmp_path / "out.csv"
     with monkeypatch.context() as patched:
@@ -193,6 +193,21 @@ def test_starts_again_for_other_answers(
         read(tmp_path / "in.npz", out, model=model, quiet=True, threshold=0.9)
     assert read(tmp_path / "in.npz", out, model=model, quiet=True).resumed_at == 0
     assert "0" in {row["abstained"] for row in rows(out)}
+
+
+def test_starts_again_where_the_state_is_broken(
+    images: Any, model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A state that lacks something is none: nothing that it still holds is counted."""
+    np.savez(tmp_path / "in.npz", X=images)
+    out, state = tmp_path / "out.csv", tmp_path / "out.csv.partial.json"
+    with monkeypatch.context() as patched:
+        patched.setattr(Labels, "finish", lambda labels: None)
+        first = read(tmp_path / "in.npz", out, model=model, quiet=True)
+    fields = json.loads(state.read_bytes())
+    state.write_text(json.dumps({key: value for key, value in fields.items() if key != "counts"}))
+    again = read(tmp_path / "in.npz", out, model=model, quiet=True)
+    assert (again.resumed_at, again.images, again.abstained, again.counts) == (0, 100, first.abstained, first.counts)
 
 
 @pytest.mark.parametrize(

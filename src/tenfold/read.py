@@ -1,4 +1,4 @@
-"""Pictures -> numbers: labels any number of small images, in bounded memory, and goes on where it was stopped."""
+"""Pictures -> numbers: labels any number of small images, in bounded memory, and resumes where it was stopped."""
 
 import time
 from dataclasses import dataclass
@@ -68,7 +68,7 @@ def read(
     digit, confidence, abstained, reason) or .npz (digits, -1 where there is none; confidences; abstained;
     probabilities). model, max_error, threshold: as `tenfold.runs.systems.open_system`.
     A picture that cannot be read has a row that says so, and is counted. A process that is stopped leaves partial
-    files beside `out`; the same call goes on from there and gives the same bytes.
+    files beside `out`; the same call resumes there and gives the same bytes.
     Raises DataError for images that cannot be read, RunError or ModelError for a system that is refused, UsageError,
     and TenfoldError where `out` cannot be written.
     """
@@ -86,7 +86,7 @@ def read(
     labels = Labels(target, made_of, images.names)
     start = labels.open()
     if start:
-        console.print(f"Going on behind {start:,} of {images.count:,} images", markup=False)
+        console.print(f"Resuming behind {start:,} of {images.count:,} images", markup=False)
     begun = time.monotonic()
     try:
         _label(images, start, system, labels, console)

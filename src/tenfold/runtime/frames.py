@@ -83,17 +83,13 @@ def _eight_bits(image: NDArray[Any], name: str) -> NDArray[np.uint8]:
     kind = image.dtype
     if kind == np.uint8:
         return image
-    pixels: NDArray[np.uint8]
     if kind == np.bool_:
-        pixels = image.astype(np.uint8) * np.uint8(255)
-        return pixels
+        return np.where(image, np.uint8(255), np.uint8(0))
     if kind == np.uint16:
-        pixels = (image >> 8).astype(np.uint8)
-        return pixels
+        return np.asarray(image >> 8, np.uint8)
     if kind.kind == "f" and image.size:
         low, high = float(image.min()), float(image.max())
         if 0 <= low <= high <= 1:  # False for NaN
-            pixels = np.rint(image * 255).astype(np.uint8)
-            return pixels
+            return np.asarray(np.rint(image * 255), np.uint8)
         raise DataError(f"{name} has values from '{low:g}' to '{high:g}'. Give floats 0 to 1, or uint8.")
     raise DataError(f"{name} has the dtype '{kind}'. Give uint8, bool, uint16 or floats 0 to 1.")

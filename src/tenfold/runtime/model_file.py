@@ -6,7 +6,6 @@ functions, operators of other makers, files beside the model, sizes. What runs i
 
 import hashlib
 import json
-import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,8 +16,22 @@ from numpy.typing import NDArray
 from tenfold.errors import ModelError
 from tenfold.runtime.wire import ADVICE, Outline, Value, outline
 
+PRETRAINED = Path(__file__).parent.parent / "pretrained"
+CARD = "card.json"
+SHIPPED = {"shipped": "world.onnx", "world": "world.onnx", "tiny": "tiny.onnx"}
+
 KEY, FORMAT = "tenfold", 1
 MAX_CARD_BYTES = 4 << 20  # 100,000 held-out errors; our worst classical model has 750
+MAX_BYTES = 64 << 20  # our largest, a random forest, has 52 MB
+TREES = "ai.onnx.ml"  # the domain of tree ensembles
+OPSETS = {"": range(17, 22), TREES: range(1, 6)}  # of ONNX's own operators, and of trees
+UINT8, FLOAT = 2, 1  # onnx.TensorProto.DataType
+INPUT, PROBABILITIES, DIGIT_PROBABILITY = "images", "probabilities", "digit"
+CONTROL_FLOW = {"If", "Loop", "Scan", "SequenceMap"}
+# These draw random numbers, so that the same image could get another answer.
+RANDOM = {"Bernoulli", "Multinomial", "RandomNormal", "RandomNormalLike", "RandomUniform", "RandomUniformLike"}
+DECODERS = {"ImageDecoder"}  # a parser of hostile bytes, which no graph on pixels needs
+LOG_FATAL = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +103,7 @@ def _refuse_constant(word: str) -> None:
 
 
 def _is_share(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value <= 1 and math.isfinite(value)
+    return isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value <= 1
 
 
 def _is_count(value: Any) -> bool:
@@ -108,19 +121,6 @@ def _short(value: Any) -> str:
 
 def _malformed(model: str, how: str) -> ModelError:
     return ModelError(f"'{model}' has a malformed card: {how}. {ADVICE}")
-
-
-MAX_BYTES = 64 << 20  # our largest, a random forest, has 52 MB
-OPSETS = range(17, 22)  # of ONNX's own operators
-TREES = "ai.onnx.ml"  # the domain of tree ensembles
-MAX_TREES_OPSET = 5
-UINT8, FLOAT = 2, 1  # onnx.TensorProto.DataType
-INPUT, PROBABILITIES, DIGIT_PROBABILITY = "images", "probabilities", "digit"
-CONTROL_FLOW = {"If", "Loop", "Scan", "SequenceMap"}
-# These draw random numbers, so that the same image could get another answer.
-RANDOM = {"Bernoulli", "Multinomial", "RandomNormal", "RandomNormalLike", "RandomUniform", "RandomUniformLike"}
-DECODERS = {"ImageDecoder"}  # a parser of hostile bytes, which no graph on pixels needs
-LOG_FATAL = 4
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -185,30 +185,30 @@ def _read(path: Path) -> bytes:
         if not path.is_file():
             raise ModelError(f"There is no model at '{path}'. {ADVICE}")
         with path.open("rb") as file:
-            content = file.read(MAX_BYTES + 1)  # one more, so that `check` sees that it is too large
-            if len(content) > MAX_BYTES:
-                raise ModelError(f"'{path}' has over '{MAX_BYTES}' bytes. Give a model of at most that.")
-            return content
+            content = file.read(MAX_BYTES + 1)  # no more than tells that it is too large
+        if len(content) > MAX_BYTES:
+            raise ModelError(f"'{path}' has over '{MAX_BYTES}' bytes. Give a model of at most that.")
+        return content
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or error
         raise ModelError(f"'{path}' cannot be read: {reason}. Check the path and its permissions.") from error
 
 
 def _check_operators(found: Outline, name: str) -> None:
-    opsets = set(found.opsets)
-    if len({domain for domain, _ in opsets}) != len(opsets):
+    opsets = dict(found.opsets)
+    if len(opsets) != len(set(found.opsets)):
         raise ModelError(f"'{name}' names two versions of the same operators. {ADVICE}")
-    for domain, version in opsets:
-        if domain not in ("", TREES):
+    for domain, version in opsets.items():
+        if domain not in OPSETS:
             raise ModelError(f"'{name}' needs the operators of '{_shown(domain)}'. {ADVICE}")
-        if version not in (OPSETS if domain == "" else range(1, MAX_TREES_OPSET + 1)):
+        if version not in OPSETS[domain]:
             raise ModelError(
                 f"'{name}' has the opset '{domain or 'ai.onnx'} {version}'. Export it with opset 17 to 21."
             )
-    if "" not in dict(opsets):
+    if "" not in opsets:
         raise ModelError(f"'{name}' names no opset. {ADVICE}")
     for domain, operator in sorted(found.operators):
-        if domain not in dict(opsets):
+        if domain not in opsets:
             raise ModelError(f"'{name}' has the operator '{_shown(f'{domain}.{operator}')}'. {ADVICE}")
         if domain == "" and operator in CONTROL_FLOW | RANDOM | DECODERS:
             kind = "control flow" if operator in CONTROL_FLOW else "not a fixed function of the pixels"
@@ -275,11 +275,6 @@ def _first_line(error: Exception) -> str:
 def _shown(text: str) -> str:
     """Return text on one line of at most 200 printable characters."""
     return (text if text.isprintable() else ascii(text)[1:-1])[:200]
-
-
-PRETRAINED = Path(__file__).parent.parent / "pretrained"
-CARD = "card.json"
-SHIPPED = {"shipped": "world.onnx", "world": "world.onnx", "tiny": "tiny.onnx"}
 
 
 def model_path(model: str | Path | None) -> Path:

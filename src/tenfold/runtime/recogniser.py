@@ -1,7 +1,6 @@
 """Images -> digits with their confidence, or a refusal: an exported model, run by onnxruntime, without torch."""
 
-import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import islice
@@ -94,8 +93,7 @@ class Recogniser:
         self.threshold = threshold
         self.threads = threads
         self._model = model
-        self._pool: ThreadPoolExecutor | None = None
-        self._lock = threading.Lock()
+        self._pool = ThreadPoolExecutor(threads, thread_name_prefix="tenfold")  # starts a thread when it needs one
 
     @classmethod
     def load(
@@ -145,7 +143,10 @@ class Recogniser:
         source = enumerate(images)
         while frames := [framed(image, number, ink) for number, image in islice(source, CHUNK * self.threads)]:
             answers = self.predict(np.stack(frames))
-            found += _predictions(answers)
+            columns = answers.digits.tolist(), answers.confidences.tolist(), answers.abstained.tolist()
+            for index, (digit, confidence, abstained) in enumerate(zip(*columns, strict=True)):
+                guess, reason = None if digit == UNKNOWN else digit, answers.reason(index)
+                found.append(Prediction(guess, confidence, answers.probabilities[index], abstained, reason))
         return found
 
     def predict(self, frames: NDArray[np.uint8]) -> Answers:
@@ -175,7 +176,7 @@ class Recogniser:
             shape, dtype = getattr(frames, "shape", type(frames).__name__), getattr(frames, "dtype", "none")
             raise DataError(f"Frames have shape '{shape}' and dtype '{dtype}'. Give (N, 28, 28) uint8.")
         chunks = [frames[start : start + CHUNK] for start in range(0, len(frames), CHUNK)]
-        parts = list((map if self.threads == 1 or len(chunks) < 2 else self._threads().map)(self._answer, chunks))
+        parts = list((map if self.threads == 1 or len(chunks) < 2 else self._pool.map)(self._answer, chunks))
         if not parts:
             return np.zeros((0, 10), np.float32), np.zeros(0, np.float32)
         return np.concatenate([part[0] for part in parts]), np.concatenate([part[1] for part in parts])
@@ -188,19 +189,6 @@ class Recogniser:
         if not all(np.isfinite(each).all() for each in answers):
             raise ModelError(f"'{self.card.name}' gave an answer that is no probability. Export the model again.")
         return answers
-
-    def _threads(self) -> ThreadPoolExecutor:
-        with self._lock:
-            if self._pool is None:
-                self._pool = ThreadPoolExecutor(self.threads, thread_name_prefix="tenfold")
-            return self._pool
-
-
-def _predictions(answers: Answers) -> Iterator[Prediction]:
-    columns = zip(answers.digits.tolist(), answers.confidences.tolist(), answers.abstained.tolist(), strict=True)
-    for index, (digit, confidence, abstained) in enumerate(columns):
-        guess = None if digit == UNKNOWN else digit
-        yield Prediction(guess, confidence, answers.probabilities[index], abstained, answers.reason(index))
 
 
 def _reason(probabilities: NDArray[np.float32], digit_probability: np.float32) -> str:

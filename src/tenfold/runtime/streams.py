@@ -1,4 +1,7 @@
-"""A million small images, a chunk at a time: a folder of pictures, or the array in an NPZ file."""
+"""A million small images, a chunk at a time, and the file of their answers, resumed where a process was stopped.
+
+The images are those of a folder of pictures, or of the array in an NPZ file.
+"""
 
 import csv
 import hashlib
@@ -13,7 +16,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO, Any, Protocol
+from typing import IO, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,6 +29,8 @@ from tenfold.imaging.frame import to_frame
 from tenfold.runtime.frames import FRAME, read_frame
 from tenfold.runtime.recogniser import UNKNOWN, Answers
 
+# The arrays of the NPZ that is written, and what the partial file holds for each image.
+ROW = np.dtype([("digits", "<i8"), ("confidences", "<f4"), ("abstained", "?"), ("probabilities", "<f4", 10)])
 ROWS = 4096  # images a chunk: 3 MB of frames. The same after an interruption, so that the answers are too
 PIXELS = FRAME[0] * FRAME[1]
 
@@ -39,28 +44,11 @@ class Chunk:
     unreadable: dict[int, str] = field(default_factory=dict)
 
 
-class ImageStream(Protocol):
-    """Images to be read. count: how many; names: what a name is; fingerprint: other where the images are others."""
-
-    count: int
-    names: str
-    fingerprint: str
-
-    def chunks(self, start: int, threads: int) -> Iterator[Chunk]:
-        """Yield the images from number `start` (a multiple of `ROWS`) on, `ROWS` at a time."""
-
-
-def open_stream(path: Path) -> ImageStream:
-    """Return the images of a folder or an NPZ file. DataError for anything else, and where there are none."""
-    if path.is_dir():
-        return FolderStream(path)
-    if path.is_file() and zipfile.is_zipfile(path):
-        return ArchiveStream(path)
-    raise DataError(f"'{path}' is neither a folder of pictures nor an NPZ file. Give one of them.")
-
-
 class FolderStream:
-    """Every file below a folder but what file managers leave behind, sorted by name, folder by folder."""
+    """Every file below a folder but what file managers leave behind, sorted by name, folder by folder.
+
+    count: how many images; names: what a name is; fingerprint: other where the images are others.
+    """
 
     names = "file"
 
@@ -76,7 +64,7 @@ class FolderStream:
         self.fingerprint = digest.hexdigest()
 
     def chunks(self, start: int, threads: int) -> Iterator[Chunk]:
-        """Yield chunks whose names are paths below the folder."""
+        """Yield chunks of `ROWS` from image number `start` (a multiple of it) on; names are paths below the folder."""
         names = itertools.islice((name for name, _ in _files(self.path, "")), start, None)
         with ThreadPoolExecutor(threads, thread_name_prefix="tenfold-read") as pool:
             while some := list(itertools.islice(names, ROWS)):
@@ -96,7 +84,10 @@ class FolderStream:
 
 
 class ArchiveStream:
-    """The array `X` or `images` of an NPZ file: (N, 28, 28) or (N, 784) uint8 in the frame; or (N, H, W), framed."""
+    """The array `X` or `images` of an NPZ file: (N, 28, 28) or (N, 784) uint8 in the frame; or (N, H, W), framed.
+
+    Attributes as FolderStream's.
+    """
 
     names = "index"
 
@@ -117,7 +108,7 @@ class ArchiveStream:
         ).hexdigest()
 
     def chunks(self, start: int, threads: int) -> Iterator[Chunk]:
-        """Yield chunks whose names are the images' indices, read from the zip as they are needed."""
+        """Yield chunks as FolderStream does, read from the zip as they are needed; names are the images' indices."""
         with ExitStack() as stack:
             archive = stack.enter_context(open_zip(self.path))
             pool = stack.enter_context(ThreadPoolExecutor(threads, thread_name_prefix="tenfold-read"))
@@ -161,6 +152,18 @@ class ArchiveStream:
             count -= len(self._read(file, min(count, 1 << 20)))
 
 
+ImageStream = FolderStream | ArchiveStream
+
+
+def open_stream(path: Path) -> ImageStream:
+    """Return the images of a folder or an NPZ file. DataError for anything else, and where there are none."""
+    if path.is_dir():
+        return FolderStream(path)
+    if path.is_file() and zipfile.is_zipfile(path):
+        return ArchiveStream(path)
+    raise DataError(f"'{path}' is neither a folder of pictures nor an NPZ file. Give one of them.")
+
+
 def _files(folder: Path, below: str) -> Iterator[tuple[str, int]]:
     """Yield (path below the first folder, bytes) of every file, in the order of the names in each folder."""
     try:
@@ -186,10 +189,6 @@ def _size(entry: "os.DirEntry[str]") -> int:
         return -1  # a link that leads nowhere: it is among the unreadable
 
 
-# The arrays of the NPZ, and what the partial file holds for each image.
-ROW = np.dtype([("digits", "<i8"), ("confidences", "<f4"), ("abstained", "?"), ("probabilities", "<f4", 10)])
-
-
 class Labels:
     """The file of answers, `.csv` or `.npz`, while it is being written.
 
@@ -207,7 +206,7 @@ class Labels:
         self._file: IO[bytes] | None = None
 
     def open(self) -> int:
-        """Begin, or go on where an earlier process was stopped, and return how many rows are there already."""
+        """Begin, or resume where an earlier process was stopped, and return how many rows are there already."""
         length = self._resume()
         try:
             self._file = self.partial.open("r+b" if self.rows else "wb")
@@ -276,11 +275,12 @@ class Labels:
             state = json.loads(self.state.read_bytes())
             if state["made_of"] != self.made_of or self.partial.stat().st_size < state["bytes"]:
                 return 0
-            self.rows, self.abstained, self.unreadable = state["rows"], state["abstained"], state["unreadable"]
-            self.counts = state["counts"]
+            # In one step, so that a state which lacks one of them leaves all four at 0.
+            self.rows, self.abstained, self.unreadable, self.counts = (
+                state[key] for key in ("rows", "abstained", "unreadable", "counts")
+            )
             return int(state["bytes"])
         except (OSError, ValueError, KeyError, TypeError):
-            self.rows = 0
             return 0
 
     def _not_writable(self, error: OSError) -> TenfoldError:
