@@ -1,4 +1,4 @@
-"""Rounding: weights of eight bits that compute almost what the others did, and a training that goes on without them."""
+"""Rounding: weights of eight bits that compute almost what the others did, and a training that resumes without them."""
 
 from pathlib import Path
 from typing import Any
@@ -132,7 +132,7 @@ def test_a_run_answers_with_rounded_weights(digits: Digits, tmp_path: Path) -> N
     assert all(torch.equal(tensor, states[1][name]) for name, tensor in states[0].items())
 
 
-def test_a_run_that_was_cut_goes_on_with_unrounded_weights(digits: Digits, tmp_path: Path) -> None:
+def test_a_run_that_was_cut_resumes_with_unrounded_weights(digits: Digits, tmp_path: Path) -> None:
     """A run that ran out of time answers with rounded weights, and resumed it ends as one that was never cut."""
     overrides = ["training.epochs=6", "training.min_steps=0", "training.weight_bits=8"]
     whole = _trained(digits, tmp_path / "whole", *overrides)

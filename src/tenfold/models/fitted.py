@@ -261,7 +261,7 @@ def _append(whole: "ModelProto", link: "ModelProto", names: dict[str, str], pref
     """Append a link's nodes and constants; `names` says what its names become, `prefix` what precedes all others."""
 
     def renamed(name: str) -> str:
-        return names.get(name, prefix + name) if name else ""  # an operator's optional input that is left out
+        return names.get(name, prefix + name) if name else ""  # an operator's optional input that is omitted
 
     for node in link.graph.node:
         copy = whole.graph.node.add()
