@@ -33,8 +33,7 @@ def offline() -> bool:
 def threads() -> int:
     """Return how many processors this process may use, bounded by its affinity and its container's CPU quota."""
     count = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    quota = _container_quota()
-    return max(1, min(count, quota)) if quota else max(1, count)
+    return min(count, _container_quota() or count)
 
 
 def _container_quota() -> int | None:

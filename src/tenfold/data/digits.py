@@ -30,16 +30,10 @@ class Digits:
             raise DataError(
                 f"Images have shape '{self.images.shape}' and dtype '{self.images.dtype}'. Give (N, 28, 28) uint8."
             )
-        if len(self.ids) != len(self.images):
-            raise DataError(f"There are '{len(self.ids)}' ids for '{len(self.images)}' images. Give one an image.")
-        if self.labels is None:
-            return
-        if len(self.labels) != len(self.images):
-            raise DataError(
-                f"There are '{len(self.labels)}' labels for '{len(self.images)}' images. Give one an image."
-            )
-        wrong = np.flatnonzero((self.labels < 0) | (self.labels > 9))
-        if len(wrong):
+        for what, values in (("ids", self.ids), ("labels", self.labels)):
+            if values is not None and len(values) != len(self.images):
+                raise DataError(f"There are '{len(values)}' {what} for '{len(self.images)}' images. Give one an image.")
+        if self.labels is not None and len(wrong := np.flatnonzero((self.labels < 0) | (self.labels > 9))):
             raise DataError(f"Label '{self.labels[wrong[0]]}' of image {wrong[0] + 1} is not a digit. Give 0 to 9.")
 
     @classmethod

@@ -17,11 +17,12 @@ from numpy.typing import NDArray
 
 from tenfold import settings
 from tenfold.data import formats
-from tenfold.data.digits import IMAGE_SHAPE, Digits
+from tenfold.data.digits import Digits
 from tenfold.data.download import DownloadError, RemoteFile, fetch
 from tenfold.data.idx import find_labels
 from tenfold.data.splits import stratified_split
 from tenfold.errors import DataError, MissingExtraError, SourceError
+from tenfold.imaging.frame import BOX, place
 
 NAMES = ("mnist", "kaggle", "uci")
 PARTS = ("train", "test")
@@ -50,7 +51,6 @@ KAGGLE_ZIP = "digit-recognizer.zip"
 
 UCI_TEST_SIZE = 360
 UCI_SPLIT_SEED = 0  # the split is fixed: scores on `uci:test` can be compared
-UCI_BOX = (20, 20)  # what a digit fills of MNIST's 28x28
 
 
 def parse(spec: str) -> tuple[str, str | None] | None:
@@ -148,17 +148,10 @@ def uci(part: str | None = None) -> Digits:
 
 
 def _enlarge(image: NDArray[np.float64]) -> NDArray[np.uint8]:
-    """Return an 8x8 image of 0 to 16 as MNIST would have it: 28x28 uint8, its centre of mass at pixel (14, 14)."""
+    """Return an 8x8 image of 0 to 16 in MNIST's frame, (28, 28) uint8."""
     import cv2
 
-    large = np.clip(cv2.resize(image * (255 / 16), UCI_BOX, interpolation=cv2.INTER_CUBIC), 0, 255)
-    rows, columns = np.indices(large.shape)
-    ink = large.sum()
-    top = min(max(round(14 - (rows * large).sum() / ink), 0), 8)
-    left = min(max(round(14 - (columns * large).sum() / ink), 0), 8)
-    frame = np.zeros(IMAGE_SHAPE, np.uint8)
-    frame[top : top + 20, left : left + 20] = np.rint(large)
-    return frame
+    return place(np.clip(cv2.resize(image / 16, (BOX, BOX), interpolation=cv2.INTER_CUBIC), 0, 1))
 
 
 def _download_mnist(part: str, deadline: float, mirrors: Sequence[str]) -> Path:

@@ -66,7 +66,7 @@ def steps(image: NDArray[np.uint8], ink: Ink = "auto") -> Iterator[tuple[str, ND
     yield "stroke width", wide
     fitted = _fit(wide)
     yield "20 pixels long", fitted
-    yield "centre of mass", _place(fitted)
+    yield "centre of mass", place(fitted)
 
 
 def to_frames(images: NDArray[np.uint8]) -> NDArray[np.uint8]:
@@ -247,8 +247,8 @@ def _fit(strokes: NDArray[np.float32]) -> NDArray[np.float32]:
     return np.asarray(small / small.max(), dtype=np.float32)  # a thin pen's strokes must not fade
 
 
-def _place(box: NDArray[np.float32]) -> NDArray[np.uint8]:
-    """Return the box in 28x28 with its centre of mass within half a pixel of (14, 14), as far as there is room."""
+def place(box: NDArray[np.floating]) -> NDArray[np.uint8]:
+    """Return a box of ink, 0 to 1, in 28x28: its centre of mass within half a pixel of (14, 14), where there is room."""
     frame = np.zeros((SIDE, SIDE), dtype=np.uint8)
     corner = []
     for axis in (0, 1):
