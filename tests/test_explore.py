@@ -10,10 +10,8 @@ import numpy as np
 import pytest
 
 from tenfold.data.digits import Digits
-from tenfold.data.statistics import look_at
 from tenfold.errors import DataError
 from tenfold.explore import Explored, explore
-from tenfold.pages.explore import draw_map
 
 
 def patterns(n: int = 200, seed: int = 0) -> Digits:
@@ -186,14 +184,6 @@ def test_equal_images(tmp_path: Path) -> None:
     assert result.sets[0].duplicates == {"exact": 29, "near": 0}
     assert result.sets[0].empty.n == 30
     assert result.report == str(tmp_path / "explore.html")
-
-
-def test_map_shows_each_digit_in_its_layer(digits: Digits) -> None:
-    """The map has a layer for each digit, and no image stands on it twice."""
-    chart = draw_map([look_at(digits, "digits")])
-    assert [layer["name"] for layer in chart["layers"]] == [str(digit) for digit in range(10)]
-    assert sum(layer["n"] for layer in chart["layers"]) == chart["shown"] <= 200
-    assert chart["shown"] > 100
 
 
 def test_hostile_file_names_are_escaped(digits: Digits, tmp_path: Path) -> None:

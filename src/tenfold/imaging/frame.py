@@ -248,7 +248,7 @@ def _fit(strokes: NDArray[np.float32]) -> NDArray[np.float32]:
 
 
 def place(box: NDArray[np.floating]) -> NDArray[np.uint8]:
-    """Return a box of ink, 0 to 1, in 28x28: its centre of mass within half a pixel of (14, 14), where there is room."""
+    """Return a box of ink, 0 to 1, in 28x28: its centre of mass within half a pixel of (14, 14), if there is room."""
     frame = np.zeros((SIDE, SIDE), dtype=np.uint8)
     corner = []
     for axis in (0, 1):
