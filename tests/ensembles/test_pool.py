@@ -1,12 +1,19 @@
-"""The pool: members that differ, and a folder that resumes with its own settings alone."""
+"""The pool: members that differ, a folder that resumes with its own settings alone, and the run that it becomes."""
 
 from pathlib import Path
 
 import numpy as np
 import pytest
+from rich.console import Console
 
-from tenfold.ensembles.pool import Pool, Settings, answers
+from tenfold.data import load
+from tenfold.ensembles.averaging import combine
+from tenfold.ensembles.pool import Pool, Settings, answers, assemble, check_alike, same_held_out
+from tenfold.ensembles.selection import Choice
 from tenfold.errors import RecipeError, RunError
+from tenfold.metrics.scores import score, sharpen
+from tenfold.runs.begin import same_data
+from tenfold.runs.estimator import from_run
 from tenfold.runs.fit import fit
 from tenfold.runs.run import Run
 
@@ -88,3 +95,50 @@ def test_what_cannot_be_a_member(settings: Settings, message: str, tmp_path: Pat
     with pytest.raises(RecipeError, match=message):
         Pool.begin(tmp_path / "pool", settings)
     assert not (tmp_path / "pool").exists()
+
+
+def test_the_ensemble_is_a_run(shared: tuple[Pool, list[Run]]) -> None:
+    """It answers what its members answer, averaged and calibrated; its held-out images are theirs."""
+    pool, runs = shared
+    choice = Choice("greedy:2", (0, 2), np.array([0.5, 0.0, 0.5]))
+    held = answers(runs)
+    together = combine(held.probabilities, choice.weights)
+    pictures = same_data(runs[0], (), Console(quiet=True)).images[held.indices]
+    run = assemble(pool.path, runs, choice, held, together, pictures)
+    manifest = Run.open(pool.path).manifest
+    assert manifest["parameters"] == 2 * runs[0].manifest["parameters"]
+    members = ["000-instant", "002-instant"]
+    assert manifest["ensemble"] == {"rule": "greedy:2", "members": members}
+    images = load("uci:test", "evaluate").images
+    both = np.stack([from_run(each, "cpu").predict_proba(images) for each in (runs[0], runs[2])])
+    expected = sharpen(combine(both, np.array([0.5, 0.5])), run.manifest["temperature"])
+    np.testing.assert_allclose(from_run(run, "cpu").predict_proba(images), expected, atol=1e-5)
+    kept = run.validation()
+    assert kept is not None
+    assert np.array_equal(run.held_out(), held.indices)
+    assert np.array_equal(np.sort(run.training_hashes()), np.sort(runs[0].training_hashes()))
+    assert np.array_equal(kept["mistake_images"], pictures[kept["mistake_indices"]])
+    figures = score(kept["labels"], kept["probabilities"])
+    assert figures["accuracy"] == run.manifest["validation_accuracy"]
+    np.testing.assert_allclose(kept["probabilities"], sharpen(together, run.manifest["temperature"]), atol=1e-6)
+
+
+def test_what_goes_together(shared: tuple[Pool, list[Run]], tmp_path: Path) -> None:
+    """Members were begun on the same images, and may have held out others; other data is named."""
+    _, runs = shared
+    check_alike(runs)
+    assert same_held_out(runs)
+    other = fit("instant", ["uci:train"], tmp_path / "split", seed=3, subset=900,
+                overrides=[*QUICK, "data.split_seed=3", "data.validation=0.1"])  # fmt: skip
+    check_alike([*runs, other])
+    assert not same_held_out([*runs, other])
+    with pytest.raises(
+        RunError, match=r"images that all members held out, and '.*split' held out others. Omit --distil"
+    ):
+        check_alike([*runs, other], distil=True)
+    fewer = fit("instant", ["uci:train"], tmp_path / "fewer", seed=3, subset=800,
+                overrides=[*QUICK, "data.validation=0.2"])  # fmt: skip
+    with pytest.raises(
+        RunError, match=r"fewer' was begun on other data \('uci:train'\) than the other members. Omit it"
+    ):
+        check_alike([*runs, fewer])

@@ -45,7 +45,7 @@ def check_members(probabilities: NDArray[np.floating], labels: NDArray[np.intege
     for member, rows in enumerate(probabilities):
         known = ~np.isnan(rows).all(axis=1)
         if not known.any():
-            raise DataError(f"Member '{member}' has an answer to none of the images. Leave it out.")
+            raise DataError(f"Member '{member}' has an answer to none of the images. Omit it.")
         checked(labels[known], rows[known])
 
 

@@ -1,4 +1,4 @@
-"""An ensemble's members: trained side by side, here or on Ray, and what each of them is worth."""
+"""An ensemble's members: trained side by side, here or on Ray, what each is worth, and a student of all of them."""
 
 import os
 import time
@@ -22,6 +22,8 @@ from tenfold.training import recipe as recipes
 
 if TYPE_CHECKING:
     from rich.console import Console
+
+STUDENT, ALONE = "student", "alone"
 
 
 @dataclass(frozen=True)
@@ -54,6 +56,22 @@ class MemberRow:
     weight: float
 
 
+@dataclass(frozen=True)
+class Distilled:
+    """A student, beside its teacher and the same network alone, on the n images that all of them held out.
+
+    run, alone: folders. seconds: of the student's training. accuracy: of ensemble, student, alone. pairs: of these in
+    that order, as `tenfold.metrics.intervals.Pair` has them.
+    """
+
+    run: str
+    alone: str
+    seconds: float
+    n: int
+    accuracy: dict[str, float]
+    pairs: list[dict[str, Any]]
+
+
 def trained(made_of: Settings, recipe: str, folder: Path, **options: Any) -> Run:
     """Return a run of the pool's data that is finished, begun or resumed now where it was not; else TrainingError.
 
@@ -61,7 +79,7 @@ def trained(made_of: Settings, recipe: str, folder: Path, **options: Any) -> Run
     """
     run = fit(recipe, made_of.data, folder, subset=made_of.subset, deduplicate=made_of.deduplicate, **options)
     if not run.finished:
-        raise TrainingError(f"'{run.path}' ended '{run.manifest['status']}'. The same command goes on with it.")
+        raise TrainingError(f"'{run.path}' ended '{run.manifest['status']}'. The same command resumes it.")
     return run
 
 
@@ -121,9 +139,10 @@ def train_missing(
         shared=[pool.path],
     )
     if not (pool.trained(count) or pool.taken_in()):
-        reasons = [f"could be trained; {name}: {reason}" for name, reason in lost.items()]
-        late = f"was trained within '{budget or 0:g}' seconds. Give a larger --budget; the pool goes on."
-        raise TrainingError(f"No member of '{pool.path}' {[*reasons, late][0]}")
+        why = f"was trained within '{budget or 0:g}' seconds. Give a larger --budget; the pool is resumed."
+        if lost:
+            why = "could be trained; {}: {}".format(*next(iter(lost.items())))
+        raise TrainingError(f"No member of '{pool.path}' {why}")
     return lost
 
 
@@ -163,25 +182,6 @@ def rows_of(
             )
         )
     return rows
-
-
-STUDENT, ALONE = "student", "alone"
-
-
-@dataclass(frozen=True)
-class Distilled:
-    """A student, beside its teacher and the same network alone, on the n images that all of them held out.
-
-    run, alone: folders. seconds: of the student's training. accuracy: of ensemble, student, alone. pairs: of these in
-    that order, as `tenfold.metrics.intervals.Pair` has them.
-    """
-
-    run: str
-    alone: str
-    seconds: float
-    n: int
-    accuracy: dict[str, float]
-    pairs: list[dict[str, Any]]
 
 
 def teach(

@@ -1,9 +1,9 @@
 """A pool: the folder in which an ensemble's members are trained, and that in the end is a run itself.
 
-    pool.json            what the members are made of; a pool goes on with the same settings alone
+    pool.json            what the members are made of; a pool is resumed with the same settings alone
     members/007-fast     a run each, of its own seed, and of its own fold where there are folds
     members/with-NAME    a run that was trained elsewhere and taken in, a copy
-    recipe.toml, ...     once members are chosen: the ensemble, a run like any other (see assemble.py)
+    recipe.toml, ...     once members are chosen: the ensemble, a run like any other (`assemble`)
 
 All members hold out the same images, or a fold each, so that every choice among them is made on answers to images
 that the answering member was not trained on.
@@ -27,7 +27,7 @@ from tenfold.files import write_atomically
 from tenfold.metrics.scores import fit_temperature, most_confident_mistakes, sharpen
 from tenfold.runs.begin import check
 from tenfold.runs.fit import GALLERY
-from tenfold.runs.run import MANIFEST, Run, commit
+from tenfold.runs.run import Run, commit
 from tenfold.training import recipe as recipes
 from tenfold.training.device import choose, precision_of
 
@@ -61,9 +61,22 @@ class Member:
     def finished(self) -> bool:
         """Return True where its training has ended."""
         try:
-            return (self.folder / MANIFEST).is_file() and Run.open(self.folder).finished
+            return Run.open(self.folder).finished
         except RunError:
             return False
+
+
+@dataclass(frozen=True, eq=False)
+class HeldOutAnswers:
+    """What members answer to images that they were not trained on.
+
+    probabilities: (M, N, 10) float32, rows of NaN where a member was trained on the image. labels: (N,) int64.
+    indices: (N,) int64, of the images in the training data.
+    """
+
+    probabilities: NDArray[np.float32]
+    labels: NDArray[np.int64]
+    indices: NDArray[np.int64]
 
 
 class Pool:
@@ -75,7 +88,7 @@ class Pool:
 
     @classmethod
     def begin(cls, path: Path, settings: Settings, device: str = "auto") -> "Pool":
-        """Return the pool in `path`, begun now or gone on with.
+        """Return the pool in `path`, begun now or resumed.
 
         RunError where something else stands there, or a pool of other settings; RecipeError for recipes that cannot be
         members.
@@ -172,25 +185,11 @@ def shown(value: Any) -> str:
     return ", ".join(map(str, value)) if isinstance(value, list) else str(value)
 
 
-@dataclass(frozen=True, eq=False)
-class HeldOutAnswers:
-    """What members answer to images that they were not trained on.
-
-    probabilities: (M, N, 10) float32, rows of NaN where a member was trained on the image. labels: (N,) int64.
-    indices: (N,) int64, of the images in the training data.
-    """
-
-    probabilities: NDArray[np.float32]
-    labels: NDArray[np.int64]
-    indices: NDArray[np.int64]
-
-
 def answers(runs: Sequence[Run]) -> HeldOutAnswers:
     """Return what the runs answered to the images that each held out; RunError where one has no such answers."""
     found = []
     for run in runs:
-        validation = run.validation()
-        if validation is None:
+        if (validation := run.validation()) is None:
             raise RunError(f"'{run.path}' has no answers to held-out images. Train it again.")
         found.append(validation)
     indices = np.unique(np.concatenate([each["indices"] for each in found]))

@@ -1,11 +1,12 @@
-"""Which members an ensemble is made of: the rules that choose them.
+"""Which members an ensemble is made of: the rules that choose them, and how well each does it.
 
     all          every member, equally
     top:K        the K of lowest log-loss, equally; errors are too few to tell good members apart
     random:K     K drawn at random, equally: what the other rules have to beat
     greedy:K     at most K, by forward selection on the log-loss of the average
 
-All judge by answers to images that the answering member was not trained on; where a member was, its row is NaN.
+All judge by answers to images that the answering member was not trained on; where a member was, its row is NaN. What
+choosing flatters itself by is measured: chosen on one half of the images, scored on the other (`nested`).
 """
 
 import math
@@ -22,10 +23,12 @@ from tenfold.ensembles.averaging import Evidence, answered, check_members, combi
 from tenfold.errors import DataError, nearest
 from tenfold.metrics.scores import log_losses
 
-UNSIZED, SIZED = ("all",), ("top", "random", "greedy")
+SIZED = ("top", "random", "greedy")  # rules that take a number of members
 COMPARED = 10  # members that each rule chooses where rules are compared
 BAGS = 20  # forward selections, each from a random half of the members
 PICKS = 3  # times the number of members: at most so many picks, with replacement
+REPEATS = 20  # halvings
+SIGNIFICANT = 0.05  # the chance, over all rivals together, that one takes the place of `all` by luck
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,19 +40,38 @@ class Choice:
     weights: NDArray[np.float64]  # (M,), sums to 1; 0 for those not chosen
 
 
+@dataclass(frozen=True)
+class Nested:
+    """How a rule did on images that it did not choose on. Errors are counts of the n images, log-losses are nats."""
+
+    rule: str
+    n: int  # images
+    repeats: int
+    members: float  # chosen, in the mean
+    nll: float  # on the half not chosen on
+    errors: float
+    seen_nll: float  # on the half chosen on
+    seen_errors: float
+    nll_difference: float  # to `all`, on the same images not chosen on
+    nll_noise: float  # its standard error, see `nested`
+    errors_difference: float
+    errors_noise: float
+    optimism: float  # how much better the log-loss looks on the images that the choice was made on
+
+
 def parse_rule(rule: str, members: int) -> tuple[str, int | None]:
     """Return a rule's name and its number of members, None where it takes none, for a pool of so many members.
 
     Raises DataError for an unknown rule, one without its number of members, or a number that is not 1 to `members`.
     """
     name, colon, size = rule.partition(":")
-    known = ", ".join([*UNSIZED, *(f"{each}:K" for each in SIZED)])
-    if name not in (*UNSIZED, *SIZED):
-        raise DataError(f"The rule '{rule}' is unknown. Give one of: {known}.{nearest(name, (*UNSIZED, *SIZED))}")
-    if name in UNSIZED:
+    if name == "all":
         if colon:
             raise DataError(f"The rule '{rule}' takes no number of members. Give '{name}'.")
         return name, None
+    if name not in SIZED:
+        known = ", ".join(["all", *(f"{each}:K" for each in SIZED)])
+        raise DataError(f"The rule '{rule}' is unknown. Give one of: {known}.{nearest(name, ('all', *SIZED))}")
     if not re.fullmatch(r"[0-9]{1,9}", size) or not 1 <= int(size) <= members:
         raise DataError(f"The rule '{rule}' asks for no possible number of members. Give {name}:1 to {name}:{members}.")
     return name, int(size)
@@ -148,29 +170,6 @@ def _cost(
 ) -> NDArray[np.floating]:
     """Return the mean log-loss of summed evidence (..., N); `stand_in` (N,) where nobody answers."""
     return np.asarray(np.where(present > 0, Evidence.losses(total, present), stand_in).mean(axis=-1))
-
-
-REPEATS = 20  # halvings
-SIGNIFICANT = 0.05  # the chance, over all rivals together, that one takes the place of `all` by luck
-
-
-@dataclass(frozen=True)
-class Nested:
-    """How a rule did on images that it did not choose on. Errors are counts of the n images, log-losses are nats."""
-
-    rule: str
-    n: int  # images
-    repeats: int
-    members: float  # chosen, in the mean
-    nll: float  # on the half not chosen on
-    errors: float
-    seen_nll: float  # on the half chosen on
-    seen_errors: float
-    nll_difference: float  # to `all`, on the same images not chosen on
-    nll_noise: float  # its standard error, see `nested`
-    errors_difference: float
-    errors_noise: float
-    optimism: float  # how much better the log-loss looks on the images that the choice was made on
 
 
 def nested(
