@@ -4,6 +4,7 @@ The functions stand in digit.h.in, with $names where a network has numbers or wa
 """
 
 import json
+import textwrap
 from collections.abc import Iterable
 from importlib import resources
 from string import Template
@@ -134,16 +135,11 @@ def _tables(layer: IntegerLayer, name: str) -> str:
 
 def _table(kind: str, name: str, values: Iterable[str]) -> str:
     """Return the definition of an array, in lines of at most WIDTH."""
-    lines, line = [], ""
-    count = 0
-    for value in values:
-        count += 1
-        if len(line) + len(value) + 2 > WIDTH:
-            lines.append(line)
-            line = ""
-        line += f" {value}," if line else f"    {value},"
-    body = "\n".join([*lines, line.removesuffix(",")])
-    return f"static const {kind} {name}[{count}] = {{\n{body}\n}};"
+    words, indent = list(values), "    "
+    body = textwrap.fill(
+        ", ".join(words), WIDTH, initial_indent=indent, subsequent_indent=indent, break_on_hyphens=False
+    )
+    return f"static const {kind} {name}[{len(words)}] = {{\n{body}\n}};"
 
 
 def _float(value: float) -> str:

@@ -38,6 +38,10 @@ TOLERANCE = 1e-4
 # Where a classifier's own two best digits are as near as this, its answer is the last bit's: it changes with how many
 # images are asked at a time, and with the number of threads that add up a forest's votes.
 TIE = 1e-6
+HEADER_IMAGES = 500  # that the whole numbers of a header are compared on: one at a time too, which takes seconds
+CALIBRATION_IMAGES = 256  # of the training, whose activations give an 8-bit graph its ranges
+PASSES = 3  # over the held-out images, in turn, when two graphs' speeds are compared
+ADVICE = "Nothing is written. Train the run again, or report this with its recipe.toml."
 
 
 @dataclass(frozen=True)
@@ -91,13 +95,13 @@ def _check_near(answers: Sequence[Floats], expected: Sequence[Floats], spec: str
     largest = 0.0
     for have, want in zip(answers, expected, strict=True):
         if have.shape != want.shape:
-            raise ExportError(f"The graph answers with shape '{have.shape}', the run with '{want.shape}'. {_ADVICE}")
+            raise ExportError(f"The graph answers with shape '{have.shape}', the run with '{want.shape}'. {ADVICE}")
         difference = np.abs(have.astype(np.float64) - want).reshape(len(want), -1).max(1)
         worst = int(np.nan_to_num(difference, nan=np.inf).argmax())
         if not difference[worst] <= TOLERANCE:  # also NaN
             raise ExportError(
                 f"The graph does not answer as the run does: image '{worst + 1}' of '{spec}', in batches of {batch}, "
-                f"differs by '{difference[worst]:.2g}', above {TOLERANCE:g}. {_ADVICE}"
+                f"differs by '{difference[worst]:.2g}', above {TOLERANCE:g}. {ADVICE}"
             )
         largest = max(largest, float(difference[worst]))
     return largest
@@ -112,17 +116,9 @@ def _check_best(have: Floats, want: Floats, spec: str, batch: int) -> set[int]:
         worst = others[gaps.argmax()]
         raise ExportError(
             f"The graph reads image '{worst + 1}' of '{spec}', in batches of {batch}, as '{digits[worst]}' and the run "
-            f"as '{wanted[worst]}': a near tie, {gaps.max():.2g} apart, that rounding decides. {_ADVICE}"
+            f"as '{wanted[worst]}': a near tie, {gaps.max():.2g} apart, that rounding decides. {ADVICE}"
         )
     return set(others.tolist())
-
-
-_ADVICE = "Nothing is written. Train the run again, or report this with its recipe.toml."
-
-
-HEADER_IMAGES = 500  # that the whole numbers of a header are compared on: one at a time too, which takes seconds
-CALIBRATION_IMAGES = 256  # of the training, whose activations give an 8-bit graph its ranges
-PASSES = 3  # over the held-out images, in turn, when two graphs' speeds are compared
 
 
 @dataclass(frozen=True)
@@ -169,7 +165,7 @@ def proven_header(subject: Subject, console: "Console") -> tuple[bytes, Exported
     network = taken_apart(classifier.module_, shifts, float(classifier.temperature_))
     images = subject.images[:HEADER_IMAGES]
 
-    def answer(batch: NDArray[np.uint8]) -> list[NDArray[np.float32]]:
+    def answer(batch: NDArray[np.uint8]) -> list[Floats]:
         return [network.probabilities(batch)]
 
     with console.status(f"Comparing {len(images):,} images"):
@@ -276,9 +272,9 @@ def _opened(content: bytes, subject: Subject) -> Model:
 
 def _side_by_side(
     models: dict[str, Model], images: NDArray[np.uint8]
-) -> tuple[dict[str, list[NDArray[np.float32]]], dict[str, dict[str, float]]]:
+) -> tuple[dict[str, list[Floats]], dict[str, dict[str, float]]]:
     """Return each model's answers to the images, and its images a second by batch size: the best of passes in turn."""
-    answers: dict[str, list[NDArray[np.float32]]] = {}
+    answers: dict[str, list[Floats]] = {}
     speeds: dict[str, dict[str, float]] = {name: {} for name in models}
     for batch in (1, BATCHES[-1]):
         for _ in range(PASSES):

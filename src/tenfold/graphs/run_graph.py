@@ -23,6 +23,46 @@ if TYPE_CHECKING:
     from tenfold.runs.estimator import DigitClassifier
 
 DIGITS = 10
+LEAF = -1  # what stands for a child where there is none
+
+PROJECTION = """
+projection (float[N, D] rows) => (float[N, E] projected) {
+STEPS
+}
+"""
+
+# Laplace's rule, as Classical has it: one vote more, spread over the ten digits.
+SMOOTH = """
+smooth (float[N, K] shares) => (float[N, K] probabilities) {
+    votes = Mul(shares, count)
+    with_another = Add(votes, tenth)
+    probabilities = Div(with_another, count_and_one)
+}
+"""
+
+# In double precision, as `tenfold.metrics.scores.sharpen`: whether two digits are tied is decided in the last bit.
+SHARPEN = """
+sharpen (float[N, K] shares) => (float[N, K] probabilities) {
+    exact = Cast <to = 11> (shares)
+    positive = Max(exact, least)
+    logarithm = Log(positive)
+    cooled = Div(logarithm, temperature)
+    powers = Softmax <axis = 1> (cooled)
+    probabilities = Cast <to = 1> (powers)
+}
+"""
+
+
+def run_graph(classifier: "DigitClassifier") -> "ModelProto":
+    """Return the graph of a trained classifier on the processor: `images` in, `probabilities` and maybe `digit` out."""
+    if classifier.model_ is not None:
+        graph = classical(classifier.model_)
+    else:
+        assert classifier.module_ is not None
+        graph = network(classifier.module_, classifier.recipe_.prediction.shifts)
+    whole = calibrated(graph, classifier.temperature_) if classifier.temperature_ != 1 else chained(graph)
+    _state_shapes(whole)
+    return whole
 
 
 class AnsweringNetwork(nn.Module):
@@ -89,22 +129,23 @@ def traced(module: nn.Module, outputs: list[str]) -> "ModelProto":
     return model
 
 
-PIXELS = """
-pixels (uint8[N, 28, 28] images) => (float[N, 28, 28] pixels) {
-    ink = Cast <to = 1> (images)
-    pixels = Div(ink, most)
-}
-"""
-FLAT = """
-flat (float[N, 28, 28] pixels) => (float[N, D] rows) {
-    rows = Flatten(pixels)
-}
-"""
-PROJECTION = """
-projection (float[N, D] rows) => (float[N, E] projected) {
-STEPS
-}
-"""
+def classical(model: "Classical") -> "ModelProto":
+    """Return the graph of a fitted classical model, its features and Laplace's rule in it; not yet calibrated."""
+    from onnx import ModelProto
+
+    assert model.fitted is not None
+    if model.kind == "xgboost":
+        answer = boosted(model.fitted.content)
+    else:
+        answer = ModelProto.FromString(model.fitted.content)
+        # scikit-learn's graphs also give the digit, which follows from the probabilities.
+        kept = [output for output in answer.graph.output if output.name == "probabilities"]
+        del answer.graph.output[:]
+        answer.graph.output.extend(kept)
+    links = [features(model.features), answer]
+    if model.votes is not None:
+        links.append(described(SMOOTH, count=float(model.votes), tenth=0.1, count_and_one=model.votes + 1.0))
+    return chained(*links)
 
 
 class Extraction(nn.Module):
@@ -121,13 +162,8 @@ class Extraction(nn.Module):
 
 def features(fitted: Features) -> "ModelProto":
     """Return the graph of fitted features: `images` (N, 28, 28) uint8 in, rows (N, D) float32 out."""
-    if fitted.deskew or fitted.hog:
-        links = [traced(Extraction(fitted), ["rows"])]
-    else:
-        links = [described(PIXELS, most=255.0), described(FLAT)]
-    if fitted.learned:
-        links.append(_projection(fitted))
-    return chained(*links)
+    extraction = traced(Extraction(fitted), ["rows"])
+    return chained(extraction, _projection(fitted)) if fitted.learned else extraction
 
 
 def _projection(fitted: Features) -> "ModelProto":
@@ -144,9 +180,6 @@ def _projection(fitted: Features) -> "ModelProto":
     return described(PROJECTION.replace("STEPS", "\n".join(lines)), **learned)
 
 
-LEAF = -1  # what stands for a child where there is none
-
-
 def boosted(content: bytes) -> "ModelProto":
     """Return the graph of XGBoost's model.json: rows (N, D) float32 in, `probabilities` (N, 10) float32 out.
 
@@ -160,27 +193,22 @@ def boosted(content: bytes) -> "ModelProto":
     if learner["objective"]["name"] != "multi:softprob":
         raise ValueError(f"objective is '{learner['objective']['name']}', not 'multi:softprob'")
     model = learner["gradient_booster"]["model"]
-    ensemble = helper.make_node("TreeEnsembleRegressor", ["rows"], ["scores"], domain="ai.onnx.ml", n_targets=10)
-    ensemble.attribute.extend(helper.make_attribute(name, column) for name, column in _columns(model).items())
-    start = np.broadcast_to(np.array(json.loads(learner["learner_model_param"]["base_score"]), np.float32), 10)
+    # Not as the trees' own base_values: onnxruntime 1.32 omits those of a digit that no tree speaks of.
+    start = np.full(10, json.loads(learner["learner_model_param"]["base_score"]), np.float32)
+    trees = _columns(model)
     nodes = [
-        ensemble,
+        helper.make_node("TreeEnsembleRegressor", ["rows"], ["scores"], domain="ai.onnx.ml", n_targets=10, **trees),
         helper.make_node("Add", ["scores", "start"], ["total"]),
         helper.make_node("Softmax", ["total"], ["probabilities"], axis=1),
     ]
-    width = int(learner["learner_model_param"]["num_feature"])
-    graph = helper.make_graph(
-        nodes,
-        "trees",
-        [helper.make_tensor_value_info("rows", 1, ["N", width])],
-        [helper.make_tensor_value_info("probabilities", 1, ["N", 10])],
-        [numpy_helper.from_array(start.copy(), "start")],
-    )
+    rows = helper.make_tensor_value_info("rows", 1, ["N", int(learner["learner_model_param"]["num_feature"])])
+    probabilities = helper.make_tensor_value_info("probabilities", 1, ["N", 10])
+    graph = helper.make_graph(nodes, "trees", [rows], [probabilities], [numpy_helper.from_array(start, "start")])
     opsets = [helper.make_opsetid(domain, version) for domain, version in OPSETS.items()]
     return helper.make_model(graph, opset_imports=opsets, ir_version=8)
 
 
-def _columns(model: dict[str, Any]) -> dict[str, list[Any]]:
+def _columns(model: dict[str, Any]) -> dict[str, Any]:
     """Return the trees as the operator takes them: a list a property, with an entry for every node of every tree."""
     columns: dict[str, list[Any]] = defaultdict(list)
     for number, (tree, digit) in enumerate(zip(model["trees"], model["tree_info"], strict=True)):
@@ -202,59 +230,6 @@ def _columns(model: dict[str, Any]) -> dict[str, list[Any]]:
         columns["target_ids"] += [digit] * len(leaves)
         columns["target_weights"] += [tree["split_conditions"][leaf] for leaf in leaves]
     return columns
-
-
-# Laplace's rule, as Classical has it: one vote more, spread over the ten digits.
-SMOOTH = """
-smooth (float[N, K] shares) => (float[N, K] probabilities) {
-    votes = Mul(shares, count)
-    with_another = Add(votes, tenth)
-    probabilities = Div(with_another, count_and_one)
-}
-"""
-
-# In double precision, as `tenfold.metrics.calibration.sharpen`: whether two digits are tied is decided in the last bit.
-SHARPEN = """
-sharpen (float[N, K] shares) => (float[N, K] probabilities) {
-    exact = Cast <to = 11> (shares)
-    positive = Max(exact, least)
-    logarithm = Log(positive)
-    cooled = Div(logarithm, temperature)
-    powers = Softmax <axis = 1> (cooled)
-    probabilities = Cast <to = 1> (powers)
-}
-"""
-
-
-def run_graph(classifier: "DigitClassifier") -> "ModelProto":
-    """Return the graph of a trained classifier on the processor: `images` in, `probabilities` and maybe `digit` out."""
-    if classifier.model_ is not None:
-        graph = classical(classifier.model_)
-    else:
-        assert classifier.module_ is not None
-        graph = network(classifier.module_, classifier.recipe_.prediction.shifts)
-    whole = calibrated(graph, classifier.temperature_) if classifier.temperature_ != 1 else chained(graph)
-    _state_shapes(whole)
-    return whole
-
-
-def classical(model: "Classical") -> "ModelProto":
-    """Return the graph of a fitted classical model, its features and Laplace's rule in it; not yet calibrated."""
-    from onnx import ModelProto
-
-    assert model.fitted is not None
-    if model.kind == "xgboost":
-        answer = boosted(model.fitted.content)
-    else:
-        answer = ModelProto.FromString(model.fitted.content)
-        # scikit-learn's graphs also give the digit, which follows from the probabilities.
-        kept = [output for output in answer.graph.output if output.name == "probabilities"]
-        del answer.graph.output[:]
-        answer.graph.output.extend(kept)
-    links = [features(model.features), answer]
-    if model.votes is not None:
-        links.append(described(SMOOTH, count=float(model.votes), tenth=0.1, count_and_one=model.votes + 1.0))
-    return chained(*links)
 
 
 def calibrated(graph: "ModelProto", temperature: float) -> "ModelProto":
