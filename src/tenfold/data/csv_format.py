@@ -60,14 +60,11 @@ def parse_csv(data: bytes, name: str) -> Digits:
 
 def parse_sample_submission(data: bytes, name: str) -> NDArray[np.int64]:
     """Return the ImageId column of a sample submission, (N,) int64. DataError names the row where it is wrong."""
-    lines = data.removeprefix(BYTE_ORDER_MARK).splitlines()
-    while lines and not lines[-1].strip():
-        lines.pop()
-    header = lines[0] if lines else b""
+    header, *lines = data.removeprefix(BYTE_ORDER_MARK).rstrip().splitlines() or [b""]
     if [cell.strip(b' "').lower() for cell in header.split(b",")] != [b"imageid", b"label"]:
         raise DataError(f"'{name}' has the header {quoted(header.decode('latin-1'))}. Give 'ImageId,Label'.")
-    ids = np.empty(len(lines) - 1, dtype=np.int64)
-    for row, line in enumerate(lines[1:]):
+    ids = np.empty(len(lines), dtype=np.int64)
+    for row, line in enumerate(lines):
         match = re.fullmatch(rb' *"?(\d{1,18})"? *,[^,]*', line)
         if not match:
             raise DataError(f"'{name}' row {row + 1} is {quoted(line.decode('latin-1'))}. Give an id and a label.")

@@ -61,7 +61,7 @@ def load_sets(specs: Sequence[str]) -> list[tuple[str, Digits]]:
 def merge(sets: Sequence[tuple[str, Digits]], *, look: bool = True, deduplicate: bool = False) -> Merged:
     """Return the labelled sets as one.
 
-    look: find the copies (27 s for 112,000 images on one core). deduplicate: find them, and leave the later ones out,
+    look: find the copies (27 s for 112,000 images on one core). deduplicate: find them, and drop the later ones,
     so that none of the remaining images has a copy.
     """
     digits = _concatenated(sets)

@@ -16,8 +16,7 @@ from tenfold.data.digits import Digits
 from tenfold.errors import DataError
 from tenfold.imaging.frame import to_frames
 
-TRAIN_KEYS = (("x_train", "y_train"),)  # Keras's mnist.npz holds both parts
-TEST_KEYS = (("x_test", "y_test"),)
+PARTS = (("x_train", "y_train"), ("x_test", "y_test"))  # Keras's mnist.npz holds both
 KEYS = (("X", "y"), ("images", "labels"), ("x", "y"))
 MAX_SIDE = 4096
 MAX_HEADER_BYTES = 10_000  # numpy has the same limit
@@ -35,7 +34,7 @@ def read_npz(archive: zipfile.ZipFile, name: str, held_out: bool) -> Digits:
     held_out: of an archive that holds both parts (`x_train`, `x_test`), take the test part.
     """
     members = {member.removesuffix(".npy"): info for member, info in safe_members(archive, name).items()}
-    for images_key, labels_key in (*KEYS, *(TEST_KEYS if held_out else TRAIN_KEYS)):
+    for images_key, labels_key in (*KEYS, PARTS[held_out]):
         if images_key not in members:
             continue
         images = _images(_array(archive, members[images_key], name), f"{name}/{images_key}")

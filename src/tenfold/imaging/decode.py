@@ -171,12 +171,11 @@ def _limit(pixels: int) -> str:
 
 
 def _to_array(image: "Image.Image") -> NDArray[np.uint8]:
-    if image.mode in ("1", "L"):
-        if "transparency" not in image.info:
-            return np.array(_converted(image, "L"))
-    elif image.mode.startswith("I") or image.mode == "F":
-        return _to_eight_bits(np.array(image))
     transparent = "transparency" in image.info or image.mode in ("RGBA", "LA", "La", "RGBa", "PA")
+    if image.mode in ("1", "L") and not transparent:
+        return np.array(_converted(image, "L"))
+    if image.mode.startswith("I") or image.mode == "F":
+        return _to_eight_bits(np.array(image))
     if not transparent:
         return np.array(_converted(image, "RGB"))
     flat = flatten(np.array(_converted(image, "RGBA")))
