@@ -17,7 +17,6 @@ from tenfold.errors import DataError, ExportError
 from tenfold.graphs.exported import ExportedGraph, ExportedHeader
 
 if TYPE_CHECKING:
-    from tenfold.graphs.proven import Subject
     from tenfold.runs.run import Run
 
 SUFFIX, HEADER = ".onnx", ".h"
@@ -45,15 +44,22 @@ def export(
     """
     from rich.console import Console
 
+    from tenfold.data import load
     from tenfold.files import write_atomically
-    from tenfold.graphs.proven import proven_graph, proven_header
+    from tenfold.graphs.proven import Subject, proven_graph, proven_header
+    from tenfold.runs.estimator import from_run
     from tenfold.runs.run import Run
 
     console = Console(stderr=True, quiet=quiet, highlight=False, soft_wrap=True)
     opened, out = Run.open(run), Path(out)
     _check_out(out, opened, force)
     _check_possible(out, opened, int8)
-    subject = _subject(opened, data, out)
+    classifier = from_run(opened, "cpu")
+    spec = data or _default_data(opened)
+    images = load(spec, "submit").images
+    if not len(images):
+        raise DataError(f"'{spec}' holds '0' images. Give at least one to compare on.")
+    subject = Subject(opened, classifier, spec, images, out)
     result: ExportedGraph | ExportedHeader
     if out.suffix == HEADER:
         content, result = proven_header(subject, console)
@@ -97,20 +103,6 @@ def _check_possible(out: Path, run: "Run", int8: bool) -> None:
             f"'{run.path}' held out '0' images, so what --int8 costs cannot be measured. Omit --int8, or train with "
             "data.validation above 0."
         )
-
-
-def _subject(run: "Run", data: str | None, out: Path) -> "Subject":
-    """Return the run with what it answers with, and the images to compare on."""
-    from tenfold.data import load
-    from tenfold.graphs.proven import Subject
-    from tenfold.runs.estimator import from_run
-
-    classifier = from_run(run, "cpu")
-    spec = data or _default_data(run)
-    images = load(spec, "submit").images
-    if not len(images):
-        raise DataError(f"'{spec}' holds '0' images. Give at least one to compare on.")
-    return Subject(run, classifier, spec, images, out)
 
 
 def _default_data(run: "Run") -> str:

@@ -6,6 +6,7 @@ model answers through the same bytes before and after it is saved, so a loaded o
 
 import importlib
 import inspect
+import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
@@ -118,23 +119,6 @@ def checked(kind: str, arguments: dict[str, Any]) -> Arguments:
         ) from None
 
 
-def fit(estimator: Any, rows: NDArray[np.float32], labels: NDArray[np.int64]) -> Any:
-    """Return the estimator, fitted; TrainingError where its solver did not come to an end."""
-    import warnings
-
-    from sklearn.exceptions import ConvergenceWarning
-
-    with warnings.catch_warnings():
-        warnings.simplefilter("error", ConvergenceWarning)
-        try:
-            return estimator.fit(rows, labels)
-        except ConvergenceWarning:
-            raise TrainingError(
-                f"The solver has not converged within '{estimator.max_iter}' steps. Set model.max_iter or model.tol "
-                "higher, or model.C lower."
-            ) from None
-
-
 def count(kind: str, estimator: Any, rows: NDArray[np.float32]) -> int:
     """Return how many numbers the estimator was fitted with, as `Classical` counts them."""
     if kind == "logistic":
@@ -192,6 +176,7 @@ class Classical:
         Raises DataError for labels that lack a digit, RecipeError for more neighbours or components than images,
         TrainingError where the solver does not come to an end.
         """
+        from sklearn.exceptions import ConvergenceWarning
         from threadpoolctl import threadpool_limits
 
         labels = np.asarray(labels)
@@ -203,9 +188,16 @@ class Classical:
             raise RecipeError(
                 f"model.n_neighbors = '{neighbours}' is more than the {len(images):,} training images. Set it lower."
             )
-        with threadpool_limits(self.threads):
-            rows = self.features.fit_transform(images)
-            estimator = fit(self.estimator(), rows, labels)
+        with threadpool_limits(self.threads), warnings.catch_warnings():
+            warnings.simplefilter("error", ConvergenceWarning)
+            rows, estimator = self.features.fit_transform(images), self.estimator()
+            try:
+                estimator.fit(rows, labels)
+            except ConvergenceWarning:
+                raise TrainingError(
+                    f"The solver has not converged within '{estimator.max_iter}' steps. Set model.max_iter or "
+                    "model.tol higher, or model.C lower."
+                ) from None
         self.fitted = _keep(self.kind, estimator, rows, labels, self.threads)
         return self
 

@@ -134,9 +134,9 @@ class IntegerNetwork:
     def probabilities(self, images: NDArray[np.uint8]) -> Floats:
         """Return the answers, (N, 10) float32, to images (N, 28, 28) uint8, as the generated code computes them."""
         pixels = torch.from_numpy(images).float().div(255).unsqueeze(1)
-        radius = max(abs(down) for down, _ in self.shifts)
-        moved = [F.softmax(self._logits(each).double(), dim=1) for each in shifted(pixels, radius)]
-        powers = torch.stack(moved).mean(0).clamp_min(1e-30).log() / self.temperature
+        moved = shifted(pixels, max(abs(down) for down, _ in self.shifts))
+        shares = F.softmax(self._logits(torch.cat(moved)).double(), dim=1).reshape(len(moved), -1, 10).mean(0)
+        powers = shares.clamp_min(1e-30).log() / self.temperature
         return np.asarray(F.softmax(powers, dim=1).float().numpy())
 
     def _logits(self, pixels: Tensor) -> Tensor:

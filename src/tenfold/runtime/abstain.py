@@ -106,8 +106,8 @@ def guarantee(card: Card, max_error: float) -> Guarantee:
     )
 
 
-def upper_bound(errors: int, n: int, certainty: float = CERTAINTY) -> float:
-    """Return the one-sided Clopper-Pearson bound: a higher risk gives so few errors with a chance below 1 - certainty.
+def upper_bound(errors: int, n: int) -> float:
+    """Return the one-sided Clopper-Pearson bound: a higher risk gives so few errors with a chance below 1 - CERTAINTY.
 
     errors of n; 1.0 where all are wrong or n is 0.
     """
@@ -116,7 +116,7 @@ def upper_bound(errors: int, n: int, certainty: float = CERTAINTY) -> float:
     low, high = errors / n, 1.0
     for _ in range(BISECTIONS):
         middle = (low + high) / 2
-        if at_most(errors, n, middle) > 1 - certainty:
+        if at_most(errors, n, middle) > 1 - CERTAINTY:
             low = middle
         else:
             high = middle

@@ -40,7 +40,7 @@ def framed(image: "Picture", number: int, ink: "Ink") -> NDArray[np.uint8]:
     if isinstance(image, str | os.PathLike):
         return read_frame(Path(image), str(image), ink)
     if is_pil(image):
-        return to_frame(_of_pil(image, number), ink)
+        return _pil_frame(image, f"image {number + 1}", ink)
     raise DataError(
         f"Image {number + 1} has the type '{type(image).__name__}'. Give an array, a path, bytes or a PIL image."
     )
@@ -67,15 +67,13 @@ def decoded_frame(content: bytes, name: str, ink: "Ink" = "auto") -> NDArray[np.
     return to_frame(decode(content, name), ink)
 
 
-def _of_pil(image: Any, number: int) -> NDArray[np.uint8]:
-    """Return a PIL image's pixels as `decode` gives them: by way of its own lossless file, if it is not plain."""
+def _pil_frame(image: Any, name: str, ink: "Ink") -> NDArray[np.uint8]:
+    """Return a PIL image in the frame: decoded from a lossless file of its own, if it is not plain."""
     if image.mode in ("L", "RGB"):
-        return np.asarray(image)
-    from tenfold.imaging.decode import decode
-
+        return to_frame(np.asarray(image), ink)
     buffer = io.BytesIO()
     image.save(buffer, "TIFF")
-    return decode(buffer.getvalue(), f"image {number + 1}")
+    return decoded_frame(buffer.getvalue(), name, ink)
 
 
 def _eight_bits(image: NDArray[Any], name: str) -> NDArray[np.uint8]:
