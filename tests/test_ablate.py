@@ -68,7 +68,7 @@ def trained(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
 
 
 @pytest.mark.slow
-def test_trains_side_by_side_and_goes_on(study: Path, tmp_path: Path) -> None:
+def test_trains_side_by_side_and_resumes(study: Path, tmp_path: Path) -> None:
     """Two processes train every variant with every seed; the same command again trains nothing and says the same."""
     out = tmp_path / "out"
     first = ablate(str(study), "uci", seeds=2, out=str(out), workers=2, quiet=True)
@@ -178,7 +178,7 @@ def test_a_failed_training_is_named(study: Path, tmp_path: Path, monkeypatch: py
 def test_an_interrupted_call_keeps_what_is_done(
     study: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Ctrl-C says that the same command goes on."""
+    """Ctrl-C says that the same command resumes."""
 
     def run_tasks(tasks: list[Task], **options: Any) -> bool:
         raise KeyboardInterrupt
@@ -186,7 +186,7 @@ def test_an_interrupted_call_keeps_what_is_done(
     monkeypatch.setattr(module, "run_tasks", run_tasks)
     with pytest.raises(KeyboardInterrupt):
         ablate([study], "uci", out=tmp_path / "out")
-    assert "the same command goes on from there" in capsys.readouterr().err
+    assert "the same command resumes from there" in capsys.readouterr().err
 
 
 def test_list() -> None:

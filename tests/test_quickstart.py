@@ -91,7 +91,7 @@ def test_wrong_tenfold_data_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None
 
 @pytest.mark.usefixtures("empty_folder")
 def test_interrupted(monkeypatch: pytest.MonkeyPatch) -> None:
-    """After Ctrl-C in training nothing is evaluated, and the command for going on is shown."""
+    """After Ctrl-C in training nothing is evaluated, and the command that resumes is shown."""
 
     def train(*_: Any, **__: Any) -> Trained:
         return CUT

@@ -1,4 +1,4 @@
-"""Reproducing the published systems: a row each, going on where it was stopped, one failure leaving the others be."""
+"""Reproducing the published systems: a row each, resuming where it was stopped, one failure leaving the others be."""
 
 import json
 from collections.abc import Callable
@@ -92,7 +92,7 @@ def test_rows_and_records(tmp_path: Path) -> None:
 
 
 def test_what_is_done_stays_done(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A run trained by hand is taken over, a cut one is gone on with, and a second call trains and looks at nothing."""
+    """A run trained by hand is taken over, a cut one is resumed, and a second call trains and looks at nothing."""
     out = tmp_path / "runs"
     train("a.toml", "train.npz", out / "mnist" / "a-0", seed=0, quiet=True)
     train("b.toml", "train.npz", out / "mnist" / "b-0", seed=0, max_seconds=1e-6, quiet=True)

@@ -5,6 +5,7 @@ Networks this small use one core well and two badly, so several are trained side
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -50,7 +51,7 @@ def ablate(
         int, typer.Option("--seeds", metavar="N", min=1, help="Train each variant with so many seeds.")
     ] = 3,
     out: Annotated[
-        str | Path, typer.Option("--out", metavar="FOLDER", help="Keep what is trained here, and go on from it.")
+        str | Path, typer.Option("--out", metavar="FOLDER", help="Keep what is trained here, and resume from it.")
     ] = "runs/ablate",
     workers: Annotated[
         int | None,
@@ -86,9 +87,9 @@ def ablate(
     for study in studies:
         for variant in study.variants:
             recipe, images = study.recipe_of(variant), study.images_of(variant)
-            names_of = (ablations.file_name(recipe, images, digits.sha256, seed) for seed in range(seeds))
-            files[study.name].append([Path(out) / name for name in names_of])
-            for seed, file in enumerate(files[study.name][-1]):
+            own = [Path(out) / ablations.file_name(recipe, images, digits.sha256, seed) for seed in range(seeds)]
+            files[study.name].append(own)
+            for seed, file in enumerate(own):
                 arguments = {"recipe": recipe.tables(), "images": images, "seed": seed, "sha256": digits.sha256}
                 task = Task(f"{study.name}, {variant.label}, seed {seed}", f"{ablations.__name__}:train", arguments)
                 tasks.setdefault(file, task)
@@ -143,13 +144,11 @@ def _train(missing: dict[Path, Task], data: str, on: str | None, workers: int | 
     for file, task in missing.items():
         file.parent.mkdir(parents=True, exist_ok=True)
         task.arguments.update(data=anywhere(data), file=str(file.absolute()), device=device)
-    number = 0
+    numbers = count(1)
 
     def done(task: Task, result: dict[str, Any]) -> None:
-        nonlocal number
-        number += 1
         trained = f"{result['accuracy']:.2%} in {result['seconds']:.1f} s"
-        console.print(f"{number} of {len(missing)}: {task.key}: {trained}", markup=False)
+        console.print(f"{next(numbers)} of {len(missing)}: {task.key}: {trained}", markup=False)
 
     def failed(task: Task, reason: str) -> None:
         raise TrainingError(f"{task.key}: {reason}")
@@ -158,5 +157,5 @@ def _train(missing: dict[Path, Task], data: str, on: str | None, workers: int | 
     try:
         run_tasks(missing.values(), on=on, workers=workers, threads=1, done=done, failed=failed, shared=shared)
     except KeyboardInterrupt:
-        console.print("What is trained is kept: the same command goes on from there.")
+        console.print("What is trained is kept: the same command resumes from there.")
         raise

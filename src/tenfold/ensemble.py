@@ -64,7 +64,7 @@ def ensemble(
     ],
     data: Annotated[str | Sequence[str], options.SETS],
     out: Annotated[
-        str | Path, typer.Option("--out", metavar="FOLDER", help="The pool; one that was cut short goes on.")
+        str | Path, typer.Option("--out", metavar="FOLDER", help="The pool; one that was cut short is resumed.")
     ],
     *,
     models: Annotated[
@@ -173,7 +173,6 @@ def _chosen(
     from tenfold.ensembles.averaging import combine
     from tenfold.ensembles.members import rows_of
     from tenfold.ensembles.pool import answers, assemble
-    from tenfold.ensembles.selection import best_rule, nested
     from tenfold.metrics.intervals import wilson
     from tenfold.pages import ensemble as pages
     from tenfold.pages.report import write_report
@@ -187,8 +186,8 @@ def _chosen(
     compared = selection.compared(len(runs))
     if select not in (AUTO, *compared):
         compared.append(select)
-    rules = nested(compared, held.probabilities, held.labels, seed=seed)
-    rule = best_rule(rules) if select == AUTO else select
+    rules = selection.nested(compared, held.probabilities, held.labels, seed=seed)
+    rule = selection.best_rule(rules) if select == AUTO else select
     choice = selection.choose(rule, held.probabilities, held.labels, seed=seed)
     together = combine(held.probabilities, choice.weights)
     selection_seconds = time.monotonic() - started

@@ -1,6 +1,6 @@
 """Recipes -> each published system, trained and scored on fixed protocols, beside its published score.
 
-What is done stays done: a second call goes on where the first was stopped.
+What is done stays done: a second call resumes where the first was stopped.
 """
 
 import time
@@ -66,7 +66,7 @@ def reproduce(
     *,
     seeds: Annotated[int, typer.Option("--seeds", metavar="N", min=1, help="Train each with so many seeds.")] = 1,
     out: Annotated[
-        str | Path, typer.Option("--out", metavar="FOLDER", help="Keep the runs here, and go on from them.")
+        str | Path, typer.Option("--out", metavar="FOLDER", help="Keep the runs here, and resume from them.")
     ] = "runs/reproduce",
     record: Annotated[str | Path | None, options.RECORD] = None,
     page: Annotated[str | Path, typer.Option("--page", metavar="FILE", help="The page to write.")] = "reproduce.html",
@@ -84,7 +84,7 @@ def reproduce(
     """Return a row for each recipe on each protocol, its published score beside ours, and write them as a page.
 
     recipes: by name or path, several with commas between; none: every shipped one. seeds: 0 to N - 1. out: a run is
-    looked for, and otherwise trained, in out/PROTOCOL/RECIPE-SEED; one that was cut short is gone on with, one that was
+    looked for, and otherwise trained, in out/PROTOCOL/RECIPE-SEED; one that was cut short is resumed, one that was
     evaluated is not evaluated again. record: append each row's result to this .jsonl file, once. One system's failure
     leaves the others be.
     on: None trains one system after the other in this process; "local", "ray" or "ray://HOST:PORT" (a cluster whose
@@ -232,15 +232,15 @@ def _train(
         device, quiet = device if Place.parse(on).kind == "local" else "cpu", True
         tally.console.print(f"{len(missing)} to train, threads for each: {threads}", markup=False)
     by_key = {each.title: each for each in missing}
-    options = {"device": device, "threads": threads, "quiet": quiet}
-    tasks = [Task(key, f"{__name__}:train_task", each.arguments() | options) for key, each in by_key.items()]
+    common = {"device": device, "threads": threads, "quiet": quiet}
+    tasks = [Task(key, f"{__name__}:train_task", each.arguments() | common) for key, each in by_key.items()]
 
     def done(task: Task, result: dict[str, Any]) -> None:
         if not result["finished"]:
             raise KeyboardInterrupt
         tally.score(by_key[task.key], "trained now")
 
-    def failed(task: Task, reason: str) -> None:
+    def failed(task: Task, reason: BaseException | str) -> None:
         tally.fail(by_key[task.key], reason)
 
     if on is not None:
@@ -252,7 +252,7 @@ def _train(
         try:
             result = train_task(**task.arguments)
         except FAILURES as error:
-            failed(task, str(error) or type(error).__name__)
+            failed(task, error)
         else:
             done(task, result)
 
@@ -260,11 +260,11 @@ def _train(
 def train_task(
     recipe: str, data: str, folder: str, overrides: list[str], seed: int, device: str, threads: int | None, quiet: bool
 ) -> dict[str, Any]:
-    """Return whether a system is trained, begun in `folder` or gone on with there."""
+    """Return whether a system is trained, begun or resumed in `folder`."""
     from tenfold.runs.fit import fit
 
-    options: dict[str, Any] = {"device": device, "threads": threads, "quiet": quiet}
-    return {"finished": fit(recipe, [data], Path(folder), overrides=overrides, seed=seed, **options).finished}
+    given: dict[str, Any] = {"overrides": overrides, "seed": seed, "device": device, "threads": threads, "quiet": quiet}
+    return {"finished": fit(recipe, [data], Path(folder), **given).finished}
 
 
 def _section(

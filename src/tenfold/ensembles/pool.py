@@ -173,11 +173,8 @@ class Pool:
 
     def taken_in(self) -> list[Member]:
         """Return the members that were trained elsewhere, by name."""
-        found = []
-        for folder in sorted((self.path / MEMBERS).glob(f"{WITH}*")):
-            run = Run.open(folder)
-            found.append(Member(folder.name, run.recipe.name, run.manifest["seed"], (), folder))
-        return found
+        runs = [Run.open(folder) for folder in sorted((self.path / MEMBERS).glob(f"{WITH}*"))]
+        return [Member(run.path.name, run.recipe.name, run.manifest["seed"], (), run.path) for run in runs]
 
 
 def shown(value: Any) -> str:

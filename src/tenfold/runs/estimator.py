@@ -62,7 +62,7 @@ class DigitClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         if recipe.classical:
             only_processor(recipe.model.kind, self.device)
             model = classical(recipe, seed, threads).fit(images[train], labels[train])
-            self._take(recipe, model=model)
+            self._take(recipe, model)
             probabilities = model.probabilities(images[held_out]) if validation else None
         else:
             device = devices.choose(self.device)
@@ -72,23 +72,18 @@ class DigitClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             )  # fmt: skip
             trainer.run()
             module, answered = trainer.finish()
-            self._take(recipe, module=module)
+            self._take(recipe, module)
             self.history_ = trainer.history
             probabilities = answered.probabilities if answered else None
         if probabilities is not None:
             self.temperature_ = fit_temperature(labels[held_out], probabilities)
         return self
 
-    def _take(
-        self,
-        recipe: recipes.Recipe,
-        *,
-        module: "torch.nn.Module | None" = None,
-        model: Classical | None = None,
-        temperature: float = 1.0,
-    ) -> None:
+    def _take(self, recipe: recipes.Recipe, answering: "torch.nn.Module | Classical", temperature: float = 1.0) -> None:
         """Keep what answers: a network in evaluation mode, or a fitted classical model."""
-        self.recipe_, self.module_, self.model_, self.temperature_ = recipe, module, model, temperature
+        self.recipe_, self.temperature_ = recipe, temperature
+        self.model_ = answering if isinstance(answering, Classical) else None
+        self.module_ = None if isinstance(answering, Classical) else answering
         self.classes_ = np.arange(10)
         self.history_ = []
 
@@ -128,11 +123,11 @@ def from_run(run: Run, device: str = "auto") -> DigitClassifier:
         only_processor(recipe.model.kind, device)
         features = recipe.features.model_dump()
         fitted = Classical.load(run.path, model.kind, model.arguments(), features, threads)
-        classifier._take(recipe, model=fitted, temperature=temperature)
+        classifier._take(recipe, fitted, temperature)
     else:
         module = build(model.kind, model.arguments()).to(devices.choose(device))
         module.load_state_dict(run.weights())
-        classifier._take(recipe, module=devices.lay_out(module).eval(), temperature=temperature)
+        classifier._take(recipe, devices.lay_out(module).eval(), temperature)
     classifier.history_ = run.metrics()
     return classifier
 

@@ -158,20 +158,13 @@ def train_run(
     device: str = "auto",
     threads: int | None = None,
 ) -> None:
-    """Train a run that was begun or cut short, on its own data; its status says how that ended.
+    """Train a run that was begun or cut short, on its own data, and leave it usable; its status says how that ended.
 
     deadline: of time.monotonic. A network leaves a checkpoint every so often; a classical model is fitted anew.
     """
     if run.recipe.classical:
         _fit_classical(run, digits, threads, console)
-    else:
-        _fit_network(run, digits, deadline, device, threads, console)
-
-
-def _fit_network(
-    run: Run, digits: Digits, deadline: float | None, device: str, threads: int | None, console: "Console"
-) -> None:
-    """Train until the end, the deadline or a signal, leaving a checkpoint every so often and a usable run at last."""
+        return
     trainer = _trainer(run, digits, device, threads)
     progress = TrainingProgress(run.recipe.name, console)
     last_checkpoint = time.monotonic()

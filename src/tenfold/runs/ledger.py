@@ -101,14 +101,13 @@ def looks(data_sha256: str) -> tuple[int, int]:
 
 def append_line(file: Path, entry: Mapping[str, Any]) -> None:
     """Append `entry` as one JSON line in a single write; a line that was cut short before it is closed first."""
-    line = json.dumps(entry, allow_nan=False) + "\n"
-    descriptor = os.open(file, os.O_RDWR | os.O_APPEND | os.O_CREAT | getattr(os, "O_BINARY", 0), 0o644)
-    try:
-        if _is_torn(descriptor):
-            line = "\n" + line
-        os.write(descriptor, line.encode())
-    finally:
-        os.close(descriptor)
+    line = (json.dumps(entry, allow_nan=False) + "\n").encode()
+    with file.open("a+b", buffering=0) as stream:  # unbuffered: the line is one write
+        # Another process's write may show by halves here; then a blank line more is written, which readers pass over.
+        if stream.tell():
+            stream.seek(-1, os.SEEK_END)
+            line = line if stream.read(1) == b"\n" else b"\n" + line
+        stream.write(line)
 
 
 def read_lines(file: Path) -> list[dict[str, Any]]:
@@ -122,15 +121,6 @@ def read_lines(file: Path) -> list[dict[str, Any]]:
         with suppress(ValueError):
             entries.append(json.loads(line))
     return [entry for entry in entries if isinstance(entry, dict)]
-
-
-def _is_torn(descriptor: int) -> bool:
-    # Another process's write may show by halves here; then a blank line more is written, which readers pass over.
-    size = os.lseek(descriptor, 0, os.SEEK_END)
-    if not size:
-        return False
-    os.lseek(descriptor, size - 1, os.SEEK_SET)
-    return os.read(descriptor, 1) != b"\n"
 
 
 def seen_exactly(run: "Run", images: NDArray[np.uint8]) -> NDArray[np.int64]:
