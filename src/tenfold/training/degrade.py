@@ -41,11 +41,11 @@ def degrade(images: Tensor, settings: DegradeSettings, generator: torch.Generato
         (settings.blur, blur),
         (settings.noise, noise),
     ]
-    fragments = neighbours(images, draw) if settings.fragments else None
-    images = images.clone()
-    if fragments is not None:
-        chosen = torch.nonzero(draw(len(images)) < settings.fragments)[:, 0]
-        images[chosen] = torch.maximum(images[chosen], fragments[chosen])
+    if settings.fragments:
+        fragments = neighbours(images, draw)
+        images = torch.where(coin(images, draw, settings.fragments), images.maximum(fragments), images)
+    else:
+        images = images.clone()
     for probability, kind in kinds:
         if probability:
             chosen = torch.nonzero(draw(len(images)) < probability)[:, 0]
@@ -59,10 +59,15 @@ def between(low: float, high: float, numbers: Tensor) -> Tensor:
     return (low + (high - low) * numbers).view(-1, 1, 1, 1)
 
 
+def coin(images: Tensor, draw: Draw, probability: float = 0.5) -> Tensor:
+    """Return whether something befalls each image, (B, 1, 1, 1) bool."""
+    return draw(len(images)).view(-1, 1, 1, 1) < probability
+
+
 def stretched(images: Tensor, draw: Draw) -> Tensor:
     """Return the digits with another aspect ratio, their longer side as it was: narrower, wider, or up to a square."""
     inked = images[:, 0] > 0.1
-    count, side = len(images), images.shape[-1]
+    count = len(images)
     wide, tall = (_extent(inked.any(axis)) for axis in (1, 2))
     ratio = (wide / tall).log()
     towards_square = ratio * (1 - draw(count))
@@ -71,10 +76,7 @@ def stretched(images: Tensor, draw: Draw) -> Tensor:
     longer = torch.maximum(wide, tall)
     across = longer * new.clamp(max=0).exp() / wide  # how many times as wide
     down = longer * (-new).clamp(max=0).exp() / tall
-    matrix = torch.zeros(count, 2, 3, device=images.device)
-    matrix[:, 0, 0], matrix[:, 1, 1] = 1 / across, 1 / down
-    grid = F.affine_grid(matrix, [count, 1, side, side], align_corners=False)
-    return F.grid_sample(images, grid, mode="bilinear", padding_mode="zeros", align_corners=False)
+    return moved(images, torch.zeros(count, 2, device=images.device), 1 / torch.stack([across, down], 1))
 
 
 def _extent(inked: Tensor) -> Tensor:
@@ -91,11 +93,7 @@ def offset(images: Tensor, draw: Draw) -> Tensor:
     scale = 1 + 0.6 * draw(count)
     scale = torch.where(draw(count) < 0.5, torch.ones_like(scale), scale)
     shift = (draw(count, 2) * 2 - 1) * 5 * (2 / side)
-    matrix = torch.zeros(count, 2, 3, device=images.device)
-    matrix[:, 0, 0] = matrix[:, 1, 1] = scale
-    matrix[:, :, 2] = -shift
-    grid = F.affine_grid(matrix, [count, 1, side, side], align_corners=False)
-    return F.grid_sample(images, grid, mode="bilinear", padding_mode="zeros", align_corners=False)
+    return moved(images, shift, scale.view(-1, 1))
 
 
 def pen(images: Tensor, draw: Draw) -> Tensor:
@@ -113,9 +111,9 @@ def outline(images: Tensor, draw: Draw) -> Tensor:
     """Return the strokes' edges alone, as a digit that is drawn hollow or found by an edge detector."""
     outer = F.max_pool2d(images, 3, 1, 1) - images
     inner = images + F.max_pool2d(-images, 3, 1, 1)
-    edges = torch.where(between(0, 1, draw(len(images))) < 0.5, outer, inner)
+    edges = torch.where(coin(images, draw), outer, inner)
     sharp = (edges > 0.4).to(images.dtype)
-    return torch.where(between(0, 1, draw(len(images))) < 0.5, edges, sharp)
+    return torch.where(coin(images, draw), edges, sharp)
 
 
 def low_resolution(images: Tensor, draw: Draw) -> Tensor:
@@ -124,7 +122,7 @@ def low_resolution(images: Tensor, draw: Draw) -> Tensor:
     coarse = round((8 + 10 * draw(1).item()) * side / 20)  # a digit fills 20 of the frame's 28
     small = F.interpolate(images, size=(coarse, coarse), mode="area")
     binary = (small > between(0.25, 0.55, draw(len(images)))).to(images.dtype)
-    small = torch.where(between(0, 1, draw(len(images))) < 0.5, binary, small)
+    small = torch.where(coin(images, draw), binary, small)
     small = small / small.amax((1, 2, 3), keepdim=True).clamp_min(0.2)
     if draw(1).item() < 0.3:
         return F.interpolate(small, size=(side, side), mode="nearest")
@@ -178,10 +176,10 @@ def background(images: Tensor, draw: Draw) -> Tensor:
     coarse = 2 + int(draw(1).item() * 6)
     cloud = F.interpolate(draw(count, 1, coarse, coarse), size=(side, side), mode="bicubic", align_corners=False)
     even = torch.ones_like(images)
-    paper = torch.where(between(0, 1, draw(count)) < 0.35, even, cloud.clamp(0, 1)) * between(0, 0.9, draw(count))
+    paper = torch.where(coin(images, draw, 0.35), even, cloud.clamp(0, 1)) * between(0, 0.9, draw(count))
     over = (images + paper).clamp(0, 1)
     behind = (images + paper) / (images + paper).amax((1, 2, 3), keepdim=True).clamp_min(1)
-    return torch.where(between(0, 1, draw(count)) < 0.5, over, behind)
+    return torch.where(coin(images, draw), over, behind)
 
 
 def inversion(images: Tensor, draw: Draw) -> Tensor:
@@ -191,8 +189,8 @@ def inversion(images: Tensor, draw: Draw) -> Tensor:
     low = side * draw(count).view(-1, 1, 1, 1) * 0.6
     high = low + side * between(0.15, 0.7, draw(count))
     across = places.view(1, 1, 1, -1).expand(count, 1, side, side)
-    position = torch.where(between(0, 1, draw(count)) < 0.6, across, across.transpose(2, 3))
-    band = ((position >= low) & (position < high)) ^ (between(0, 1, draw(count)) < 0.5)
+    position = torch.where(coin(images, draw, 0.6), across, across.transpose(2, 3))
+    band = ((position >= low) & (position < high)) ^ coin(images, draw)
     return torch.where(band, 1 - images, images)
 
 
@@ -227,10 +225,13 @@ def noise(images: Tensor, draw: Draw) -> Tensor:
     return F.grid_sample(images, grid + jitter, mode="nearest", padding_mode="zeros", align_corners=False)
 
 
-def moved(images: Tensor, shift: Tensor) -> Tensor:
-    """Return the images moved right and down by `shift`, (B, 2), in halves of their side; blank comes in."""
+def moved(images: Tensor, shift: Tensor, scale: Tensor | float = 1) -> Tensor:
+    """Return the images moved right and down by `shift`, (B, 2), in halves of their side; blank comes in.
+
+    scale: (B, 2) or (B, 1), how many times as narrow and as low they become.
+    """
     matrix = torch.zeros(len(images), 2, 3, device=images.device)
-    matrix[:, 0, 0] = matrix[:, 1, 1] = 1
+    matrix.diagonal(dim1=1, dim2=2)[:] = scale
     matrix[:, :, 2] = -shift
     grid = F.affine_grid(matrix, list(images.shape), align_corners=False)
     return F.grid_sample(images, grid, mode="bilinear", padding_mode="zeros", align_corners=False)

@@ -25,13 +25,18 @@ Each = Callable[[Callable[[int], None]], object]  # calls a job with 0, 1, ... p
 class Rule:
     """How a list of weights is updated from their gradients; `state` holds a list of tensors by name."""
 
+    coupled = True  # weight decay is a part of the gradient
+
     def __init__(self, weights: list[Tensor], lr: float, weight_decay: float, names: Sequence[str]) -> None:
         self.weights, self.lr, self.weight_decay = weights, lr, weight_decay
         self.state = {name: [torch.zeros_like(weight) for weight in weights] for name in names}
 
     def gradients(self) -> list[Tensor]:
-        """Return the weights' gradients."""
-        return [weight.grad for weight in self.weights if weight.grad is not None]
+        """Return the weights' gradients, with weight decay where that is coupled."""
+        gradients = [weight.grad for weight in self.weights if weight.grad is not None]
+        if self.coupled and self.weight_decay:
+            torch._foreach_add_(gradients, self.weights, alpha=self.weight_decay)
+        return gradients
 
     def step(self, lr: float) -> None:
         """Update the weights at that learning rate."""
@@ -49,8 +54,6 @@ class SGD(Rule):
     def step(self, lr: float) -> None:
         """Update the weights at that learning rate."""
         gradients, buffers = self.gradients(), self.state["momentum"]
-        if self.weight_decay:
-            torch._foreach_add_(gradients, self.weights, alpha=self.weight_decay)
         torch._foreach_mul_(buffers, self.momentum)
         torch._foreach_add_(buffers, gradients)
         torch._foreach_add_(gradients, buffers, alpha=self.momentum)
@@ -59,6 +62,8 @@ class SGD(Rule):
 
 class AdamW(Rule):
     """Adam with decoupled weight decay (Loshchilov and Hutter, 2019)."""
+
+    coupled = False
 
     def __init__(self, weights: list[Tensor], lr: float, weight_decay: float, betas: tuple[float, float]) -> None:
         super().__init__(weights, lr, weight_decay, ["mean", "square"])
@@ -71,7 +76,8 @@ class AdamW(Rule):
         gradients, (beta1, beta2) = self.gradients(), self.betas
         mean, square = self.state["mean"], self.state["square"]
         steps = self.state["steps"][0].add_(1).item()
-        torch._foreach_mul_(self.weights, 1 - lr * self.weight_decay)
+        if not self.coupled:
+            torch._foreach_mul_(self.weights, 1 - lr * self.weight_decay)
         torch._foreach_lerp_(mean, gradients, 1 - beta1)
         torch._foreach_mul_(square, beta2)
         torch._foreach_addcmul_(square, gradients, gradients, 1 - beta2)
@@ -84,14 +90,7 @@ class AdamW(Rule):
 class Adam(AdamW):
     """Adam with weight decay as part of the gradient (Kingma and Ba, 2015)."""
 
-    @torch.no_grad()
-    def step(self, lr: float) -> None:
-        """Update the weights at that learning rate."""
-        decay, self.weight_decay = self.weight_decay, 0.0
-        if decay:
-            torch._foreach_add_(self.gradients(), self.weights, alpha=decay)
-        super().step(lr)
-        self.weight_decay = decay
+    coupled = True
 
 
 class RMSprop(Rule):
@@ -105,8 +104,6 @@ class RMSprop(Rule):
     def step(self, lr: float) -> None:
         """Update the weights at that learning rate."""
         gradients, square = self.gradients(), self.state["square"]
-        if self.weight_decay:
-            torch._foreach_add_(gradients, self.weights, alpha=self.weight_decay)
         torch._foreach_mul_(square, self.smoothing)
         torch._foreach_addcmul_(square, gradients, gradients, 1 - self.smoothing)
         divisor = torch._foreach_sqrt(square)

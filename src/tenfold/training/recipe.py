@@ -139,9 +139,7 @@ class TrainingSettings(Section):
 class PredictionSettings(Section):
     """How a trained network answers."""
 
-    shifts: int = Field(
-        0, ge=0, le=3, description="average over shifts of up to so many pixels (test-time augmentation)"
-    )
+    shifts: int = Field(0, ge=0, le=3, description="test-time augmentation over shifts of up to so many pixels")
 
 
 class DistilSettings(Section):
@@ -235,25 +233,15 @@ class Recipe(Section):
 
     @model_validator(mode="after")
     def _only_what_applies(self) -> "Recipe":
-        """Refuse what would be ignored in silence."""
+        """Refuse what would be ignored in silence, or that the model cannot answer for."""
         for title in NETWORK_TABLES if self.classical else ("features",):
             if title in self.model_fields_set:
                 keys = ", ".join(f"{title}.{key}" for key in sorted(getattr(self, title).model_fields_set)) or title
                 kind = "is fitted in one go and has" if self.classical else "is a network and has"
                 raise ValueError(f"the model '{self.model.kind}' {kind} no '{keys}'; omit that")
-        return self
-
-    @model_validator(mode="after")
-    def _a_place_for_negatives(self) -> "Recipe":
-        """Refuse to train on what is no digit where the model has no answer for it."""
         if self.synthetic and self.synthetic.negatives and self.model.arguments().get("classes") != 11:
             raise ValueError("synthetic.negatives needs a model that can answer 'no digit'; set model.classes = 11")
-        return self
-
-    @model_validator(mode="after")
-    def _a_network_to_round(self) -> "Recipe":
-        """Refuse to round the weights of a model whose norms cannot be folded away."""
-        if self.training.weight_bits and self.model.kind != "convnet":
+        if self.training.weight_bits and self.model.kind != "convnet":  # others' norms cannot be folded away
             raise ValueError(f"training.weight_bits is for the model 'convnet', not for '{self.model.kind}'; omit that")
         return self
 
@@ -264,8 +252,8 @@ class Recipe(Section):
     def tables(self, exclude: set[str] = frozenset()) -> dict[str, Any]:  # type: ignore[assignment]
         """Return the recipe as nested dictionaries, every default written out, without what does not apply to it."""
         idle = set(NETWORK_TABLES) if self.classical else {"features"}
-        content = self.model_dump(exclude=exclude | idle, exclude_none=True)
-        return {key: value for key, value in content.items() if key != "search" or value}
+        idle |= set() if self.search else {"search"}
+        return self.model_dump(exclude=exclude | idle, exclude_none=True)
 
     def to_toml(self) -> str:
         """Return the recipe as TOML, every default written out."""

@@ -1,6 +1,6 @@
 """Which images a step is on: whole passes in random order, then passes over those that are still hard.
 
-The order of a pass is a function of seed, pass, and the losses seen so far, so that a resumed training goes on alike.
+The order of a pass is a function of seed, pass, and the losses seen so far, so that resuming repeats it.
 """
 
 import numpy as np
