@@ -58,6 +58,9 @@ class Task:
     arguments: dict[str, Any]
 
 
+Ended = tuple[Task, dict[str, Any] | None]  # with what `work` returned, None where its process ended before
+
+
 @dataclass(frozen=True)
 class Place:
     """Where tasks run: processes of this machine ("local"), a Ray cluster of its own ("ray"), or one that is there."""
@@ -101,28 +104,25 @@ def run_tasks(
     Raises ClusterError, MissingExtraError: before anything is started.
     """
     place, queue = Place.parse(on), iter(tasks)
-    under_way: dict[Any, Task] = {}
     again: list[Task] = []
     losses: Counter[str] = Counter()
     with _Processes(workers, threads) if place.kind == "local" else _on_ray(place, workers, threads, shared) as pool:
         while True:
-            while len(under_way) < pool.count and (task := again.pop() if again else next(queue, None)) is not None:
-                under_way[pool.submit(task)] = task
-            if not under_way:
+            while len(pool.under_way) < pool.count and (task := again.pop() if again else next(queue, None)):
+                pool.submit(task)
+            if not pool.under_way:
                 return True
-            ready = pool.wait(list(under_way), None if deadline is None else max(0.0, deadline - time.monotonic()))
-            if not ready:
+            ended = pool.ended(None if deadline is None else max(0.0, deadline - time.monotonic()))
+            if not ended:
                 return False
-            for future in ready:
-                task, outcome = under_way.pop(future), pool.outcome(future)
-                if outcome is None:
+            for task, outcome in ended:
+                if outcome is None and losses[task.key] < retries:
                     losses[task.key] += 1
-                    if losses[task.key] <= retries:
-                        again.append(task)
-                        continue
+                    again.append(task)
+                elif outcome is None:
                     times = "once" if retries == 0 else f"{retries + 1} times"
-                    outcome = {"failed": f"Its process ended without an answer, {times}: killed, or out of memory."}
-                if "failed" in outcome:
+                    failed(task, f"Its process ended without an answer, {times}: killed, or out of memory.")
+                elif "failed" in outcome:
                     failed(task, outcome["failed"])
                 else:
                     done(task, outcome["result"])
@@ -192,19 +192,19 @@ class _Processes:
     def __init__(self, workers: int | None, threads: int) -> None:
         self.count, self.threads = workers or max(1, settings.threads() // threads), threads
         self.idle: list[ProcessPoolExecutor] = []
-        self.busy: dict[Future[dict[str, Any]], ProcessPoolExecutor] = {}
+        self.under_way: dict[Future[dict[str, Any]], tuple[Task, ProcessPoolExecutor]] = {}
 
     def __enter__(self) -> "_Processes":
         return self
 
     def __exit__(self, *_: object) -> None:
-        executors = [*self.idle, *self.busy.values()]
+        executors = [*self.idle, *(executor for _, executor in self.under_way.values())]
         for process in [process for each in executors for process in (each._processes or {}).values()]:
             process.kill()  # what kill_workers() does, from Python 3.14 on
         for executor in executors:
             executor.shutdown()
 
-    def submit(self, task: Task) -> Future[dict[str, Any]]:
+    def submit(self, task: Task) -> None:
         """Begin a task."""
         # Spawned, not forked: a fork of a process in which PyTorch has threads can hang.
         executor = self.idle.pop() if self.idle else ProcessPoolExecutor(1, get_context("spawn"), _begin_process)
@@ -212,22 +212,21 @@ class _Processes:
             with _environment(dict.fromkeys(THREAD_VARIABLES, str(self.threads))):  # its process may begin now
                 future = executor.submit(work, task, self.threads)
         except BrokenProcessPool:  # killed while it had nothing to do
-            return self.submit(task)
-        self.busy[future] = executor
-        return future
+            self.submit(task)
+        else:
+            self.under_way[future] = task, executor
 
-    def wait(self, futures: Sequence[Future[dict[str, Any]]], seconds: float | None) -> list[Any]:
-        """Return those that have ended, as soon as one has; none where that takes longer."""
-        return list(wait(futures, seconds, FIRST_COMPLETED).done)
-
-    def outcome(self, future: Future[dict[str, Any]]) -> dict[str, Any] | None:
-        """Return what `work` returned, None where its process ended before."""
-        executor = self.busy.pop(future)
-        if isinstance(future.exception(), BrokenProcessPool):
-            executor.shutdown()
-            return None
-        self.idle.append(executor)
-        return future.result()
+    def ended(self, seconds: float | None) -> list[Ended]:
+        """Return the tasks that have ended, as soon as one has; none where that takes longer."""
+        outcomes: list[Ended] = []
+        for future in wait(self.under_way, seconds, FIRST_COMPLETED).done:
+            task, executor = self.under_way.pop(future)
+            if lost := isinstance(future.exception(), BrokenProcessPool):
+                executor.shutdown()
+            else:
+                self.idle.append(executor)
+            outcomes.append((task, None if lost else future.result()))
+        return outcomes
 
 
 def _begin_process() -> None:
@@ -267,21 +266,20 @@ class _Ray:
         import ray
 
         self.count, self.threads, self.ray = workers or max(1, settings.threads() // threads), threads, ray
-        self.under_way: set[Any] = set()
+        self.under_way: dict[Any, Task] = {}
 
-    def submit(self, task: Task) -> Any:
+    def submit(self, task: Task) -> None:
         """Begin a task."""
-        reference = self.ray.remote(num_cpus=self.threads, max_retries=0)(work).remote(task, self.threads)
-        self.under_way.add(reference)
-        return reference
+        self.under_way[self.ray.remote(num_cpus=self.threads, max_retries=0)(work).remote(task, self.threads)] = task
 
-    def wait(self, references: Sequence[Any], seconds: float | None) -> list[Any]:
-        """Return one that has ended, as soon as there is one; none where that takes longer."""
-        return list(self.ray.wait(references, num_returns=1, timeout=seconds)[0])
+    def ended(self, seconds: float | None) -> list[Ended]:
+        """Return a task that has ended, as soon as there is one; none where that takes longer."""
+        return [
+            (self.under_way.pop(reference), self._outcome(reference))
+            for reference in self.ray.wait(list(self.under_way), num_returns=1, timeout=seconds)[0]
+        ]
 
-    def outcome(self, reference: Any) -> dict[str, Any] | None:
-        """Return what `work` returned, None where its process ended before."""
-        self.under_way.remove(reference)
+    def _outcome(self, reference: Any) -> dict[str, Any] | None:
         try:
             return dict(self.ray.get(reference))
         except self.ray.exceptions.RayTaskError as error:  # what `work` could not catch: Tenfold is not to be had there
