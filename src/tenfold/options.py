@@ -15,7 +15,7 @@ MAX_ERROR = typer.Option("--max-error", metavar="P", help="Answer so that at mos
 THRESHOLD = typer.Option("--threshold", metavar="T", help="Answer from this confidence on [default: the system's own].")
 OVERRIDES = typer.Option("--set", metavar="KEY=VALUE", help="Override the recipe: training.epochs=2. May be repeated.")
 SUBSET = typer.Option("--subset", metavar="N", min=1, help="Train on so many images, chosen stratified.")
-DEDUPLICATE = typer.Option("--deduplicate", help="Leave out later copies of an image, equal or nearly equal.")
+DEDUPLICATE = typer.Option("--deduplicate", help="Omit later copies of an image, equal or nearly equal.")
 SEED = typer.Option("--seed", metavar="N", min=0, help="Seed of everything random [default: the recipe's].")
 FORCE = typer.Option("--force", help="Replace a file that is there.")
 MAX_SECONDS = typer.Option("--max-seconds", metavar="S", min=0.001, help="End with a usable result after so long.")

@@ -1,4 +1,4 @@
-"""Recipe and data in, a run out: a folder that answers, and that continues after any crash; and its report."""
+"""Recipe and data in, a run out: a folder that answers, and that can be resumed after any crash; and its report."""
 
 import time
 from collections.abc import Sequence
@@ -11,7 +11,7 @@ import typer
 from tenfold import options
 from tenfold.errors import RunError, UsageError
 
-HEAD = "With --from: train on all layers or the head [default: all]."
+LAYERS_HELP = "With --from: train on all layers or the head [default: all]."
 
 
 @dataclass(frozen=True)
@@ -56,16 +56,16 @@ def train(
     from_run: Annotated[
         str | Path | None, typer.Option("--from", metavar="RUN", help="Start from the weights of a finished run.")
     ] = None,
-    layers: Annotated[str | None, typer.Option("--layers", metavar="LAYERS", help=HEAD)] = None,
+    layers: Annotated[str | None, typer.Option("--layers", metavar="LAYERS", help=LAYERS_HELP)] = None,
     max_seconds: Annotated[float | None, options.MAX_SECONDS] = None,
     resume: Annotated[
-        str | Path | None, typer.Option("--resume", metavar="RUN", help="Go on with a run that was cut short.")
+        str | Path | None, typer.Option("--resume", metavar="RUN", help="Resume a run that was cut short.")
     ] = None,
     device: Annotated[str, options.DEVICE] = "auto",
     threads: Annotated[int | None, options.THREADS] = None,
     quiet: Annotated[bool, options.QUIET] = False,
 ) -> Trained:
-    """Return what came of training `recipe` on `data`, or of continuing the run `resume`; the run's folder is written.
+    """Return what came of training `recipe` on `data`, or of resuming the run `resume`; the run's folder is written.
 
     data: a name or a path, or several, which are merged; images that they share are then named, and `deduplicate`
     drops all but the first of equal or nearly equal ones (also within a single set).
@@ -124,7 +124,7 @@ def listing() -> list[tuple[str, str]]:
 
 
 def _refuse_with_resume(given: dict[str, Any]) -> None:
-    """Raise RunError naming an option that a run which goes on would ignore."""
+    """Raise RunError naming an option that a resumed run would ignore."""
     for option, value in given.items():
         if value is not None and value is not False and value not in ([], ()):  # a seed of 0 is one
             raise RunError(
@@ -168,5 +168,5 @@ def describe(result: Trained) -> str:
         low, high = result.validation_ci95
         lines[0] += f", validation accuracy {result.validation_accuracy:.2%} (95% interval {low:.2%} to {high:.2%})"
     if result.status != "finished":
-        lines.append(f"Cut short. To go on: tenfold train --resume {result.run}")
+        lines.append(f"Cut short. To resume: tenfold train --resume {result.run}")
     return "\n".join([*lines, f"Run: {result.run}", f"Report: {result.report}"])

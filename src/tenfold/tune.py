@@ -106,12 +106,12 @@ def tune(
         str | None, typer.Option("--name", metavar="NAME", help="Name of the new recipe [default: RECIPE-tuned].")
     ] = None,
     resume: Annotated[
-        str | Path | None, typer.Option("--resume", metavar="FOLDER", help="Go on with a tune that was cut short.")
+        str | Path | None, typer.Option("--resume", metavar="FOLDER", help="Resume a tune that was cut short.")
     ] = None,
     device: Annotated[str, options.DEVICE] = "auto",
     quiet: Annotated[bool, options.QUIET] = False,
 ) -> Tuned:
-    """Return what a search over the recipe's [search] table found, or what going on with the tune `resume` did.
+    """Return what a search over the recipe's [search] table found, or what resuming the tune `resume` found.
 
     The folder has best.toml, tune.html, and the journal that a killed tune resumes from, with the loss of the trials
     under way at most. trials: for a grid the most it may have. max_seconds: a resumed tune has as much again. on: on
@@ -189,7 +189,7 @@ def _finish(folder: Path, journal: Journal, plan: Plan, status: str, console: Co
     recipe = "" if best is None else _best_recipe(folder, plan, tried, base, best, comparison, conclusion)
     lines = [conclusion]
     if status != "finished":
-        lines.append(f"Cut short. To go on: tenfold tune --resume {folder}")
+        lines.append(f"Cut short. To resume: tenfold tune --resume {folder}")
     if recipe:
         write_atomically(folder / BEST, recipe.encode())
         lines.append(f"Recipe: {folder / BEST}")

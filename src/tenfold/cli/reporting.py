@@ -12,8 +12,8 @@ import typer
 from tenfold.errors import MissingExtraError, TenfoldError, UsageError
 
 INTERRUPTED = 130  # what a shell reports for a command that Ctrl-C ended
+# What the extra "train" brings.
 TRAINING = ("torch", "safetensors", "sklearn", "xgboost", "optuna", "onnx", "skl2onnx", "scipy")
-EXTRAS = dict.fromkeys(TRAINING, "train")  # the extra that brings a library
 
 
 @contextmanager
@@ -60,8 +60,8 @@ def explain(error: Exception) -> str:
     """Return the one line that tells a user what went wrong and what to do."""
     if isinstance(error, TenfoldError):
         return str(error)
-    if isinstance(error, ModuleNotFoundError) and (extra := EXTRAS.get((error.name or "").partition(".")[0])):
-        return str(MissingExtraError(f"'{error.name}'", extra))
+    if isinstance(error, ModuleNotFoundError) and (error.name or "").partition(".")[0] in TRAINING:
+        return str(MissingExtraError(f"'{error.name}'", "train"))
     if isinstance(error, OSError) and error.filename:
         return f"{error.strerror}: '{error.filename}'. Check the path, its permissions and the free space."
     return f"{type(error).__name__}: {error}. This is unexpected: run it again with --debug, and report what it shows."

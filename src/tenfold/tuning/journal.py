@@ -2,7 +2,7 @@
 
 Optuna decides what is tried next and what is ended early (tree-structured Parzen estimator, Bergstra et al., 2011;
 median pruning, Golovin et al., 2017), unless a grid's candidates were put up. Each task asks the journal for its trial
-and tells it how that goes; the process that hands tasks out reads it. A search that was killed goes on where it was.
+and tells it how that goes; the process that hands tasks out reads it. A search that was killed resumes where it was.
 """
 
 import math
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 STARTUP_TRIALS = 5  # that run to their end, so that there is a median to be below
 # Percent of its training before which a trial is not ended, and between two looks. Early on, high learning rates look
 # worse than they end: with 30 and 10, `instant` on 10,000 images saw all 14 trials after the sixth ended, with these
-# 16 of 18, and the two that went on were the best of the search.
+# 16 of 18, and the two that were left were the best of the search.
 WARM_UP, INTERVAL = 50, 20
 NAME = "tune"  # of the one study in a journal
 
@@ -194,8 +194,8 @@ class Journal:
 
     def _values(self, trial: "FrozenTrial") -> Values:
         """Return a trial's values, also where it waits, or its process ended before it had taken all of them."""
-        whole = set(trial.params) == set(self.space)
-        return dict(trial.params if whole else trial.system_attrs.get("fixed_params", {}))
+        taken = set(trial.params) == set(self.space)
+        return dict(trial.params if taken else trial.system_attrs.get("fixed_params", {}))
 
 
 def _distribution(choices: Range | list[Value]) -> "BaseDistribution":

@@ -109,7 +109,7 @@ def begin(settings: TuneSettings, device: str) -> tuple[Path, Plan]:
         commit=run.commit(),
     )
     path = free_folder(f"tune-{base.name}") if settings.out is None else Path(settings.out)
-    refuse_taken(path, f"--resume '{path}' to go on with a tune there")
+    refuse_taken(path, f"--resume '{path}' to resume the tune there")
     try:
         path.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -137,7 +137,7 @@ def digits_of(spec: str, subset: int | None, seed: int) -> Digits:
 def resumed(path: Path, settings: TuneSettings) -> Plan:
     """Return the plan of the tune at `path`, with the new limits where there are any.
 
-    Raises RunError where a tune which goes on would ignore a setting, the data are others, or `path` is no tune.
+    Raises RunError where a resumed tune would ignore a setting, the data are others, or `path` is no tune.
     """
     for option, value in asdict(settings).items():
         if value is not None and option not in ("data", "trials", "max_seconds"):

@@ -1,6 +1,6 @@
 """The two searches: Optuna's, and a coarse grid, a finer one around its best, and a finest.
 
-In both a task asks the journal for its trial, so one that was cut short goes on where it was.
+In both a task asks the journal for its trial, so one that was cut short resumes where it was.
 """
 
 import math

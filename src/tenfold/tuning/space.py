@@ -37,6 +37,11 @@ class Figures:
     seconds: float
 
 
+def objective(metric: str, nll: float, accuracy: float) -> float:
+    """Return what is minimised: the negative log-likelihood ("nll"), or the share of mistakes ("accuracy")."""
+    return nll if metric == "nll" else 1 - accuracy
+
+
 def overrides(values: Mapping[str, Value]) -> tuple[str, ...]:
     """Return the values as the KEY=VALUE strings that a recipe is loaded with."""
     return tuple(f"{key}={json.dumps(value, ensure_ascii=False)}" for key, value in values.items())
@@ -81,19 +86,19 @@ def _own(recipe: Recipe, key: str) -> Value:
     if table not in SEARCHABLE or not name:
         raise RecipeError(
             f"Recipe '{recipe.name}' searches for '{key}', which is no setting of the system."
-            f"{nearest(key, known_keys(recipe))} Name a key of {', '.join(f'[{title}]' for title in SEARCHABLE)}."
+            f"{nearest(key, _known_keys(recipe))} Name a key of {', '.join(f'[{title}]' for title in SEARCHABLE)}."
         )
     settings = recipe.tables().get(table, {})
     if name not in settings:
         raise RecipeError(
-            f"Recipe '{recipe.name}' searches for '{key}', which it has not.{nearest(key, known_keys(recipe))} "
+            f"Recipe '{recipe.name}' searches for '{key}', which it has not.{nearest(key, _known_keys(recipe))} "
             f"Mend the key, or give the recipe a value: {name} = ... below [{table}]."
         )
     value: Value = settings[name]
     return value
 
 
-def known_keys(recipe: Recipe) -> list[str]:
+def _known_keys(recipe: Recipe) -> list[str]:
     """Return every dotted key of the recipe that may be searched."""
     tables = recipe.tables()
     return [f"{title}.{name}" for title in SEARCHABLE for name in tables.get(title, {})]
@@ -169,8 +174,3 @@ def _value(choices: Range, share: float) -> Any:
         value = value - choices.step if value > high + 1e-9 * abs(high) else value  # where the last step passes the end
     value = round(value) if whole(choices) else float(f"{value:.{DIGITS}g}")
     return min(max(value, low), high)
-
-
-def objective(metric: str, nll: float, accuracy: float) -> float:
-    """Return what is minimised: the negative log-likelihood ("nll"), or the share of mistakes ("accuracy")."""
-    return nll if metric == "nll" else 1 - accuracy

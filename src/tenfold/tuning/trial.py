@@ -151,7 +151,7 @@ class Workers:
         """Return what `run_tasks` is told of the place."""
         return {"on": self.on, "workers": self.count, "threads": self.threads, "shared": [Path(self.folder)]}
 
-    def judge(self, changes: Sequence[str], seed: int, report: "Report") -> Figures | None:
+    def judge(self, changes: Sequence[str], seed: int, report: Report) -> Figures | None:
         """Return what the recipe with these overrides comes to, as the tune's method judges it."""
         recipe, digits = recipes.load(Path(self.folder) / RECIPE, changes), _digits(self.folder, self.data)
         if Plan.read(Path(self.folder)).method == "grid":
