@@ -1,4 +1,4 @@
-"""XGBoost's trees as a graph answer as XGBoost does, on the thresholds too."""
+"""A run's graph, part by part: trees, features, networks and calibration answer as what they are made of."""
 
 import json
 from pathlib import Path
@@ -14,12 +14,30 @@ from onnx import ModelProto
 from torch import Tensor, nn
 
 from tenfold.data.digits import Digits
-from tenfold.graphs.run_graph import boosted, features, network
+from tenfold.graphs.run_graph import boosted, calibrated, features, network
+from tenfold.metrics.scores import sharpen
 from tenfold.models import build
 from tenfold.models.blocks import shift_offsets
 from tenfold.models.classical import Classical
 from tenfold.models.features import Features
+from tenfold.models.fitted import described
 from tenfold.training.predict import predict
+
+CHOICES: list[tuple[dict[str, Any], float]] = [
+    ({}, 0),
+    ({"standardise": True}, 0),
+    ({"deskew": True}, 0),
+    ({"hog": True}, 1e-5),
+    ({"deskew": True, "hog": True}, 1e-5),
+    ({"deskew": True, "pca": 20}, 1e-5),
+    ({"hog": True, "standardise": True, "pca": 20}, 1e-4),  # rows of up to 50, whose deviations are divided by 0.001
+]
+
+SAME = """
+same (float[N, K] x) => (float[N, K] y) {
+    y = Identity(x)
+}
+"""
 
 
 @pytest.fixture(scope="module")
@@ -74,17 +92,6 @@ def test_other_trees_are_refused(content: bytes) -> None:
         boosted(json.dumps(model).encode())
 
 
-CHOICES: list[tuple[dict[str, Any], float]] = [
-    ({}, 0),
-    ({"standardise": True}, 0),
-    ({"deskew": True}, 0),
-    ({"hog": True}, 1e-5),
-    ({"deskew": True, "hog": True}, 1e-5),
-    ({"deskew": True, "pca": 20}, 1e-5),
-    ({"hog": True, "standardise": True, "pca": 20}, 1e-4),  # rows of up to 50, whose deviations are divided by 0.001
-]
-
-
 def answers(fitted: Features, images: NDArray[np.uint8]) -> NDArray[np.float32]:
     """Return what the graph gives for the images."""
     content = features(fitted).SerializeToString()
@@ -127,11 +134,11 @@ class Corner(nn.Module):
         return x.flatten(1) @ self.weight
 
 
-def run(graph: ModelProto, images: NDArray[np.uint8]) -> dict[str, NDArray[np.float32]]:
-    """Return the graph's outputs by name."""
+def run(graph: ModelProto, images: NDArray[Any]) -> dict[str, NDArray[np.float32]]:
+    """Return the graph's outputs for its only input, by name."""
     session = onnxruntime.InferenceSession(graph.SerializeToString(), providers=["CPUExecutionProvider"])
     names = [output.name for output in session.get_outputs()]
-    return dict(zip(names, session.run(names, {"images": images}), strict=True))
+    return dict(zip(names, session.run(names, {session.get_inputs()[0].name: images}), strict=True))
 
 
 @pytest.mark.parametrize("radius", [0, 1, 2])
@@ -196,3 +203,16 @@ def test_the_module_is_left_as_it_was(digits: Digits, tmp_path: Path) -> None:
     network(module)
     assert not module.training
     assert all(torch.equal(tensor, before[name]) for name, tensor in module.state_dict().items())
+
+
+@pytest.mark.parametrize("temperature", [0.125, 0.7, 8.0])
+def test_calibrated(temperature: float) -> None:
+    """The graph's calibration is `sharpen`, for zeros, ties in the last bit and the farthest temperatures."""
+    shares = np.random.default_rng(0).dirichlet(np.full(10, 0.05), 500).astype(np.float32)
+    shares[0], shares[1], shares[2] = 0.1, 0, np.float32(0.1)
+    shares[1, 4] = 1
+    shares[2, 7] = np.nextafter(np.float32(0.1), np.float32(1))
+    (given,) = run(calibrated(described(SAME), temperature), shares).values()
+    expected = sharpen(shares, temperature)
+    np.testing.assert_allclose(given, expected, rtol=1e-6, atol=1e-30)
+    np.testing.assert_array_equal(given.argmax(1), expected.argmax(1))

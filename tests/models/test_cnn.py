@@ -45,7 +45,17 @@ def test_every_model_is_a_module() -> None:
 
 
 @pytest.mark.parametrize(
-    "arguments", [{"widths": []}, {"widths": [[8]], "activation": "tanh!"}, {"widths": [[8]], "pool": "min"}]
+    "arguments",
+    [
+        {"widths": []},
+        {"widths": [[8], []]},
+        {"widths": [[8, 0]]},
+        {"widths": [[8]], "patch": -1},
+        {"widths": [[8]], "kernel": 0},
+        {"widths": [[8]], "first_kernel": 0},
+        {"widths": [[8]], "activation": "tanh!"},
+        {"widths": [[8]], "pool": "min"},
+    ],
 )
 def test_senseless_arguments_are_refused(arguments: dict[str, object]) -> None:
     """Arguments that make no network are a clear error."""

@@ -1,13 +1,10 @@
-"""Graphs in a chain: each goes into the next, under names that do not meet; and what follows every classifier."""
+"""Graphs in a chain: each goes into the next, under names that do not meet."""
 
 import numpy as np
 import onnxruntime
-import pytest
 from numpy.typing import NDArray
 from onnx import ModelProto
 
-from tenfold.graphs.run_graph import calibrated
-from tenfold.metrics.scores import sharpen
 from tenfold.models.fitted import chained, described
 
 STEP = """
@@ -15,11 +12,6 @@ step (float[N, K] x) => (float[N, K] y, float[N, K] SIDE) {
     product = Mul(x, factor)
     SIDE = Neg(product)
     y = Add(product, factor)
-}
-"""
-SAME = """
-same (float[N, K] x) => (float[N, K] y) {
-    y = Identity(x)
 }
 """
 
@@ -41,16 +33,3 @@ def test_chained() -> None:
     assert list(given) == ["y", "side_2", "side_3", "side_5"]
     for name, expected in (("side_2", -first), ("side_3", -second), ("side_5", -third), ("y", third + 5)):
         np.testing.assert_array_equal(given[name], expected)
-
-
-@pytest.mark.parametrize("temperature", [0.125, 0.7, 8.0])
-def test_calibrated(temperature: float) -> None:
-    """The graph's calibration is `sharpen`, for zeros, ties in the last bit and the farthest temperatures."""
-    shares = np.random.default_rng(0).dirichlet(np.full(10, 0.05), 500).astype(np.float32)
-    shares[0], shares[1], shares[2] = 0.1, 0, np.float32(0.1)
-    shares[1, 4] = 1
-    shares[2, 7] = np.nextafter(np.float32(0.1), np.float32(1))
-    (given,) = run(calibrated(described(SAME), temperature), shares).values()
-    expected = sharpen(shares, temperature)
-    np.testing.assert_allclose(given, expected, rtol=1e-6, atol=1e-30)
-    np.testing.assert_array_equal(given.argmax(1), expected.argmax(1))

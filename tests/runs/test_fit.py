@@ -321,7 +321,7 @@ def test_without_held_out_images(tmp_path: Path) -> None:
         ("dense-128", {"overrides": ['model.layers=["conv 8 31x31 valid"]']}, "31x31 filters do not fit"),
         ("fast", {"overrides": ["model.crop=14"]}, "cannot read an image of 28x28"),
         ("fast", {"overrides": ["model.widths=[[8],[8],[8],[8],[8],[8]]"]}, "cannot read an image of 28x28"),
-        ("fast", {"overrides": ["model.widths=[[-3]]"]}, "negative dimension"),
+        ("fast", {"overrides": ["model.widths=[[-3]]"]}, "'-3' for widths is not above 0"),
         ("fast", {"overrides": ["model.widths=7"]}, "cannot be built"),
     ],
 )

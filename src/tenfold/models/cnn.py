@@ -39,6 +39,10 @@ class ConvNet(nn.Module):
             raise ValueError(f"classes is '{classes}', not 10 or 11")
         if not widths or not all(widths):
             raise ValueError("widths need at least one stage, and every stage a block")
+        least = min(min(stage) for stage in widths)
+        for name, number in (("widths", least), ("patch", patch), ("kernel", kernel), ("first_kernel", first_kernel)):
+            if number < 1:
+                raise ValueError(f"'{number}' for {name} is not above 0")
         if pool not in POOLS:
             raise ValueError(f"pool is '{pool}', not one of {', '.join(POOLS)}")
         self.patch, self.crop, self.pool = patch, crop, pool
