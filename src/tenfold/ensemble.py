@@ -114,7 +114,8 @@ def ensemble(
 
     from tenfold.data.merge import load_sets
     from tenfold.ensembles.members import Resources, teach, train_missing
-    from tenfold.ensembles.pool import Pool, Settings
+    from tenfold.ensembles.pool import Pool, Settings, check_alike
+    from tenfold.runs.run import Run
 
     began = time.monotonic()
     console = Console(stderr=True, quiet=quiet, highlight=False, soft_wrap=True)
@@ -127,11 +128,14 @@ def ensemble(
     _check(made_of, resources, select, count + len(trained), distil)
     load_sets(made_of.data)  # what cannot be read is said now, once, and not by every member
     pool = Pool.begin(Path(out), made_of, device)
-    _members(pool, count, distil, trained)  # what cannot be is said before it is copied, and before hours of training
+    folders = [*(member.folder for member in pool.members(count)), *trained]
+    check_alike(list(map(Run.open, folders)), distil is not None)  # before copies are made, and hours of training
     pool.take_in(trained)
     lost = train_missing(pool, count, budget, resources, console)
-    members = _members(pool, count, distil)
-    result, run = _chosen(pool, members, lost, select, console)
+    members = pool.members(count)
+    runs = [Run.open(member.folder) for member in members]
+    check_alike(runs, distil is not None)
+    result, run = _chosen(pool, members, runs, lost, select, console)
     distilled = None if distil is None else teach(distil, pool, run, members, resources, console)
     return replace(result, distilled=distilled, seconds=round(time.monotonic() - began, 3))
 
@@ -152,20 +156,10 @@ def _check(made_of: "Settings", resources: "Resources", select: str, count: int,
         )
 
 
-def _members(pool: "Pool", count: int, distil: str | None, others: Sequence[str | Path] = ()) -> "list[Member]":
-    """Return the trained members, those taken in last; RunError where they and `others` do not go together."""
-    from tenfold.ensembles.pool import check_alike
-    from tenfold.runs.run import Run
-
-    members = [*pool.trained(count), *pool.taken_in()]
-    runs = [Run.open(path) for path in (*(member.folder for member in members), *others)]
-    check_alike(runs, distil is not None)
-    return members
-
-
 def _chosen(
-    pool: "Pool", members: "Sequence[Member]", lost: dict[str, str], select: str, console: "Console"
-) -> "tuple[Ensembled, Run]":
+    pool: "Pool", members: "Sequence[Member]", runs: "Sequence[Run]", lost: dict[str, str], select: str,
+    console: "Console",
+) -> "tuple[Ensembled, Run]":  # fmt: skip
     """Return what came of choosing among the members, told on the console, and the run that they are together."""
     import numpy as np
 
@@ -177,9 +171,7 @@ def _chosen(
     from tenfold.pages import ensemble as pages
     from tenfold.pages.report import write_report
     from tenfold.runs.begin import same_data
-    from tenfold.runs.run import Run
 
-    runs = [Run.open(member.folder) for member in members]
     held = answers(runs)
     started = time.monotonic()
     seed = pool.settings.seed

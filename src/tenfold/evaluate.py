@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
@@ -11,9 +11,6 @@ from tenfold import options
 from tenfold.errors import UsageError
 from tenfold.runs.scoring import Evaluation, score_system
 from tenfold.runs.systems import open_system
-
-if TYPE_CHECKING:
-    from rich.console import Console
 
 
 def evaluate(
@@ -39,6 +36,8 @@ def evaluate(
     Raises RunError or ModelError for what is no system, DataError for data that cannot be read or have no labels.
     """
     from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
 
     from tenfold.data import load
 
@@ -51,7 +50,11 @@ def evaluate(
     opened.shifts(tta)
     console = Console(stderr=True, quiet=quiet, highlight=False)
     result = score_system(opened, load(data, "evaluate"), data, tta=tta, console=console).evaluation
-    _show(result, console)
+    table = Table.grid(padding=(0, 2))
+    for title, value, note in _rows(result):
+        table.add_row(Text(title, "dim"), Text(value, "bold"), Text(note))
+    console.print()
+    console.print(table)
     if opened.run is not None:
         from tenfold.pages.report import write_report
 
@@ -60,25 +63,13 @@ def evaluate(
     return result
 
 
-def _show(result: Evaluation, console: "Console") -> None:
-    """Print the score, without the overlapping images first."""
-    from rich.table import Table
-    from rich.text import Text
-
-    table = Table.grid(padding=(0, 2))
-    for name, value, note in _rows(result):
-        table.add_row(Text(name, "dim"), Text(value, "bold"), Text(note))
-    console.print()
-    console.print(table)
-
-
 def _rows(result: Evaluation) -> list[tuple[str, str, str]]:
-    """Return the lines of the summary: name, value, what belongs to it."""
-    from tenfold.pages.page import count, number, percent
+    """Return the lines of the summary, the score without the overlap first: title, value, what belongs to it."""
+    from tenfold.pages.page import count, counted, number, percent, span
 
     def among(errors: int, n: int, ci95: Sequence[float] | None) -> str:
-        interval = "" if ci95 is None else f", 95% interval {percent(ci95[0])} to {percent(ci95[1])}"
-        return f"{errors:,} {'error' if errors == 1 else 'errors'} in {n:,}{interval}"
+        interval = "" if ci95 is None else f", 95% interval {span(ci95)}"
+        return f"{counted(errors, 'error')} in {n:,}{interval}"
 
     overlap, answered, rows = result.overlap, result.answered, []
     if overlap is not None and overlap.exact + overlap.near:
@@ -86,13 +77,14 @@ def _rows(result: Evaluation) -> list[tuple[str, str, str]]:
         wrong = round(others * (1 - (overlap.accuracy_without or 0)))
         rows += [
             ("without overlap", percent(overlap.accuracy_without), among(wrong, others, overlap.ci95_without)),
-            ("overlap alone", percent(overlap.accuracy_on_overlap), f"{shared:,} images"),
+            ("overlap alone", percent(overlap.accuracy_on_overlap), counted(shared, "image")),
         ]
-    confused = sorted(
-        ((-n, true, given) for true, row in enumerate(result.confusion) for given, n in enumerate(row) if true != given)
-    )[:3]
+    confusions = sorted(
+        (-n, true, given) for true, row in enumerate(result.confusion) for given, n in enumerate(row) if true != given
+    )
+    confused = ", ".join(f"{true} read as {given} ({-n:,})" for n, true, given in confusions[:3] if n)
     reasons = ", ".join(f"{reason} ({times:,})" for reason, times in result.abstentions.items())
-    models = result.models_looked
+    models = counted(result.models_looked, "model")
     return [
         *rows,
         ("accuracy", percent(result.accuracy), among(result.errors, result.n, result.ci95)),
@@ -101,15 +93,7 @@ def _rows(result: Evaluation) -> list[tuple[str, str, str]]:
         ("abstained", f"{result.n - answered.n:,}", reasons or "never"),
         ("calibration", percent(result.ece), "expected calibration error"),
         ("NLL", number(result.nll), f"Brier score {number(result.brier)}"),
-        (
-            "confused",
-            "",
-            ", ".join(f"{true} read as {given} ({-n:,})" for n, true, given in confused if n) or "nothing",
-        ),
+        ("confused", "", confused or "nothing"),
         ("speed", count(result.images_per_second), "images a second"),
-        (
-            "looks",
-            str(result.looks),
-            f"at these data on this machine, by {models} {'model' if models == 1 else 'models'}",
-        ),
+        ("looks", str(result.looks), f"at these data on this machine, by {models}"),
     ]

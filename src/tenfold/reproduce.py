@@ -197,9 +197,8 @@ class Tally:
             self.fail(training, error)
             return
         self.looks[training.folder] = look
-        self._say(
-            training, f"{percent(look['accuracy'])} after {duration(run.manifest['seconds'])} of training, {when}"
-        )
+        accuracy, seconds = percent(look["accuracy"]), duration(run.manifest["seconds"])
+        self._say(training, f"{accuracy} after {seconds} of training, {when}")
 
     def fail(self, training: "Training", error: BaseException | str) -> None:
         """Take note that a training, or its score, failed."""

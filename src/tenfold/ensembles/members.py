@@ -85,9 +85,9 @@ def trained(made_of: Settings, recipe: str, folder: Path, **options: Any) -> Run
 
 def train_member(made_of: dict[str, Any], recipe: str, folder: str, **options: Any) -> dict[str, Any]:
     """Return what training a member came to; it runs wherever `tenfold.jobs` puts it. made_of: the pool's Settings."""
-    run = trained(Settings(**made_of), recipe, Path(folder), **options)
-    known = {key: run.manifest[key] for key in ("seconds", "validation_accuracy")}
-    return {**known, "validation_n": run.manifest["data"]["n_validation"]}
+    known = trained(Settings(**made_of), recipe, Path(folder), **options).manifest
+    accuracy, n = known["validation_accuracy"], known["data"]["n_validation"]
+    return {"seconds": known["seconds"], "n": n, "errors": round((1 - accuracy) * n)}
 
 
 def train_missing(
@@ -117,9 +117,8 @@ def train_missing(
 
     def done(task: Task, result: dict[str, Any]) -> None:
         seconds.append(result["seconds"])
-        errors = round((1 - result["validation_accuracy"]) * result["validation_n"])
         console.print(
-            f"[{done_before + len(seconds)}{total}] {task.key}: {errors} of {result['validation_n']:,} held-out images "
+            f"[{done_before + len(seconds)}{total}] {task.key}: {result['errors']} of {result['n']:,} held-out images "
             f"wrong after {result['seconds']:.1f} s of training; {time.monotonic() - began:.0f} s so far",
             markup=False,
         )
@@ -138,7 +137,7 @@ def train_missing(
         deadline=deadline,
         shared=[pool.path],
     )
-    if not (pool.trained(count) or pool.taken_in()):
+    if not pool.members(count):
         why = f"was trained within '{budget or 0:g}' seconds. Give a larger --budget; the pool is resumed."
         if lost:
             why = "could be trained; {}: {}".format(*next(iter(lost.items())))
@@ -192,9 +191,8 @@ def teach(
 
     def taught(folder: Path, *distil: str) -> Run:
         overrides = [*made_of.overrides, f"data.split_seed={made_of.seed}", *distil]
-        threads, quiet = resources.processors, console.quiet
-        return trained(made_of, recipe, folder, overrides=overrides, seed=made_of.seed, device=resources.device,
-                       threads=threads, quiet=quiet)  # fmt: skip
+        where = {"device": resources.device, "threads": resources.processors, "quiet": console.quiet}
+        return trained(made_of, recipe, folder, overrides=overrides, seed=made_of.seed, **where)
 
     _check_free(pool.path / STUDENT, recipe, teacher)
     student = taught(pool.path / STUDENT, f"distil.teacher={os.fspath(teacher.path.resolve())}")

@@ -171,6 +171,10 @@ class Pool:
             finally:
                 shutil.rmtree(draft, ignore_errors=True)
 
+    def members(self, models: int) -> list[Member]:
+        """Return the trained ones of the first `models` members, and those that were taken in."""
+        return [*self.trained(models), *self.taken_in()]
+
     def taken_in(self) -> list[Member]:
         """Return the members that were trained elsewhere, by name."""
         runs = [Run.open(folder) for folder in sorted((self.path / MEMBERS).glob(f"{WITH}*"))]

@@ -102,7 +102,7 @@ def from_runs(runs: Sequence["Run"], looks: Sequence[dict[str, Any]], protocol: 
     """Return the result of runs of one recipe on the same data that differ by seed.
 
     looks: one score a run: a line of its evaluations.jsonl, or what `held_out_look` gives.
-    Raises RunError where one was cut short, not evaluated, or trained on images it was scored on, or where they are
+    Raises RunError where one was cut short or trained on images it was scored on, or where they are
     not the same system on the same data.
     """
     for run in runs:
@@ -148,7 +148,7 @@ def from_runs(runs: Sequence["Run"], looks: Sequence[dict[str, Any]], protocol: 
 
 
 def _place(run: "Run") -> dict[str, Any]:
-    """Return the run's machine but for the arithmetic, which is probed for each run and may come out either way."""
+    """Return the run's machine but for its arithmetic, which earlier versions probed for each run anew."""
     return {key: value for key, value in run.manifest["machine"].items() if key not in ARITHMETIC}
 
 
