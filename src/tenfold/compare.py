@@ -54,9 +54,7 @@ def compare(
     page: Annotated[
         str | Path | None, typer.Option("--page", metavar="FILE", help="The page to write [default: compare.html].")
     ] = None,
-    markdown: Annotated[
-        str | Path | None, typer.Option("--markdown", metavar="FILE", help="Write the tables as Markdown too.")
-    ] = None,
+    markdown: Annotated[str | Path | None, options.MARKDOWN] = None,
     device: Annotated[str, options.DEVICE] = "auto",
     quiet: Annotated[bool, options.QUIET] = False,
 ) -> Compared:

@@ -24,4 +24,5 @@ THREADS = typer.Option("--threads", metavar="N", min=1, help="Processor threads 
 WORKERS = typer.Option("--workers", metavar="W", min=1, help="So many side by side, each with its share of the cores.")
 ON = typer.Option("--on", metavar="PLACE", help="Where: local, ray (a cluster here, meanwhile) or ray://HOST:PORT.")
 RECORD = typer.Option("--record", metavar="FILE", help="Append the results to this .jsonl file.")
+MARKDOWN = typer.Option("--markdown", metavar="FILE", help="Write the tables as Markdown too.")
 QUIET = typer.Option("--quiet", help="Print nothing but errors.")

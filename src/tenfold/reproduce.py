@@ -70,9 +70,7 @@ def reproduce(
     ] = "runs/reproduce",
     record: Annotated[str | Path | None, options.RECORD] = None,
     page: Annotated[str | Path, typer.Option("--page", metavar="FILE", help="The page to write.")] = "reproduce.html",
-    markdown: Annotated[
-        str | Path | None, typer.Option("--markdown", metavar="FILE", help="Write the tables as Markdown too.")
-    ] = None,
+    markdown: Annotated[str | Path | None, options.MARKDOWN] = None,
     device: Annotated[str, options.DEVICE] = "auto",
     threads: Annotated[int | None, options.THREADS] = None,
     on: Annotated[str | None, options.ON] = None,
