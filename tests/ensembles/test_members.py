@@ -78,7 +78,7 @@ def test_a_lost_member_is_told_by_name(tmp_path: Path) -> None:
     shown, text = console()
     pool = begin(tmp_path / "pool", "instant")
     folder = pool.member(0).folder
-    folder.mkdir()
+    folder.mkdir(parents=True)
     (folder / "mine").write_text("")
     lost = train_missing(pool, 2, None, ONE, shown)
     assert list(lost) == ["000-instant"]

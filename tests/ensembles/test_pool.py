@@ -82,6 +82,20 @@ def test_a_pool_resumes_with_its_own_settings_alone(shared: tuple[Pool, list[Run
     assert [path.name for path in tmp_path.iterdir()] == ["file"]
 
 
+def test_a_pool_cut_short_before_it_began_is_begun_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Interrupted before its settings are written, a pool leaves nothing that the same call would refuse."""
+
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    settings = Settings(("instant",), ("uci:train",))
+    with monkeypatch.context() as patch:
+        patch.setattr("tenfold.ensembles.pool.write_atomically", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            Pool.begin(tmp_path / "pool", settings)
+    assert Pool.begin(tmp_path / "pool", settings).trained(1) == []
+
+
 @pytest.mark.parametrize(
     ("settings", "message"),
     [

@@ -118,7 +118,7 @@ class Pool:
         if path.exists() and (not path.is_dir() or any(path.iterdir())):
             raise RunError(f"'{path}' exists already and is no pool. Give another --out.")
         try:
-            (path / MEMBERS).mkdir(parents=True)
+            path.mkdir(parents=True, exist_ok=True)  # nothing in it before pool.json makes it a pool
             wanted["precisions"] = [precision_of(recipe.training.precision, choose(device)) for recipe in loaded]
             write_atomically(file, (json.dumps(wanted, indent=2) + "\n").encode())
         except OSError as error:

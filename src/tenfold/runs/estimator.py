@@ -120,9 +120,8 @@ def from_run(run: Run, device: str = "auto") -> DigitClassifier:
     recipe, model, temperature = run.recipe, run.recipe.model, run.manifest.get("temperature", 1.0)
     threads = devices.use_threads()
     if recipe.classical:
-        only_processor(recipe.model.kind, device)
-        features = recipe.features.model_dump()
-        fitted = Classical.load(run.path, model.kind, model.arguments(), features, threads)
+        only_processor(model.kind, device)
+        fitted = Classical.load(run.path, model.kind, model.arguments(), recipe.features.model_dump(), threads)
         classifier._take(recipe, fitted, temperature)
     else:
         module = build(model.kind, model.arguments()).to(devices.choose(device))

@@ -33,6 +33,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from tenfold import __version__
 from tenfold.errors import RunError
 from tenfold.files import npz, read_npz, write_atomically
 from tenfold.training import recipe as recipes
@@ -253,8 +254,6 @@ def load_tensors(path: Path) -> "tuple[dict[str, Tensor], dict[str, Any]]":
 
 def versions(recipe: Recipe) -> dict[str, str]:
     """Return the versions of Tenfold, Python, and the libraries that fit this recipe's model, by name."""
-    from tenfold import __version__
-
     libraries = LIBRARIES.get(recipe.model.kind, ("sklearn",)) if recipe.classical else ("torch",)
     found = {DISTRIBUTIONS.get(name, name): importlib.import_module(name).__version__ for name in (*libraries, "numpy")}
     return {"tenfold": __version__, "python": platform.python_version(), **found}
