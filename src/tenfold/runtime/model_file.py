@@ -2,6 +2,7 @@
 
 Everything that can be refused is refused before onnxruntime sees a byte: other inputs and outputs, control flow,
 functions, operators of other makers, files beside the model, sizes. What runs is then a plain graph of arithmetic.
+The shipped models are found by their names, and have to be what their card says.
 """
 
 import hashlib
