@@ -29,7 +29,6 @@ from tenfold.runs.begin import check
 from tenfold.runs.fit import GALLERY
 from tenfold.runs.run import Run, commit
 from tenfold.training import recipe as recipes
-from tenfold.training.device import choose, precision_of
 
 POOL, MEMBERS = "pool.json", "members"
 WITH = "with-"  # what the names of runs that were taken in begin with
@@ -93,6 +92,8 @@ class Pool:
         RunError where something else stands there, or a pool of other settings; RecipeError for recipes that cannot be
         members.
         """
+        from tenfold.training.device import choose, precision_of
+
         loaded = [recipes.load(name, settings.overrides) for name in settings.recipes]
         for name, recipe in zip(settings.recipes, loaded, strict=True):
             if recipe.classical or recipe.model.kind == "ensemble":

@@ -6,10 +6,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from statistics import mean
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from tenfold.data import splits
@@ -17,15 +16,14 @@ from tenfold.data.digits import Digits
 from tenfold.errors import RunError
 from tenfold.jobs import Task
 from tenfold.metrics.scores import calibrated_nll, log_losses
-from tenfold.runs.estimator import classical, teacher
-from tenfold.training import device as devices
 from tenfold.training import recipe as recipes
-from tenfold.training.loop import Trainer
-from tenfold.training.predict import predict
 from tenfold.training.recipe import Recipe
 from tenfold.tuning.journal import Journal
 from tenfold.tuning.plan import FOLDS, JOURNAL, RECIPE, Plan, digits_of
 from tenfold.tuning.space import Figures, objective, overrides
+
+if TYPE_CHECKING:
+    from tenfold.training.loop import Trainer
 
 CURVE_POINTS = 10  # looks at a trial on its way, at the same shares of training, so that all can be compared
 
@@ -54,7 +52,7 @@ def judge(recipe: Recipe, digits: Digits, seed: int, threads: int, device: str, 
         trainer = _trainer(recipe, train, rest, seed, threads, device)
         every = max(1, trainer.total_steps // CURVE_POINTS)
 
-        def each_step(trainer: Trainer) -> bool:
+        def each_step(trainer: "Trainer") -> bool:
             if trainer.position.step % every or trainer.finished:
                 return False
             seen = trainer.look()
@@ -77,6 +75,10 @@ def cross_validated(recipe: Recipe, digits: Digits, seed: int, threads: int, dev
     Each image is judged once, by a model that learnt nothing of it: what is fitted to images (principal components,
     means, where a network keeps its best) is fitted in each fold anew.
     """
+    import torch
+
+    from tenfold.training.predict import predict
+
     assert digits.labels is not None
     nlls, accuracies, times = [], [], []
     for kept, held_out in splits.stratified_folds(digits.labels, FOLDS, seed):
@@ -100,6 +102,8 @@ def cross_validated(recipe: Recipe, digits: Digits, seed: int, threads: int, dev
 
 def _fit(recipe: Recipe, train: Digits, rest: Digits, seed: int, threads: int) -> tuple[Probabilities, float]:
     """Return what a classical model answers to the rest, and the seconds that fitting it took."""
+    from tenfold.runs.estimator import classical
+
     began = time.perf_counter()
     assert train.labels is not None
     model = classical(recipe, seed, threads).fit(train.images, train.labels)
@@ -107,8 +111,12 @@ def _fit(recipe: Recipe, train: Digits, rest: Digits, seed: int, threads: int) -
     return model.probabilities(rest.images), seconds
 
 
-def _trainer(recipe: Recipe, train: Digits, watched: Digits, seed: int, threads: int, device: str) -> Trainer:
+def _trainer(recipe: Recipe, train: Digits, watched: Digits, seed: int, threads: int, device: str) -> "Trainer":
     """Return what trains a network; `watched` is what its own validations look at."""
+    from tenfold.runs.estimator import teacher
+    from tenfold.training import device as devices
+    from tenfold.training.loop import Trainer
+
     devices.use_threads(threads)
     assert train.labels is not None
     assert watched.labels is not None
