@@ -58,7 +58,7 @@ def test_core_imports_without_extras() -> None:
     run(block + "".join(f"import {name}\n" for name in modules()))
 
 
-@pytest.mark.parametrize("verb", ["train instant --data mnist", "ablate dropout", "ensemble instant --data mnist --out x"])
+@pytest.mark.parametrize("verb", ["train instant --data mnist", "tune instant --data uci"])
 def test_missing_extra_is_one_line(verb: str) -> None:
     """Where no extra is installed, a verb that needs one says in one line how to install it."""
     block = f"import sys\nfor name in {EXTRAS}: sys.modules[name] = None\n"

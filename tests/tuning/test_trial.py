@@ -85,6 +85,6 @@ def test_networks_can_be_cross_validated(digits: Digits) -> None:
 def test_a_teacher_is_listened_to(digits: Digits, monkeypatch: pytest.MonkeyPatch) -> None:
     """A recipe with a [distil] table is trained with its teacher in a search too."""
     asked = []
-    monkeypatch.setattr(trial, "teacher", lambda recipe, device: asked.append(recipe.name))
+    monkeypatch.setattr("tenfold.runs.estimator.teacher", lambda recipe, device: asked.append(recipe.name))
     judge(recipes.load("instant", OVERRIDES), digits, 0, 1, "cpu", lambda share, nll, accuracy: False)
     assert asked == ["instant"]
