@@ -1,6 +1,6 @@
 """What a leaderboard score is worth when the training data held the answers: `padded-5x5` with the leak and without.
 
-    python benchmarks/leak.py --out runs/leak --record results/leak.jsonl    # the same again goes on where it stopped
+    python benchmarks/leak.py --out runs/leak --record results/leak.jsonl    # the same again resumes
     python benchmarks/leak.py --out runs/quick --epochs 1
 
 The competition's 42,000 + 28,000 images are MNIST's 70,000 in another order. Whoever merges MNIST into the 42,000
@@ -129,7 +129,7 @@ def recover_labels(test: Digits, answers: Sequence[Digits]) -> Digits:
 def measure(
     variant: str, specs: Sequence[str], test: str, folder: Path, recipe: str, overrides: Sequence[str], seed: int
 ) -> Leak:
-    """Return the record of one training, in `folder`/`variant`, which is gone on with where an earlier call left it."""
+    """Return the record of one training, in `folder`/`variant`, resumed where an earlier call left it."""
     path, labelled = folder / variant, str(folder / LABELLED)
     if path.exists():
         run = Run.open(path)
@@ -187,7 +187,7 @@ def record(run: Run, variant: str, specs: Sequence[str], test: str, digits: Digi
 def main(arguments: list[str] | None = None) -> None:
     """Train twice, print the tables, and record where asked."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--out", type=Path, required=True, help="folder for the runs; what is there is gone on with")
+    parser.add_argument("--out", type=Path, required=True, help="folder for the runs; what is there is resumed")
     parser.add_argument("--recipe", default="padded-5x5")
     parser.add_argument("--epochs", type=float, help="in place of the recipe's")
     parser.add_argument("--validation", type=float, default=0.1, help="share held out to choose the epoch")
@@ -202,7 +202,7 @@ def main(arguments: list[str] | None = None) -> None:
     except TenfoldError as error:
         sys.exit(f"Error: {error}")
     except KeyboardInterrupt:
-        sys.exit("Interrupted. The same command goes on from here.")
+        sys.exit("Interrupted. The same command resumes from here.")
     save(options.record, measured)
     print(leak_table(measured))
     print(json.dumps({"leak": [each.model_dump(mode="json") for each in measured]}))

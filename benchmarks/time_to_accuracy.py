@@ -241,7 +241,7 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--tutorial-epochs", type=int, default=2)
     parser.add_argument("--data", default="mnist", help="a name with a training and a test part: mnist or uci")
-    parser.add_argument("--runs", type=Path, help="keep the runs here, and go on where an earlier call stopped")
+    parser.add_argument("--runs", type=Path, help="keep the runs here, and resume where an earlier call stopped")
     parser.add_argument("--record", type=Path, help="append to this file, such as results/mnist.jsonl")
     options = parser.parse_args()
     systems = options.systems.split(",")

@@ -128,7 +128,7 @@ def _refuse_with_resume(given: dict[str, Any]) -> None:
     for option, value in given.items():
         if value is not None and value is not False and value not in ([], ()):  # a seed of 0 is one
             raise RunError(
-                f"'{option}' does not go with --resume: a run goes on as it began. Omit it, or begin a new run."
+                f"'{option}' does not go with --resume: a run is resumed as it began. Omit it, or begin a new run."
             )
 
 

@@ -238,7 +238,7 @@ class Classical:
         self = cls(kind, arguments, features, threads=threads)
         path = folder / model_file(kind)
         if not path.exists():
-            raise RunError(f"The run '{folder}' has no model yet. Continue it: tenfold train --resume {folder}")
+            raise RunError(f"The run '{folder}' has no model yet. Resume it: tenfold train --resume {folder}")
         learned = folder / FEATURES
         try:
             self.features.restore(load(learned.read_bytes()) if self.features.learns else {})

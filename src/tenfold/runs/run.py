@@ -188,7 +188,7 @@ class Run:
     def weights(self) -> "dict[str, Tensor]":
         """Return the weights by name; RunError where training has not come so far, or the file is broken."""
         if not (self.path / WEIGHTS).exists():
-            raise RunError(f"The run '{self.path}' has no weights yet. Continue it: tenfold train --resume {self.path}")
+            raise RunError(f"The run '{self.path}' has no weights yet. Resume it: tenfold train --resume {self.path}")
         return load_tensors(self.path / WEIGHTS)[0]
 
     def weights_sha256(self) -> str:
