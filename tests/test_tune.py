@@ -292,7 +292,7 @@ def test_command_line(neighbours: Path, tmp_path: Path) -> None:
         ({"out": "."}, "exists already"),
         ({"method": "grid", "trials": 5}, "does not fit into '5' trials. Give --trials 28 or more"),
         ({"recipe": None, "data": None, "resume": "nowhere"}, "'nowhere' is no tune"),
-        ({"resume": "nowhere"}, "does not go with --resume: a tune goes on as it began. Omit it"),
+        ({"resume": "nowhere"}, "does not go with --resume: a tune is resumed as it began. Omit it"),
         ({"data": None}, "There is no '--data'. Give --data DATA"),
     ],
 )  # fmt: skip
