@@ -14,7 +14,7 @@ run: .venv/.installed
 	$(BIN)/tenfold quickstart
 
 test: .venv/.installed-dev
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --numprocesses auto --dist worksteal
 
 check: .venv/.installed-dev
 	$(BIN)/ruff check

@@ -49,6 +49,6 @@ def test_the_card_tells_the_truth(name: str) -> None:
     answers = Recogniser.load(PRETRAINED / name).predict(data.images)
     errors = int((answers.probabilities.argmax(1) != data.labels).sum())
     said = next(each for each in CARD[name]["readings"] if each["data"] == "mnist:test" and not each["max_error"])
-    # 8-bit arithmetic is not the same on every processor (`world`: 38 with AVX-512 VNNI, which the card tells of, and 33
-    # with AVX2): answers that hang by a hair may fall the other way.
+    # 8-bit arithmetic is not the same on every processor: answers that hang by a hair may fall the other way. `world`
+    # makes 38 with AVX-512 VNNI, which the card tells of, and 33 with AVX2.
     assert abs(errors - said["errors"]) <= 10

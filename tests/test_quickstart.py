@@ -52,8 +52,9 @@ def write_mnist(folder: Path, digits: Digits) -> None:
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("empty_folder")
-def test_without_mnist_and_network() -> None:
+def test_without_mnist_and_network(monkeypatch: pytest.MonkeyPatch) -> None:
     """With nothing at hand it says so in one line, learns the UCI digits, and says where everything is."""
+    monkeypatch.setattr("tenfold.quickstart.RECIPE", "instant")
     result = CliRunner().invoke(app, ["quickstart", "--json"])
     assert result.exit_code == 0, result.output
     answer = json.loads(result.stdout.splitlines()[-1])

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import tomllib
 import zipfile
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,6 +17,8 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from tenfold.cli import app
+from tenfold.training import recipe as recipes
+from tenfold.training.recipe import Recipe
 
 ROOT = Path(__file__).parent.parent
 PACKAGE = ROOT / "src" / "tenfold"
@@ -112,11 +115,17 @@ def write_competition(path: Path) -> None:
 def test_commands_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Every `tenfold` command of the README runs as typed, with scikit-learn's digits in the place of the large sets.
 
-    So that it stays quick, `strong` is cut short, and resuming it too; the search is short and the pool small.
+    So that it stays quick, trainings are cut short, and resuming too; the search is short and the pool small.
     """
     from tenfold.data import load
     from tenfold.runs.protocols import PROTOCOLS
 
+    def shorter(name: str | Path, overrides: Sequence[str] = ()) -> Recipe:
+        recipe = whole(name, overrides)
+        return recipe if recipe.classical else whole(name, [*overrides, "training.min_steps=20"])
+
+    whole = recipes.load
+    monkeypatch.setattr(recipes, "load", shorter)
     monkeypatch.chdir(tmp_path)
     write_competition(tmp_path / "digit-recognizer.zip")
     mine = load("uci:train", "train").take(np.arange(300))
@@ -129,7 +138,7 @@ def test_commands_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setitem(PROTOCOLS, name, small)
     for command in COMMANDS:
         quick = command.replace("mnist", "uci").replace("--max-seconds 600", "--max-seconds 3")
-        quick = quick.replace("--models 40", "--models 2 --set training.epochs=1")
+        quick = quick.replace("--models 40", "--models 2 --set training.min_steps=20")
         words = shlex.split(quick.replace("--trials 30", "--trials 2 --seeds 1"))
         if "--resume" in words:
             words += ["--max-seconds", "3"]
@@ -148,6 +157,7 @@ def test_python_runs() -> None:
         subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True).stdout
         for code in (reads, learns)
     ]
-    digit, confidence, abstained = answers[0].split()
-    assert f"{digit} {float(confidence):.3f} {abstained}" == reads.rpartition("# ")[2].strip()
+    (digit, confidence, abstained), said = answers[0].split(), reads.rpartition("# ")[2].split()
+    assert [digit, abstained] == [said[0], said[2]]
+    assert float(confidence) == pytest.approx(float(said[1]), abs=0.01)  # 8 bits differ between processors
     assert 0.9 < float(answers[1].split()[-1]) <= 1

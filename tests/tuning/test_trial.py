@@ -8,7 +8,6 @@ from tenfold.data import splits
 from tenfold.data.digits import Digits
 from tenfold.runs.estimator import DigitClassifier, classical
 from tenfold.training import recipe as recipes
-from tenfold.tuning import trial
 from tenfold.tuning.plan import FOLDS
 from tenfold.tuning.trial import cross_validated, judge
 
