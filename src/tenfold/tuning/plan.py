@@ -143,7 +143,7 @@ def resumed(path: Path, settings: TuneSettings) -> Plan:
         if value is not None and option not in ("data", "trials", "max_seconds"):
             what = "The recipe" if option == "recipe" else f"--{option}"
             raise RunError(
-                f"{what} '{value}' does not go with --resume: a tune is resumed as it began. Omit it, or begin a new tune."
+                f"{what} '{value}' does not go with --resume: a tune is resumed as it began. Omit it, or begin another."
             )
     plan = Plan.read(path)
     if settings.trials is not None and plan.method == "grid":
