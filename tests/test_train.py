@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 
 from tenfold.cli import app
 from tenfold.data.digits import Digits, image_hashes
-from tenfold.errors import DataError, RunError, TenfoldError
+from tenfold.errors import DataError, RecipeError, RunError, TenfoldError
 from tenfold.evaluate import evaluate
 from tenfold.runs.estimator import from_run
 from tenfold.runs.run import Run
@@ -142,6 +142,17 @@ def test_no_folder_for_what_cannot_run(
     with pytest.raises(TenfoldError, match=message):
         train("fast", spec, tmp_path / "run", overrides=overrides, device=device, quiet=True)
     assert not (tmp_path / "run").exists()
+
+
+def test_precision_overrides_the_processor(spec: str, tmp_path: Path) -> None:
+    """What --precision gives is what the network computes in; another word, or one for a resumed run, is refused."""
+    quick = [each for each in QUICK if "precision" not in each]
+    train("fast", spec, tmp_path / "run", overrides=quick, precision="bf16", quiet=True)
+    assert Run.open(tmp_path / "run").manifest["machine"]["precision"] == "bf16"
+    with pytest.raises(RecipeError, match="training.precision = 'fp8'"):
+        train("fast", spec, tmp_path / "other", precision="fp8", quiet=True)
+    with pytest.raises(RunError, match="'--precision' does not go with --resume"):
+        train(resume=tmp_path / "run", precision="fp32", quiet=True)
 
 
 def test_resume_needs_a_run(tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ import typer
 from tenfold import options
 from tenfold.errors import RunError, UsageError
 
+PRECISION_HELP = "auto, fp32 or bf16 [default: the recipe's; auto is what the processor computes in]."
 LAYERS_HELP = "With --from: train on all layers or the head [default: all]."
 
 
@@ -50,6 +51,7 @@ def train(
     ] = None,
     *,
     overrides: Annotated[Sequence[str], options.OVERRIDES] = (),
+    precision: Annotated[str | None, typer.Option("--precision", metavar="P", help=PRECISION_HELP)] = None,
     seed: Annotated[int | None, options.SEED] = None,
     subset: Annotated[int | None, options.SUBSET] = None,
     deduplicate: Annotated[bool, options.DEDUPLICATE] = False,
@@ -85,8 +87,8 @@ def train(
     specs = [data] if isinstance(data, str) else list(data)
     if resume is not None:
         _refuse_with_resume(
-            {"--set": overrides, "--seed": seed, "--subset": subset, "--deduplicate": deduplicate, "--from": from_run,
-             "--layers": layers}
+            {"--set": overrides, "--precision": precision, "--seed": seed, "--subset": subset,
+             "--deduplicate": deduplicate, "--from": from_run, "--layers": layers}
         )  # fmt: skip
         run = Run.open(resume)
         if out is not None and Path(out).resolve() != run.path.resolve():
@@ -96,7 +98,7 @@ def train(
     else:
         if not specs:
             raise UsageError("There is no '--data'. Give --data DATA, such as --data mnist, or --resume RUN.")
-        chosen = recipes.load(recipe, overrides)
+        chosen = recipes.load(recipe, [*overrides, *([f"training.precision={precision}"] if precision else [])])
         beginnings.check(chosen, device, max_seconds)
         run, digits = beginnings.begin(
             chosen,
