@@ -1,6 +1,8 @@
 """Files are written whole or not at all, and a broken archive of arrays raises one kind of error."""
 
 import pickle
+import subprocess
+import sys
 import zipfile
 from pathlib import Path
 
@@ -10,6 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tenfold import files
+from tenfold.errors import RunError
 
 
 def test_failed_write_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -82,3 +85,29 @@ def test_damage_is_one_kind_of_error(tmp_path: Path, place: float, value: int, c
     except ValueError:
         return
     assert all(isinstance(array, np.ndarray) for array in arrays.values())
+
+
+def test_one_process_alone_writes(tmp_path: Path) -> None:
+    """What one process writes another can't; once it has ended, killed too, it is free, and nothing stays behind."""
+    path = tmp_path / "out.csv"
+    code = "import sys; from pathlib import Path; from tenfold.files import claimed\n"
+    code += "with claimed(Path(sys.argv[1])): print('held', flush=True); sys.stdin.read()"
+    command = [sys.executable, "-c", code, str(path)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as other:
+        assert other.stdout is not None
+        assert other.stdout.readline() == b"held\n"
+        with pytest.raises(RunError, match="out.csv' is being written by another process"), files.claimed(path):
+            pass
+        other.kill()
+    with files.claimed(path):
+        assert [each.name for each in tmp_path.iterdir()] == [".out.csv.lock"]
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_lock_is_no_way_out(tmp_path: Path) -> None:
+    """A lock that is a link, and a folder that cannot hold one, are refused in words."""
+    (tmp_path / ".out.csv.lock").symlink_to(tmp_path / "elsewhere")
+    for path in (tmp_path / "out.csv", tmp_path / "none" / "out.csv"):
+        with pytest.raises(RunError, match="cannot be written"), files.claimed(path):
+            pass
+    assert not (tmp_path / "elsewhere").exists()

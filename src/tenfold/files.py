@@ -2,12 +2,16 @@
 
 import io
 import os
-from collections.abc import Mapping
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+from tenfold.errors import RunError
 
 
 def write_atomically(path: Path, content: bytes) -> None:
@@ -24,6 +28,39 @@ def write_atomically(path: Path, content: bytes) -> None:
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def claimed(path: Path) -> Iterator[None]:
+    """Hold `path`, a file or folder that is being written, for this process alone; one that ends, killed too, lets go.
+
+    Raises RunError where another process holds it, or where its lock, `.NAME.lock` beside it, cannot be made.
+    """
+    lock = path.with_name(f".{path.name}.lock")
+    flags = os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
+    try:
+        file = os.fdopen(os.open(lock, flags, 0o600), "r+b", buffering=0)
+    except OSError as error:
+        raise RunError(f"'{path}' cannot be written: {error.strerror}. Free space or rights.") from error
+    with file:
+        try:
+            if sys.platform == "win32":
+                import msvcrt
+
+                msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)
+            else:
+                import fcntl
+
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if not os.path.samestat(lock.stat(), os.fstat(file.fileno())):
+                raise FileNotFoundError  # another process has just let go of this one, and a third may hold the next
+        except (BlockingIOError, FileNotFoundError, PermissionError):
+            raise RunError(f"'{path}' is being written by another process. Wait for it, or end it.") from None
+        try:
+            yield
+        finally:
+            with suppress(OSError):  # Windows removes no file that is open
+                lock.unlink()
 
 
 def npz(arrays: Mapping[str, NDArray[Any]], *, compress: bool = True) -> bytes:

@@ -183,7 +183,7 @@ def test_importances_name_what_matters(tmp_path: Path) -> None:
 def test_one_process_at_a_time(tmp_path: Path) -> None:
     """A journal that is open elsewhere is refused; once it is closed it may be opened."""
     journal = Journal(tmp_path / "journal.log", SPACE, alone=True)
-    with pytest.raises(RunError, match="is being tuned by another process"):
+    with pytest.raises(RunError, match="is being written by another process"):
         Journal(tmp_path / "journal.log", SPACE, alone=True)
     journal.close()
     Journal(tmp_path / "journal.log", SPACE, alone=True).close()

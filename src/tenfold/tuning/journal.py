@@ -6,13 +6,14 @@ and tells it how that goes; the process that hands tasks out reads it. A search 
 """
 
 import math
-import sys
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TextIO
+from typing import TYPE_CHECKING, Any
 
 from tenfold.errors import RunError, TrainingError
+from tenfold.files import claimed
 from tenfold.training.recipe import Range
 from tenfold.tuning.space import Figures, Space, Value, Values, whole
 
@@ -78,8 +79,9 @@ class Journal:
         optuna.logging.set_verbosity(optuna.logging.ERROR)
         self.space, self.states = space, optuna.trial.TrialState
         self.distributions = {key: _distribution(choices) for key, choices in space.items()}
-        self._alone = _claim(path) if alone else None
+        self._alone = ExitStack()
         if alone:
+            self._alone.enter_context(claimed(path))
             _mend(path)
         try:
             self._storage = JournalStorage(JournalFileBackend(str(path), JournalFileOpenLock(str(path))))
@@ -97,8 +99,7 @@ class Journal:
 
     def close(self) -> None:
         """Let another process hand out tasks."""
-        if self._alone is not None:
-            self._alone.close()
+        self._alone.close()
 
     def _trials(self) -> list["FrozenTrial"]:
         return self._study.get_trials(deepcopy=False)
@@ -226,27 +227,6 @@ def _tried(trial: "FrozenTrial") -> Tried:
         base=bool(known.get("base")),
         reason=known.get("reason", ""),
     )
-
-
-def _claim(path: Path) -> TextIO:
-    """Return an open file beside `path` that this process alone holds, until it is closed or the process ends.
-
-    Raises RunError where another process holds it.
-    """
-    file = path.with_name(".lock").open("w")
-    try:
-        if sys.platform == "win32":
-            import msvcrt
-
-            msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)
-        else:
-            import fcntl
-
-            fcntl.flock(file.fileno(), fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except (BlockingIOError, PermissionError):
-        file.close()
-        raise RunError(f"'{path.parent}' is being tuned by another process. Wait for it, or end it.") from None
-    return file
 
 
 def _mend(path: Path) -> None:
