@@ -69,15 +69,15 @@ def ablate(
     record: append a line a variant to this .jsonl file. quiet: otherwise progress and a table an ablation go to stderr.
     Raises RecipeError, DataError, ClusterError, TrainingError, and RunError for a file in `out` that is none of ours.
     """
-    from rich.console import Console
     from rich.markdown import Markdown
 
+    from tenfold.console import PlainConsole
     from tenfold.pages.ablation import rows, study_table
     from tenfold.runs import ablation as ablations
     from tenfold.runs import results
     from tenfold.runs.scoring import ScoredData
 
-    console = Console(stderr=True, quiet=quiet, highlight=False)
+    console = PlainConsole(quiet=quiet)
     check_place(Place.parse(on))
     studies = [ablations.load(name) for name in ([names] if isinstance(names, str) else names)]
     digits = ablations.parts(data)

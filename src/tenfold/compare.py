@@ -64,8 +64,7 @@ def compare(
     are left out. None takes the images that the runs held out, which have to be the same.
     Raises RunError for what is no system or cannot be compared, DataError for data that cannot be read.
     """
-    from rich.console import Console
-
+    from tenfold.console import PlainConsole
     from tenfold.pages import comparison as pages
 
     if len(systems) < 2:
@@ -89,7 +88,7 @@ def compare(
         page=pages.write_page(Path(page or PAGE), "Systems compared", [(found, rows)]),
         markdown=pages.write_markdown(None if markdown is None else Path(markdown), pages.markdown(found)),
     )
-    _show(result, found.note, Console(stderr=True, quiet=quiet, highlight=False, emoji=False))
+    _show(result, found.note, PlainConsole(quiet=quiet))
     return result
 
 

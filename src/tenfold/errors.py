@@ -17,7 +17,23 @@ prints it as `Error: ...` and exits with 1; a traceback appears with `--debug` a
 """
 
 import difflib
+import errno
+import re
 from collections.abc import Iterable
+from os import PathLike
+
+NO_RIGHT = ("you have no right to", "Give yourself that right, or give another place.")
+# Why a system refuses to write, in words, and what to do about it.
+REFUSALS = {
+    errno.ENOSPC: ("the disk is full", "Free some space there, and run the same again."),
+    errno.EDQUOT: ("your quota of that disk is used up", "Delete what you no longer need, and run the same again."),
+    errno.EROFS: ("its file system is read-only", "Give another place."),
+    errno.EACCES: NO_RIGHT,
+    errno.EPERM: NO_RIGHT,
+}
+# Control characters but line ends and tabs, marks that turn the direction of text, and halves of surrogate pairs, which
+# stand in a name for bytes that are no text.
+UNPRINTABLE = re.compile("[\0-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
 
 
 class TenfoldError(Exception):
@@ -71,3 +87,17 @@ def nearest(word: str, known: Iterable[str]) -> str:
     """Return " Did you mean 'X'?" for the known word most like `word`, or "" when none is close."""
     matches = difflib.get_close_matches(word, list(known), n=1, cutoff=0.6)
     return f" Did you mean '{matches[0]}'?" if matches else ""
+
+
+def unwritten(path: "str | PathLike[str]", error: OSError, otherwise: str, what: str = "") -> str:
+    """Return the message for what could not be written; `otherwise`: what to do where the system's reason says nothing.
+
+    what: what it is, such as "The page ".
+    """
+    reason, advice = REFUSALS.get(error.errno or 0, (error.strerror or str(error), otherwise))
+    return f"{what}'{path}' cannot be written: {reason}. {advice}"
+
+
+def printable(text: str) -> str:
+    """Return text from outside as any terminal, page or file takes it: what acts, or is no text, escaped ("\\x1b")."""
+    return UNPRINTABLE.sub(lambda found: ascii(found[0])[1:-1], text)

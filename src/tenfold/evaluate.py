@@ -35,10 +35,10 @@ def evaluate(
     summary goes to stderr, the overlap with the training data before the score.
     Raises RunError or ModelError for what is no system, DataError for data that cannot be read or have no labels.
     """
-    from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
+    from tenfold.console import PlainConsole
     from tenfold.data import load
 
     name = model if system is None else system
@@ -48,7 +48,7 @@ def evaluate(
         raise UsageError("There is no '--data'. Give labelled data, such as --data mnist:test.")
     opened = open_system(name, max_error=max_error, threshold=threshold, device=device)
     opened.shifts(tta)
-    console = Console(stderr=True, quiet=quiet, highlight=False)
+    console = PlainConsole(quiet=quiet)
     result = score_system(opened, load(data, "evaluate"), data, tta=tta, console=console).evaluation
     table = Table.grid(padding=(0, 2))
     for title, value, note in _rows(result):

@@ -41,9 +41,9 @@ def explore(
     data: a name or a path, or two. quiet: no progress, no summary.
     Raises DataError for data that cannot be read and a page that cannot be written.
     """
-    from rich.console import Console
     from rich.text import Text
 
+    from tenfold.console import PlainConsole
     from tenfold.data import load, statistics
     from tenfold.pages import explore as pages
 
@@ -51,7 +51,7 @@ def explore(
     if not 1 <= len(specs) <= 2:
         raise DataError(f"Cannot explore '{len(specs)}' sets of data at once. Give one, or two to compare.")
     start = time.perf_counter()
-    console = Console(stderr=True, quiet=quiet, highlight=False)
+    console = PlainConsole(quiet=quiet)
     sets, shared, contrast = [], None, None
     for spec in specs:
         with console.status(Text(f"Looking at {spec}")):

@@ -42,15 +42,14 @@ def export(
     Raises ExportError where the file does not answer as the run does, RunError for a folder that is no run or has no
     weights, DataError for data that cannot be read.
     """
-    from rich.console import Console
-
+    from tenfold.console import PlainConsole
     from tenfold.data import load
     from tenfold.files import write_atomically
     from tenfold.graphs.proven import Subject, proven_graph, proven_header
     from tenfold.runs.estimator import from_run
     from tenfold.runs.run import Run
 
-    console = Console(stderr=True, quiet=quiet, highlight=False, soft_wrap=True)
+    console = PlainConsole(quiet=quiet, soft_wrap=True)
     opened, out = Run.open(run), Path(out)
     _check_out(out, opened, force)
     _check_possible(out, opened, int8)

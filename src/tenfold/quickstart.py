@@ -49,12 +49,11 @@ def quickstart(
     Takes MNIST where it is on this machine or downloads in 20 s, and otherwise the UCI digits that scikit-learn
     carries. out: `runs/quickstart` where not given, numbered where that is taken.
     """
-    from rich.console import Console
-
+    from tenfold.console import PlainConsole
     from tenfold.evaluate import evaluate
     from tenfold.train import train
 
-    console = Console(stderr=True, quiet=quiet, highlight=False, soft_wrap=True)
+    console = PlainConsole(quiet=quiet, soft_wrap=True)
     name = choose_data(console)
     folder = free_folder(FOLDER) if out is None else Path(out)
     trained = train(RECIPE, f"{name}:train", folder, quiet=quiet)

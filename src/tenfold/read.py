@@ -72,13 +72,12 @@ def read(
     Raises DataError for images that cannot be read, RunError or ModelError for a system that is refused, UsageError,
     and TenfoldError where `out` cannot be written.
     """
-    from rich.console import Console
-
+    from tenfold.console import PlainConsole
     from tenfold.runs.systems import open_system
     from tenfold.runtime.streams import Labels, open_stream
 
     source, target = Path(frame), Path(out)
-    console = Console(stderr=True, quiet=quiet, highlight=False, soft_wrap=True)
+    console = PlainConsole(quiet=quiet, soft_wrap=True)
     _check_target(target, source)
     system = open_system(model, max_error=max_error, threshold=threshold, threads=threads)
     images = open_stream(source)

@@ -90,15 +90,14 @@ def reproduce(
     the two is not given, as many as the other leaves of this machine's. Scored is here in any case.
     Raises RecipeError for an unknown recipe, DataError where a protocol's data is not to be had.
     """
-    from rich.console import Console
-
+    from tenfold.console import PlainConsole
     from tenfold.pages import comparison as comparisons
     from tenfold.pages import reproduced
 
     if workers is not None and on is None:
         raise UsageError(f"'--workers {workers}' goes with --on PLACE. Add --on local, or omit it.")
     check_place(Place.parse(on), device)
-    console = Console(stderr=True, quiet=quiet, highlight=False, emoji=False, soft_wrap=True)
+    console = PlainConsole(quiet=quiet, soft_wrap=True)
     protocols = _protocols_called(protocol)
     trainings = _trainings(recipes, protocols, seeds, Path(out))
     for one in protocols:

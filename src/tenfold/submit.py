@@ -54,10 +54,10 @@ def submit(
     Raises RunError or ModelError for what is no system; DataError for data that cannot be read, have labels, or do not
     match the sample_submission.csv that came with them; TenfoldError where `out` cannot be written.
     """
-    from rich.console import Console
+    from tenfold.console import PlainConsole
 
     out, opened = Path(out), open_system(system, device=device)
-    console = Console(stderr=True, quiet=quiet, highlight=False, soft_wrap=True)
+    console = PlainConsole(quiet=quiet, soft_wrap=True)
     digits = load(data, "submit")
     if not len(digits):
         raise DataError(f"'{data}' holds '0' images. Give at least one.")

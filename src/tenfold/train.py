@@ -74,8 +74,7 @@ def train(
     max_seconds: end, with a usable and resumable run, when so much time has passed since the call.
     Raises TenfoldError: UsageError, RecipeError, DataError, RunError, TrainingError.
     """
-    from rich.console import Console
-
+    from tenfold.console import PlainConsole
     from tenfold.pages.report import write_report
     from tenfold.runs import begin as beginnings
     from tenfold.runs.fit import train_run
@@ -83,7 +82,7 @@ def train(
     from tenfold.training import recipe as recipes
 
     began = time.monotonic()
-    console = Console(stderr=True, quiet=quiet, highlight=False)
+    console = PlainConsole(quiet=quiet)
     specs = [data] if isinstance(data, str) else list(data)
     if resume is not None:
         _refuse_with_resume(

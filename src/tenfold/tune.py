@@ -16,9 +16,9 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 
 from tenfold import options, settings
+from tenfold.console import PlainConsole
 from tenfold.data.names import anywhere
 from tenfold.errors import TrainingError
 from tenfold.files import write_atomically
@@ -119,7 +119,7 @@ def tune(
     Raises TenfoldError: UsageError, RecipeError, DataError, RunError, TrainingError, ClusterError.
     """
     began = time.monotonic()
-    console = Console(stderr=True, quiet=quiet, highlight=False, soft_wrap=True)
+    console = PlainConsole(quiet=quiet, soft_wrap=True)
     place, cores = Place.parse(on), settings.threads()
     check_place(place, device)
     if place.kind != "cluster" and not 1 <= workers <= cores:
@@ -145,7 +145,7 @@ def tune(
         journal.close()
 
 
-def _run(journal: Journal, plan: Plan, workers: Workers, console: Console, began: float) -> str:
+def _run(journal: Journal, plan: Plan, workers: Workers, console: PlainConsole, began: float) -> str:
     """Search, then compare; return how it ended."""
 
     def say(line: str) -> None:
@@ -179,7 +179,7 @@ def _line(tried: Tried, best: Tried | None) -> str:
     return f"trial {tried.number:3}  {figures}  {values}{mark}"
 
 
-def _finish(folder: Path, journal: Journal, plan: Plan, status: str, console: Console, began: float) -> Tuned:
+def _finish(folder: Path, journal: Journal, plan: Plan, status: str, console: PlainConsole, began: float) -> Tuned:
     """Write best.toml and the page, say how it went, and return the result."""
     tried = journal.tried()
     best = best_of(tried)

@@ -126,9 +126,9 @@ def score_system(
     it to the recipe. console: where the overlap is named; None says nothing.
     Raises DataError for images without labels, or none; RunError for a run's folder that cannot be written.
     """
-    from rich.console import Console
+    from tenfold.console import PlainConsole
 
-    console = console or Console(quiet=True)
+    console = console or PlainConsole(quiet=True)
     if digits.labels is None:
         raise DataError(f"'{spec}' has no labels to score against. Give labelled data, such as mnist:test.")
     labels, n, sha256 = digits.labels, len(digits), digits.content_hash()
@@ -257,7 +257,8 @@ def _name_overlap(seen: Seen, n: int, console: "Console") -> None:
     if both:
         console.print(
             f"[bold yellow]Overlap: {both:,} of these {n:,} images were trained on[/] "
-            f"({len(seen.exact):,} exactly, {len(seen.near):,} nearly). The honest score is the one without them."
+            f"({len(seen.exact):,} exactly, {len(seen.near):,} nearly). The honest score is the one without them.",
+            markup=True,
         )
     if seen.unchecked:
         console.print(f"Near duplicates were not looked for: {seen.unchecked}", style="yellow", markup=False)
