@@ -17,6 +17,7 @@ from typer.testing import CliRunner
 from tenfold.cli import app
 from tenfold.data import load
 from tenfold.ensemble import ensemble
+from tenfold.files import claimed
 from tenfold.runs.estimator import from_run
 from tenfold.runs.run import Run
 from tenfold.runtime.recogniser import Recogniser
@@ -200,3 +201,10 @@ def test_bad_input(words: list[str], message: str, tmp_path: Path) -> None:
     assert error.startswith("Error: ")
     assert len(error.splitlines()) == 1
     assert not (tmp_path / "pool").exists()
+
+
+def test_one_process_fills_a_pool(tmp_path: Path) -> None:
+    """A pool that another process fills is refused in one line."""
+    with claimed(tmp_path / "pool"):
+        said = run(*POOL, "--models", "2", "--out", str(tmp_path / "pool"), code=1)["error"]
+    assert said.startswith(f"Error: '{tmp_path / 'pool'}' is being written by another process.")

@@ -115,6 +115,7 @@ def ensemble(
     from tenfold.data.merge import load_sets
     from tenfold.ensembles.members import Resources, teach, train_missing
     from tenfold.ensembles.pool import Pool, Settings, check_alike
+    from tenfold.files import claimed
     from tenfold.runs.run import Run
 
     began = time.monotonic()
@@ -128,15 +129,16 @@ def ensemble(
     _check(made_of, resources, select, count + len(trained), distil)
     load_sets(made_of.data)  # what cannot be read is said now, once, and not by every member
     pool = Pool.begin(Path(out), made_of, device)
-    folders = [*(member.folder for member in pool.members(count)), *trained]
-    check_alike(list(map(Run.open, folders)), distil is not None)  # before copies are made, and hours of training
-    pool.take_in(trained)
-    lost = train_missing(pool, count, budget, resources, console)
-    members = pool.members(count)
-    runs = [Run.open(member.folder) for member in members]
-    check_alike(runs, distil is not None)
-    result, run = _chosen(pool, members, runs, lost, select, console)
-    distilled = None if distil is None else teach(distil, pool, run, members, resources, console)
+    with claimed(pool.path):
+        folders = [*(member.folder for member in pool.members(count)), *trained]
+        check_alike(list(map(Run.open, folders)), distil is not None)  # before copies are made, and hours of training
+        pool.take_in(trained)
+        lost = train_missing(pool, count, budget, resources, console)
+        members = pool.members(count)
+        runs = [Run.open(member.folder) for member in members]
+        check_alike(runs, distil is not None)
+        result, run = _chosen(pool, members, runs, lost, select, console)
+        distilled = None if distil is None else teach(distil, pool, run, members, resources, console)
     return replace(result, distilled=distilled, seconds=round(time.monotonic() - began, 3))
 
 

@@ -1,5 +1,6 @@
 """Files that are written whole or not at all, and our own archives of arrays read without trusting them."""
 
+import errno
 import io
 import os
 import sys
@@ -56,6 +57,9 @@ def claimed(path: Path) -> Iterator[None]:
                 raise FileNotFoundError  # another process has just let go of this one, and a third may hold the next
         except (BlockingIOError, FileNotFoundError, PermissionError):
             raise RunError(f"'{path}' is being written by another process. Wait for it, or end it.") from None
+        except OSError as error:
+            if error.errno not in (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP):  # some network drives have no locks
+                raise RunError(f"'{path}' cannot be locked: {error.strerror}. Give another place.") from error
         try:
             yield
         finally:

@@ -23,7 +23,8 @@ from typer.testing import CliRunner, Result
 from tenfold.cli import app
 from tenfold.data import load
 from tenfold.data.digits import Digits, image_hashes
-from tenfold.errors import TenfoldError, TrainingError
+from tenfold.errors import RunError, TenfoldError, TrainingError
+from tenfold.files import claimed
 from tenfold.models import build
 from tenfold.models.classical import Classical
 from tenfold.runs.estimator import from_run
@@ -336,3 +337,13 @@ def test_resumed_classical_runs_have_no_limit_either(fitted: Run) -> None:
     """--max-seconds is refused for a run that is resumed, too."""
     with pytest.raises(TrainingError, match="cannot cut short"):
         train(resume=fitted.path, max_seconds=5, quiet=True)
+
+
+@pytest.mark.parametrize("recipe", ["logistic", "instant"])
+def test_one_process_trains_a_run(recipe: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A run that another process trains is refused in one line; once that has ended, it is resumed."""
+    folder, overrides = tmp_path / "run", ["data.validation=0"]
+    with claimed(folder), pytest.raises(RunError, match="run' is being written by another process"):
+        train(recipe, "uci", folder, overrides=overrides, subset=100, quiet=True)
+    assert train(resume=folder, max_seconds=None if recipe == "logistic" else 0.1, quiet=True).run == str(folder)
+    assert [path.name for path in tmp_path.iterdir() if path.name != "cache"] == ["run"]

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tenfold.data.digits import Digits
+from tenfold.files import claimed
 from tenfold.metrics.scores import fit_temperature, log_losses, most_confident_mistakes, sharpen
 from tenfold.runs import transfer
 from tenfold.runs.begin import begin, check, same_data
@@ -161,15 +162,16 @@ def train_run(
     """Train a run that was begun or cut short, on its own data, and leave it usable; its status says how that ended.
 
     deadline: of time.monotonic. A network leaves a checkpoint every so often; a classical model is fitted anew.
+    RunError where another process trains it.
     """
     if run.recipe.classical:
-        _fit_classical(run, digits, threads, console)
+        with claimed(run.path):
+            _fit_classical(run, digits, threads, console)
         return
-    trainer = _trainer(run, digits, device, threads)
-    progress = TrainingProgress(run.recipe.name, console)
-    last_checkpoint = time.monotonic()
-
-    with stop_signals() as stopped:
+    with claimed(run.path), stop_signals() as stopped:
+        trainer = _trainer(run, digits, device, threads)
+        progress = TrainingProgress(run.recipe.name, console)
+        last_checkpoint = time.monotonic()
 
         def each_step(trainer: "Trainer") -> bool:
             nonlocal last_checkpoint
