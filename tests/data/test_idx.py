@@ -75,11 +75,11 @@ def test_counts_disagree(pair: tuple[Path, NDArray[np.uint8], NDArray[np.uint8]]
 
 
 def test_label_out_of_range(pair: tuple[Path, NDArray[np.uint8], NDArray[np.uint8]]) -> None:
-    """A label above 9 is named by its byte."""
+    """A label above 9 is named by its image."""
     path, _, labels = pair
     labels[4] = 10
     path.with_name("train-labels-idx1-ubyte").write_bytes(pack(labels))
-    with pytest.raises(DataError, match=r"label '10' at byte 12 \(image 5\)"):
+    with pytest.raises(DataError, match=r"label '10' at \[4\] \(image 5\)"):
         read_idx(path)
 
 

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from tenfold.data.archive import quoted
 from tenfold.data.digits import Digits
+from tenfold.data.meaning import digits_of
 from tenfold.errors import DataError
 
 PIXELS = 784
@@ -49,13 +50,10 @@ def parse_csv(data: bytes, name: str) -> Digits:
     table = _load_table(data, start)
     if table is None or table.shape != (rows, columns):
         raise DataError(_find_fault(data[start:end], name, labelled))
-    images = np.ascontiguousarray(table[:, labelled:]).reshape(-1, 28, 28)
-    if not labelled:
-        return Digits.of(images)
-    wrong = np.flatnonzero(table[:, 0] > 9)
+    wrong = np.flatnonzero(table[:, :labelled] > 9)
     if len(wrong):
         raise DataError(_cell_fault(name, int(wrong[0]), "label", f"'{table[wrong[0], 0]}' is not a digit"))
-    return Digits.of(images, table[:, 0])
+    return digits_of(table[:, labelled:], table[:, 0] if labelled else None, name=name)
 
 
 def parse_sample_submission(data: bytes, name: str) -> NDArray[np.int64]:

@@ -19,11 +19,13 @@ class Digits:
     images: (N, 28, 28) uint8, ink 255 on background 0.
     labels: (N,) int64, 0 to 9; None where the data has no labels.
     ids:    (N,) int64, the image's number in its source, from 1 (Kaggle's ImageId).
+    notes:  what was assumed when it was read, a sentence each.
     """
 
     images: NDArray[np.uint8]
     labels: NDArray[np.int64] | None
     ids: NDArray[np.int64]
+    notes: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if self.images.dtype != np.uint8 or self.images.shape[1:] != IMAGE_SHAPE:
@@ -37,10 +39,12 @@ class Digits:
             raise DataError(f"Label '{self.labels[wrong[0]]}' of image {wrong[0] + 1} is not a digit. Give 0 to 9.")
 
     @classmethod
-    def of(cls, images: NDArray[np.uint8], labels: NDArray[np.integer] | None = None) -> "Digits":
+    def of(
+        cls, images: NDArray[np.uint8], labels: NDArray[np.integer] | None = None, notes: tuple[str, ...] = ()
+    ) -> "Digits":
         """Return Digits with ids 1 to N."""
         cast = None if labels is None else np.asarray(labels).astype(np.int64)
-        return cls(images, cast, np.arange(1, len(images) + 1, dtype=np.int64))
+        return cls(images, cast, np.arange(1, len(images) + 1, dtype=np.int64), notes)
 
     def __len__(self) -> int:
         return len(self.images)
@@ -48,7 +52,7 @@ class Digits:
     def take(self, indices: NDArray[np.integer]) -> "Digits":
         """Return the images at `indices` (also a boolean mask), in that order, with their labels and ids."""
         labels = None if self.labels is None else self.labels[indices]
-        return Digits(self.images[indices], labels, self.ids[indices])
+        return Digits(self.images[indices], labels, self.ids[indices], self.notes)
 
     def content_hash(self) -> str:
         """Return the SHA-256 (hex) of the images' and labels' bytes; ids do not count."""

@@ -13,37 +13,29 @@ from numpy.typing import NDArray
 
 from tenfold.data.archive import gunzip, is_gzip, read_file
 from tenfold.data.digits import Digits
+from tenfold.data.meaning import MAX_SIDE, digits_of
 from tenfold.errors import DataError
-from tenfold.imaging.frame import to_frames
 
 UNSIGNED_BYTE = 0x08
 IMAGE_DIMENSIONS, LABEL_DIMENSIONS = 3, 1
-MAX_SIDE = 4096
 
 
 def read_idx(path: Path) -> Digits:
     """Return the digits of an IDX images file, with the labels of the file beside it where there is one.
 
-    Images of another size than 28x28, and sets drawn dark on light, are brought into the frame.
     DataError names the byte where a file is wrong, and the two counts where they disagree.
     """
-    images = to_frames(parse_idx(read_file(path), path.name, IMAGE_DIMENSIONS))
+    images = parse_idx(read_file(path), path.name, IMAGE_DIMENSIONS)
     labels_path = find_labels(path)
     if labels_path is None:
-        return Digits.of(images)
+        return digits_of(images, name=path.name)
     labels = parse_idx(read_file(labels_path), labels_path.name, LABEL_DIMENSIONS)
     if len(labels) != len(images):
         raise DataError(
             f"'{path.name}' holds {len(images)} images but '{labels_path.name}' holds '{len(labels)}' labels. "
             "Give the two files that belong together."
         )
-    wrong = np.flatnonzero(labels > 9)
-    if len(wrong):
-        raise DataError(
-            f"'{labels_path.name}' has label '{labels[wrong[0]]}' at byte {8 + wrong[0]} (image {wrong[0] + 1}). "
-            "Give digits, 0 to 9."
-        )
-    return Digits.of(images, labels)
+    return digits_of(images, labels, name=path.name)
 
 
 def find_labels(path: Path) -> Path | None:

@@ -133,7 +133,8 @@ def _concatenated(sets: Sequence[tuple[str, Digits]]) -> Digits:
     if len(sets) == 1:
         return sets[0][1]
     images = np.concatenate([digits.images for _, digits in sets])
-    return Digits.of(images, np.concatenate([_labels(digits) for _, digits in sets]))
+    notes = tuple(f"'{spec}': {note}" for spec, digits in sets for note in digits.notes)
+    return Digits.of(images, np.concatenate([_labels(digits) for _, digits in sets]), notes)
 
 
 def _labels(digits: Digits) -> NDArray[np.int64]:

@@ -13,12 +13,11 @@ from numpy.typing import NDArray
 
 from tenfold.data.archive import quoted, read_member, safe_members
 from tenfold.data.digits import Digits
+from tenfold.data.meaning import digits_of
 from tenfold.errors import DataError
-from tenfold.imaging.frame import to_frames
 
 PARTS = (("x_train", "y_train"), ("x_test", "y_test"))  # Keras's mnist.npz holds both
 KEYS = (("X", "y"), ("images", "labels"), ("x", "y"))
-MAX_SIDE = 4096
 MAX_HEADER_BYTES = 10_000  # numpy has the same limit
 
 
@@ -30,20 +29,16 @@ def is_npz(members: dict[str, zipfile.ZipInfo]) -> bool:
 def read_npz(archive: zipfile.ZipFile, name: str, held_out: bool) -> Digits:
     """Return the digits of an NPZ with `X`, `y` or `images`, `labels` (the second may be missing).
 
-    X: (N, 28, 28), (N, 784), or with a channel axis of 1; whole numbers 0 to 255 of any dtype. y: (N,) or (N, 1).
+    X, y: as `tenfold.data.meaning.digits_of` takes them.
     held_out: of an archive that holds both parts (`x_train`, `x_test`), take the test part.
     """
     members = {member.removesuffix(".npy"): info for member, info in safe_members(archive, name).items()}
     for images_key, labels_key in (*KEYS, PARTS[held_out]):
         if images_key not in members:
             continue
-        images = _images(_array(archive, members[images_key], name), f"{name}/{images_key}")
-        if labels_key not in members:
-            return Digits.of(images)
-        labels = _labels(_array(archive, members[labels_key], name), f"{name}/{labels_key}")
-        if len(labels) != len(images):
-            raise DataError(f"'{name}' holds {len(images)} images but '{len(labels)}' labels. Give one label an image.")
-        return Digits.of(images, labels)
+        images = _array(archive, members[images_key], name)
+        labels = _array(archive, members[labels_key], name) if labels_key in members else None
+        return digits_of(images, labels, name=name)
     raise DataError(f"'{name}' holds {quoted(', '.join(members))}. Give 'X' and 'y', or 'images' and 'labels'.")
 
 
@@ -54,8 +49,6 @@ def _array(archive: zipfile.ZipFile, info: zipfile.ZipInfo, name: str) -> NDArra
     shape, fortran_order, dtype, start = read_header(data, where)
     if dtype.hasobject:
         raise DataError(f"'{where}' holds Python objects ('{dtype}'), which are never unpickled. Save plain numbers.")
-    if dtype.kind not in "buif":
-        raise DataError(f"'{where}' has dtype '{dtype}'. Give whole numbers.")
     promised = start + math.prod(shape) * dtype.itemsize
     if len(data) != promised:
         raise DataError(f"'{where}' has '{len(data)}' bytes, but its header promises {promised}. Save it again.")
@@ -87,42 +80,3 @@ def read_header(data: bytes, where: str) -> tuple[tuple[int, ...], bool, np.dtyp
         return shape, header["fortran_order"] is True, dtype, at + length
     except Exception as error:  # hostile text fails to parse in more ways than can be listed
         raise DataError(f"'{where}' is not a numpy array. Save it again with 'numpy.savez'.") from error
-
-
-def _images(array: NDArray[Any], where: str) -> NDArray[np.uint8]:
-    shape = array.shape
-    if len(shape) == 4 and shape[3] == 1:
-        array = array[..., 0]
-    elif len(shape) == 4 and shape[1] == 1:
-        array = array[:, 0]
-    elif len(shape) == 2 and shape[1] == 784:
-        array = array.reshape(-1, 28, 28)
-    if array.ndim != 3 or max(array.shape[1:]) > MAX_SIDE:
-        raise DataError(f"'{where}' has the shape '{shape}'. Give (N, 28, 28) or (N, 784).")
-    array = _whole(array, 255, where)
-    if array.dtype != np.uint8 and array.max() == 1:
-        raise DataError(f"'{where}' has values from 0 to '1' only. Multiply them by 255.")
-    return to_frames(np.array(array, dtype=np.uint8, order="C"))
-
-
-def _labels(array: NDArray[Any], where: str) -> NDArray[np.int64]:
-    if array.ndim not in (1, 2) or array.size != len(array):
-        raise DataError(f"'{where}' has the shape '{array.shape}'. Give (N,), one digit an image.")
-    return _whole(array.reshape(-1), 9, where).astype(np.int64)
-
-
-def _whole(array: NDArray[Any], highest: int, where: str) -> NDArray[Any]:
-    """Return the array itself if all its values are whole numbers from 0 to `highest`."""
-    if array.dtype == np.uint8 and highest == 255:
-        return array
-    with np.errstate(invalid="ignore"):
-        wrong = ~((array >= 0) & (array <= highest))  # also NaN
-        if array.dtype.kind == "f":
-            wrong |= array != np.floor(array)
-    if wrong.any():
-        index = tuple(int(axis) for axis in np.argwhere(wrong)[0])
-        raise DataError(
-            f"'{where}' has the value '{array[index]}' at {list(index)} (image {index[0] + 1}). "
-            f"Give whole numbers, 0 to {highest}."
-        )
-    return array

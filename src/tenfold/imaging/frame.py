@@ -28,6 +28,7 @@ LOCAL_SHARE = 1 / 8  # of the picture's side: strokes are thinner than this wher
 MIN_STROKE = 2.0  # pixels in the frame; a thin pen's strokes are widened to it (MNIST's are 2 to 4)
 MAX_STROKE = 4.5  # a broad pen's are narrowed to it
 FAINT = 32  # of 255; below this a pixel belongs to no stroke
+LIGHTER = 0.05  # of the range, by which a light ground is lighter than the image with its ink
 EDGE = 0.25  # of a full stroke; where the ink's extent ends, so that a blurred edge does not make a digit smaller
 # What `is_framed` looks pixels up in: ink without what is faint, and where there is ink.
 STROKES = bytes(value if value >= FAINT else 0 for value in range(256))
@@ -69,15 +70,16 @@ def steps(image: NDArray[np.uint8], ink: Ink = "auto") -> Iterator[tuple[str, ND
     yield "centre of mass", place(fitted)
 
 
-def to_frames(images: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Return a set of images in the frame, (N, 28, 28): as they are if they have that size and are light on dark.
+def is_dark(images: NDArray[np.uint8]) -> bool:
+    """Return True where a set of images, (N, H, W) uint8, has dark ink: most borders are lighter than their images.
 
-    images: (N, H, W) uint8. All share one polarity, found from the borders of all: surer than from one border.
+    One answer for the set: it is surer from the borders of all than from one border.
     """
-    dark_ink = float(np.mean(np.median(border(images), axis=1) > 191)) > 0.5
-    if images.shape[1:] == (SIDE, SIDE) and not dark_ink:
-        return images
-    return np.stack([to_frame(image, "dark" if dark_ink else "light") for image in images])
+    edges = border(images).astype(np.float32)  # Shape: (N, 2 H + 2 W)
+    ground = np.median(edges, axis=1)
+    spread = np.median(np.abs(edges - ground[:, None]), axis=1)  # of noise alone it is large
+    lighter = ground - images.mean(axis=(1, 2)) > np.maximum(255 * LIGHTER, spread)
+    return float(np.mean((ground > 191) | lighter)) > 0.5
 
 
 def is_framed(grey: NDArray[np.uint8]) -> bool:

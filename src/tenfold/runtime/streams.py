@@ -22,7 +22,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tenfold.data.archive import is_clutter, open_zip, quoted, safe_members, unreadable
-from tenfold.data.npz import KEYS, MAX_HEADER_BYTES, MAX_SIDE, read_header
+from tenfold.data.meaning import MAX_SIDE
+from tenfold.data.npz import KEYS, MAX_HEADER_BYTES, read_header
 from tenfold.errors import DataError, TenfoldError
 from tenfold.files import write_atomically
 from tenfold.imaging.frame import to_frame

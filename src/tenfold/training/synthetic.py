@@ -13,6 +13,7 @@ from tenfold.data import cache
 from tenfold.training.recipe import SyntheticSettings
 
 NO_DIGIT = 10  # the label of what is no digit
+PARTS = ("images", "labels")
 VERSION = 2  # raise it when drawing or framing gives other images for the same settings
 
 Images = NDArray[np.uint8]
@@ -24,10 +25,10 @@ def with_synthetic(images: Images, labels: Labels, settings: SyntheticSettings, 
     digest = hashlib.sha256(f"{VERSION} {settings.model_dump_json()} {seed}".encode())
     digest.update(images.tobytes())
     digest.update(labels.tobytes())
-    made = cache.load("synthetic", digest.hexdigest())
+    made = cache.load("synthetic", digest.hexdigest(), PARTS)
     if made is None:
-        made = _make(images, labels, settings, seed)
-        cache.store("synthetic", digest.hexdigest(), *made)
+        made = list(_make(images, labels, settings, seed))
+        cache.store("synthetic", digest.hexdigest(), dict(zip(PARTS, made, strict=True)))
     return np.concatenate([images, made[0]]), np.concatenate([labels, made[1]])
 
 
