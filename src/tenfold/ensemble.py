@@ -110,8 +110,7 @@ def ensemble(
     the ensemble. The same call resumes where it stopped.
     Raises TenfoldError: UsageError, RecipeError, DataError, RunError, TrainingError, ClusterError.
     """
-    from rich.console import Console
-
+    from tenfold.console import PlainConsole
     from tenfold.data.merge import load_sets
     from tenfold.ensembles.members import Resources, teach, train_missing
     from tenfold.ensembles.pool import Pool, Settings, check_alike
@@ -119,7 +118,7 @@ def ensemble(
     from tenfold.runs.run import Run
 
     began = time.monotonic()
-    console = Console(stderr=True, quiet=quiet, highlight=False, soft_wrap=True)
+    console = PlainConsole(quiet=quiet, soft_wrap=True)
     joined = recipes if isinstance(recipes, str) else ",".join(recipes)
     names = tuple(name.strip() for name in joined.split(",") if name.strip())
     specs = (data,) if isinstance(data, str) else tuple(data)

@@ -40,7 +40,7 @@ class TrainingProgress:
         self.live = console.is_terminal and not console.quiet
         self.shown = 0  # lines of the history that have been shown
         self.bar = Progress(
-            TextColumn("{task.description}"),
+            TextColumn("{task.description}", markup=False),
             BarColumn(bar_width=None),
             TextColumn("{task.fields[speed]}"),
             TimeRemainingColumn(compact=True),
@@ -125,9 +125,9 @@ def fit(
     Arguments as of `tenfold.train.train`. Whether it was finished says its status: Ctrl-C ends training between two
     steps. Raises TenfoldError: RecipeError, DataError, RunError, TrainingError.
     """
-    from rich.console import Console
+    from tenfold.console import PlainConsole
 
-    console = Console(stderr=True, quiet=quiet, highlight=False)
+    console = PlainConsole(quiet=quiet)
     if (folder / MANIFEST).is_file():
         run = Run.open(folder)
         check(run.recipe, device, None)
