@@ -2,6 +2,7 @@
 
 import csv
 import json
+import os
 import subprocess
 import sys
 import zipfile
@@ -18,9 +19,9 @@ from typer.testing import CliRunner
 from tenfold.cli import app
 from tenfold.data import load
 from tenfold.errors import DataError, ModelError, RunError, TenfoldError
-from tenfold.files import read_npz
+from tenfold.files import claimed, read_npz
 from tenfold.imaging.frame import to_frame
-from tenfold.read import read
+from tenfold.read import Answered, read
 from tenfold.runtime import streams
 from tenfold.runtime.recogniser import Recogniser
 from tenfold.runtime.streams import Labels
@@ -73,6 +74,13 @@ def images() -> NDArray[np.uint8]:
 def small_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
     """Make chunks of 16 images, so that 100 take seven."""
     monkeypatch.setattr(streams, "ROWS", 16)
+
+
+def draw(path: Path) -> None:
+    """Write a picture of a stroke, dark on light."""
+    picture = np.full((40, 40), 250, np.uint8)
+    picture[8:32, 12:17] = picture[8:12, 12:28] = 10
+    Image.fromarray(picture).save(path)
 
 
 def rows(path: Path) -> list[dict[str, str]]:
@@ -213,7 +221,7 @@ def test_starts_again_where_the_state_is_broken(
 @pytest.mark.parametrize(
     ("arrays", "message"),
     [
-        ({"Z": np.zeros(3)}, "Give an array 'X' or 'images'"),
+        ({"Z": np.zeros(3)}, "holds 'Z'. Give 'X' and 'y'"),
         ({"X": np.zeros((2, 28, 28))}, "has dtype 'float64'"),
         ({"X": np.zeros((2, 28, 28), np.uint8, order="F")}, "Fortran order"),
         ({"X": np.zeros((0, 28, 28), np.uint8)}, "has the shape"),
@@ -259,7 +267,7 @@ def test_bad_targets(images: Any, model: Path, tmp_path: Path) -> None:
             read(tmp_path / "in.npz", out, model=model, quiet=True)
     with pytest.raises(TenfoldError, match="among the images"):
         read(tmp_path, tmp_path / "out.csv", model=model, quiet=True)
-    with pytest.raises(DataError, match="neither a folder of pictures nor an NPZ"):
+    with pytest.raises(DataError, match="is no file or folder, and no name"):
         read(tmp_path / "missing", tmp_path / "out.csv", model=model, quiet=True)
     with pytest.raises(DataError, match="holds no pictures"):
         read(tmp_path / "folder.csv", tmp_path / "out.csv", model=model, quiet=True)
@@ -297,6 +305,110 @@ def test_a_model_needs_nothing_of_training(images: Any, model: Path, tmp_path: P
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert (done.stdout.strip(), done.stderr) == ("[]", "")
+
+
+def test_pictures_are_answered_on_stdout(images: Any, model: Path, tmp_path: Path) -> None:
+    """`tenfold read PICTURE...` prints a line a picture, a refusal with its reason; a name can't act on a terminal."""
+    bad = {"a": "a.png", "blank": "blank.png", "broken": "bro\x1bken.png", "none": "none.png"}
+    names = {key: str(tmp_path / name) for key, name in bad.items()}
+    draw(Path(names["a"]))
+    Image.fromarray(images[-1]).save(names["blank"])
+    Path(names["broken"]).write_bytes(b"nothing")
+    command = ["read", *names.values(), "--model", str(model), "--threshold", "0"]
+    result = CliRunner().invoke(app, command)
+    (first,) = Recogniser.load(model, threshold=0).digits([names["a"]])
+    lines = result.stdout.splitlines()
+    assert lines[:2] == [f"{names['a']} {first.digit} {first.confidence:.3f}", f"{names['blank']} - 0.000 blank"]
+    assert lines[2].startswith(f"{tmp_path}/bro\\x1bken.png - 0.000 unreadable: ")
+    assert lines[3].startswith(f"{names['none']} - 0.000 unreadable: '{names['none']}' is not a file.")
+    assert (result.exit_code, result.stderr) == (1, "Error: '2' of 4 pictures could not be read: see above.\n")
+    found = json.loads(CliRunner().invoke(app, [*command, "--json", "--probabilities"]).stdout)
+    assert found["digits"] == [first.digit, None, None, None]
+    assert found["confidences"] == [pytest.approx(first.confidence, abs=1e-6), 0, 0, 0]
+    assert found["reasons"][:2] == [None, "blank"]
+    np.testing.assert_allclose(found["probabilities"][0], first.probabilities, atol=1e-6)
+
+
+def test_a_refusal_is_no_digit(model: Path, tmp_path: Path) -> None:
+    """Where the model is not sure, the digit is left out and the reason says between which it wavers."""
+    draw(tmp_path / "a.png")
+    result = read(pictures=[tmp_path / "a.png"], model=model, threshold=1, quiet=True)
+    assert isinstance(result, Answered)
+    assert (result.digits, result.problem) == ([None], None)
+    assert str(result.reasons[0]).startswith("unsure: ")
+    assert result.lines == [f"{tmp_path / 'a.png'} - {result.confidences[0]:.3f} {result.reasons[0]}"]
+
+
+def test_pictures_or_a_frame() -> None:
+    """Neither and both are wrong usage."""
+    for words in (["read"], ["read", "a.png", "--frame", "b"]):
+        assert CliRunner().invoke(app, words).exit_code == 2
+
+
+@pytest.mark.parametrize("kind", ["csv", "idx", "zip", "folder", "name", "npz of parts"])
+def test_whatever_is_data_is_read(kind: str, model: Path, tmp_path: Path) -> None:
+    """CSV, IDX, a zip, a folder of data and a name give the answers to what `load` reads."""
+    test = load("uci:test", "evaluate").take(np.arange(40))
+    head = ",".join(f"pixel{number}" for number in range(784))
+    text = "\n".join([head, *(",".join(map(str, row)) for row in test.images.reshape(40, -1).tolist())])
+    source: Any = tmp_path / {"idx": "some-images-idx3-ubyte", "zip": "in.zip", "npz of parts": "in.npz"}.get(
+        kind, "in.csv"
+    )
+    if kind == "name":
+        source, test = "uci:test", load("uci:test", "evaluate")
+    elif kind == "idx":
+        source.write_bytes(b"\0\0\x08\x03" + np.array(test.images.shape, ">u4").tobytes() + test.images.tobytes())
+    elif kind == "npz of parts":
+        np.savez(source, x_train=test.images[:3], y_train=test.labels[:3], x_test=test.images, y_test=test.labels)
+    elif kind == "zip":
+        with zipfile.ZipFile(source, "w") as archive:
+            archive.writestr("test.csv", text)
+    else:
+        Path(source).write_text(text)
+    if kind == "folder":
+        (tmp_path / "in").mkdir()
+        source = source.rename(tmp_path / "in" / "test.csv").parent
+    read(source, tmp_path / "out.npz", model=model, quiet=True)
+    expected = Recogniser.load(model).predict(test.images)
+    np.testing.assert_array_equal(read_npz(tmp_path / "out.npz")["digits"], expected.digits)
+
+
+def test_probabilities_in_the_csv(images: Any, model: Path, tmp_path: Path) -> None:
+    """With --probabilities the CSV has those of all ten digits, and what was begun without is begun again."""
+    np.savez(tmp_path / "in.npz", X=images)
+    read(tmp_path / "in.npz", tmp_path / "out.csv", model=model, probabilities=True, quiet=True)
+    found = [[float(row[f"p{digit}"]) for digit in range(10)] for row in rows(tmp_path / "out.csv")]
+    np.testing.assert_allclose(found, Recogniser.load(model).predict(images).probabilities, atol=1e-6)
+
+
+def test_one_process_writes_a_file(images: Any, model: Path, tmp_path: Path) -> None:
+    """A file that another process writes is refused in one line, and nothing of its work is touched."""
+    np.savez(tmp_path / "in.npz", X=images)
+    out = tmp_path / "out.csv"
+    with claimed(out):
+        (tmp_path / "out.csv.partial").write_bytes(b"theirs")
+        with pytest.raises(TenfoldError, match="out.csv' is being written by another process"):
+            read(tmp_path / "in.npz", out, model=model, quiet=True)
+        assert (tmp_path / "out.csv.partial").read_bytes() == b"theirs"
+    assert read(tmp_path / "in.npz", out, model=model, quiet=True).images == 100
+    assert {path.name for path in tmp_path.iterdir()} == {"in.npz", "out.csv"}
+
+
+def test_a_replaced_picture_is_read_again(images: Any, model: Path, tmp_path: Path, monkeypatch: Any) -> None:
+    """A picture replaced between two parts by another of its size and time has its own answer."""
+    folder, out, first = tmp_path / "in", tmp_path / "out.csv", tmp_path / "in" / "00.bmp"
+    folder.mkdir()
+    for number, image in enumerate(images[:40]):
+        Image.fromarray(image).save(folder / f"{number:02d}.bmp")
+    with monkeypatch.context() as patched:
+        patched.setattr(Labels, "finish", lambda labels: None)
+        read(folder, out, model=model, quiet=True)
+    before = first.stat()
+    Image.fromarray(images[-1]).save(first)
+    os.utime(first, ns=(before.st_atime_ns, before.st_mtime_ns))
+    assert first.stat().st_size == before.st_size
+    assert read(folder, out, model=model, quiet=True).resumed_at == 0
+    assert rows(out)[0]["reason"] == "blank"
 
 
 def test_command(images: Any, model: Path, tmp_path: Path) -> None:

@@ -47,7 +47,7 @@ VERBS = {
         "Write a run as one ONNX file, or C header, proven to answer alike.",
         "tenfold export runs/first --out model.onnx",
     ),
-    "read": Verb("Read pictures of digits, any number of them.", "tenfold read --frame pictures --out labels.csv"),
+    "read": Verb("Read pictures of digits, any number of them.", "tenfold read seven.png four.png"),
 }
 CONTEXT = {"help_option_names": ["-h", "--help"]}
 

@@ -21,7 +21,8 @@ def reporting(as_json: bool, debug: bool) -> Iterator[Callable[[Any], None]]:
     """Give a function for the verb's result; turn whatever goes wrong into one line and an exit code.
 
     A result is a frozen dataclass. Where it has a `problem` that is not None, that line is printed and the code is 1;
-    where its `status` is "interrupted", the code is 130. What people read goes to stderr, the JSON alone to stdout.
+    where its `status` is "interrupted", the code is 130. What people read goes to stderr; stdout has the JSON alone or,
+    without --json, the `lines` that a result has.
     """
 
     def show(content: Any) -> None:
@@ -30,6 +31,8 @@ def reporting(as_json: bool, debug: bool) -> Iterator[Callable[[Any], None]]:
 
     def finish(result: Any) -> None:
         show(dataclasses.asdict(result) if dataclasses.is_dataclass(result) else result)  # type: ignore[arg-type]
+        if not as_json and (lines := getattr(result, "lines", None)):
+            print("\n".join(lines), flush=True)
         if getattr(result, "status", None) == "interrupted":
             raise typer.Exit(INTERRUPTED)
         if (problem := getattr(result, "problem", None)) is not None:

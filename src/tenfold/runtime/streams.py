@@ -1,6 +1,6 @@
 """A million small images, a chunk at a time, and the file of their answers, resumed where a process was stopped.
 
-The images are those of a folder of pictures, or of the array in an NPZ file.
+The images are those of a folder of pictures, of the array in an NPZ file, or of whatever else is read as digits.
 """
 
 import csv
@@ -11,7 +11,7 @@ import json
 import math
 import os
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass, field
@@ -21,10 +21,12 @@ from typing import IO, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from tenfold.data import load
 from tenfold.data.archive import is_clutter, open_zip, quoted, safe_members, unreadable
+from tenfold.data.digits import Digits
 from tenfold.data.meaning import MAX_SIDE
-from tenfold.data.npz import KEYS, MAX_HEADER_BYTES, read_header
-from tenfold.errors import DataError, TenfoldError
+from tenfold.data.npz import KEYS, MAX_HEADER_BYTES, is_npz, read_header
+from tenfold.errors import DataError, TenfoldError, printable
 from tenfold.files import write_atomically
 from tenfold.imaging.frame import to_frame
 from tenfold.runtime.frames import FRAME, read_frame
@@ -34,6 +36,8 @@ from tenfold.runtime.recogniser import UNKNOWN, Answers
 ROW = np.dtype([("digits", "<i8"), ("confidences", "<f4"), ("abstained", "?"), ("probabilities", "<f4", 10)])
 ROWS = 4096  # images a chunk: 3 MB of frames. The same after an interruption, so that the answers are too
 PIXELS = FRAME[0] * FRAME[1]
+PICTURE_ENDS = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".tif", ".tiff", ".webp")
+DATA_ENDS = (".csv", ".npz", ".npy", ".zip", ".gz", "-ubyte")
 
 
 @dataclass(eq=False)
@@ -48,25 +52,34 @@ class Chunk:
 class FolderStream:
     """Every file below a folder but what file managers leave behind, sorted by name, folder by folder.
 
-    count: how many images; names: what a name is; fingerprint: other where the images are others.
+    pictures: or these files alone, in their order. count: how many images; names: what a name is; fingerprint: other
+    where the images are others. data: True where the files are data by their names, and none is a picture.
     """
 
     names = "file"
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        self.count = 0
+    def __init__(self, path: Path, pictures: Sequence[str] | None = None) -> None:
+        self.path, self.pictures = path, pictures
+        self.count, self.data, some = 0, False, False
         digest = hashlib.sha256()
-        for name, size in _files(path, ""):
-            digest.update(os.fsencode(f"{name}\0{size}\0"))
+        for name, state in self._entries():
+            digest.update(os.fsencode(f"{name}\0{state}\0"))
             self.count += 1
+            self.data |= name.lower().endswith(DATA_ENDS)
+            some |= name.lower().endswith(PICTURE_ENDS)
         if not self.count:
             raise DataError(f"'{path}' holds no pictures. Give a folder with some.")
+        self.data &= not some
         self.fingerprint = digest.hexdigest()
+
+    def _entries(self) -> Iterator[tuple[str, str]]:
+        if self.pictures is None:
+            return _files(self.path, "")
+        return ((name, _state(Path(name).stat)) for name in self.pictures)
 
     def chunks(self, start: int, threads: int) -> Iterator[Chunk]:
         """Yield chunks of `ROWS` from image number `start` (a multiple of it) on; names are paths below the folder."""
-        names = itertools.islice((name for name, _ in _files(self.path, "")), start, None)
+        names = itertools.islice((name for name, _ in self._entries()), start, None)
         with ThreadPoolExecutor(threads, thread_name_prefix="tenfold-read") as pool:
             while some := list(itertools.islice(names, ROWS)):
                 chunk = Chunk(some, np.zeros((len(some), *FRAME), np.uint8))
@@ -107,6 +120,13 @@ class ArchiveStream:
         self.fingerprint = hashlib.sha256(
             f"{self.member} {self.shape} {info.CRC} {info.file_size}".encode()
         ).hexdigest()
+
+    @staticmethod
+    def holds(path: Path) -> bool:
+        """Return True for a zip that is an NPZ with one such array."""
+        with open_zip(path) as archive:
+            members = safe_members(archive, path.name)
+        return is_npz(members) and any(f"{key}.npy" in members for key, _ in KEYS)
 
     def chunks(self, start: int, threads: int) -> Iterator[Chunk]:
         """Yield chunks as FolderStream does, read from the zip as they are needed; names are the images' indices."""
@@ -153,41 +173,61 @@ class ArchiveStream:
             count -= len(self._read(file, min(count, 1 << 20)))
 
 
-ImageStream = FolderStream | ArchiveStream
+class DigitsStream:
+    """Digits that are in memory, whatever they were read from. Attributes as FolderStream's."""
+
+    names = "index"
+
+    def __init__(self, digits: Digits) -> None:
+        self.images, self.count, self.fingerprint = digits.images, len(digits), digits.content_hash()
+
+    def chunks(self, start: int, threads: int) -> Iterator[Chunk]:
+        """Yield chunks as FolderStream does; names are the images' indices."""
+        for first in range(start, self.count, ROWS):
+            frames = self.images[first : first + ROWS]
+            yield Chunk([str(index) for index in range(first, first + len(frames))], frames)
 
 
-def open_stream(path: Path) -> ImageStream:
-    """Return the images of a folder or an NPZ file. DataError for anything else, and where there are none."""
-    if path.is_dir():
-        return FolderStream(path)
-    if path.is_file() and zipfile.is_zipfile(path):
+ImageStream = FolderStream | ArchiveStream | DigitsStream
+
+
+def open_stream(spec: str | Path) -> ImageStream:
+    """Return the images of a folder, of a file of pictures or data, or of a name. DataError where there are none."""
+    path = Path(spec)
+    if path.is_dir() and not (folder := FolderStream(path)).data:
+        return folder
+    if path.is_file() and path.name.lower().endswith(PICTURE_ENDS):
+        return FolderStream(Path(), [str(path)])
+    if path.is_file() and zipfile.is_zipfile(path) and ArchiveStream.holds(path):
         return ArchiveStream(path)
-    raise DataError(f"'{path}' is neither a folder of pictures nor an NPZ file. Give one of them.")
+    return DigitsStream(load(str(spec), "submit"))
 
 
-def _files(folder: Path, below: str) -> Iterator[tuple[str, int]]:
-    """Yield (path below the first folder, bytes) of every file, in the order of the names in each folder."""
+def _files(folder: Path, below: str) -> Iterator[tuple[str, str]]:
+    """Yield (path below the first folder, state) of every file, in the order of the names in each folder."""
     try:
         with os.scandir(folder) as entries:
             found = sorted(
-                (entry.name, entry.is_dir(follow_symlinks=False), _size(entry))
+                (entry.name, entry.is_dir(follow_symlinks=False), _state(entry.stat))
                 for entry in entries
                 if not is_clutter(Path(entry.name))
             )
     except OSError as error:
         raise unreadable(folder, error) from error
-    for name, is_folder, size in found:
+    for name, is_folder, state in found:
         if is_folder:
             yield from _files(folder / name, f"{below}{name}/")
         else:
-            yield f"{below}{name}", size
+            yield f"{below}{name}", state
 
 
-def _size(entry: "os.DirEntry[str]") -> int:
+def _state(stat: Callable[[], os.stat_result]) -> str:
+    """Return what is another where a file was written or replaced since, also by one of its size and time."""
     try:
-        return entry.stat().st_size
-    except OSError:
-        return -1  # a link that leads nowhere: it is among the unreadable
+        found = stat()
+    except (OSError, ValueError):
+        return ""  # a link that leads nowhere: it is among the unreadable
+    return f"{found.st_size} {found.st_mtime_ns} {found.st_ctime_ns} {found.st_ino}"
 
 
 class Labels:
@@ -195,11 +235,13 @@ class Labels:
 
     rows: how many images have their answer; counts: answers of each digit; abstained, unreadable: how many.
     made_of: what decides the answers (images, model, threshold); partial answers to anything else are thrown away.
+    probabilities: write those of the ten digits into a CSV too. One process at a time: see `files.claimed`.
     """
 
-    def __init__(self, out: Path, made_of: dict[str, Any], names: str) -> None:
-        self.out, self.names = out, names
-        self.made_of = made_of | {"row": ROW.itemsize}  # another Tenfold may keep other rows
+    def __init__(self, out: Path, made_of: dict[str, Any], names: str, probabilities: bool = False) -> None:
+        self.out, self.names, self.probabilities = out, names, probabilities
+        # Another Tenfold may keep other rows.
+        self.made_of = made_of | {"row": ROW.itemsize, "probabilities": probabilities}
         self.partial = out.with_name(f"{out.name}.partial")
         self.state = out.with_name(f"{out.name}.partial.json")
         self.rows = self.abstained = self.unreadable = 0
@@ -214,7 +256,8 @@ class Labels:
             self._file.truncate(length)
             self._file.seek(length)
             if not self.rows and self._is_csv:
-                self._file.write(f"{self.names},digit,confidence,abstained,reason\n".encode())
+                more = "".join(f",p{digit}" for digit in range(10)) if self.probabilities else ""
+                self._file.write(f"{self.names},digit,confidence,abstained,reason{more}\n".encode())
         except OSError as error:
             raise self._not_writable(error) from error
         return self.rows
@@ -222,15 +265,12 @@ class Labels:
     def add(self, chunk: Chunk, answers: Answers) -> None:
         """Add a chunk's answers, and make them last."""
         assert self._file is not None
-        reasons = {row: f"unreadable: {why}" for row, why in chunk.unreadable.items()}
-        for row in np.flatnonzero(answers.abstained).tolist():
-            reasons.setdefault(row, str(answers.reason(row)))
         self.rows += len(chunk.names)
         self.unreadable += len(chunk.unreadable)
         self.abstained += int(answers.abstained.sum()) - len(chunk.unreadable)
         answered = answers.digits[~answers.abstained]
         self.counts = (np.array(self.counts) + np.bincount(answered, minlength=10)).tolist()
-        content = _csv(chunk.names, answers, reasons) if self._is_csv else _records(answers)
+        content = _csv(chunk, answers, self.probabilities) if self._is_csv else _records(answers)
         try:
             self._file.write(content)
             self._file.flush()
@@ -244,11 +284,11 @@ class Labels:
     def finish(self) -> None:
         """Put the file in its place, and take the partial ones away."""
         self.close()
+        whole = self.out.with_name(f"{self.out.name}.whole")
         try:
             if self._is_csv:
                 self.partial.replace(self.out)
             else:
-                whole = self.out.with_name(f"{self.out.name}.whole")
                 records = np.memmap(self.partial, ROW, mode="r", shape=(self.rows,))
                 with whole.open("wb") as file:  # a column at a time goes from the one file to the other, piece by piece
                     np.savez_compressed(file, allow_pickle=False, **{name: records[name] for name in ROW.names or ()})
@@ -258,6 +298,7 @@ class Labels:
                 self.partial.unlink()
             self.state.unlink(missing_ok=True)
         except OSError as error:
+            whole.unlink(missing_ok=True)
             raise self._not_writable(error) from error
 
     def close(self) -> None:
@@ -290,15 +331,22 @@ class Labels:
         )
 
 
-def _csv(names: list[str], answers: Answers, reasons: dict[int, str]) -> bytes:
+def reasons(chunk: Chunk, answers: Answers) -> dict[int, str]:
+    """Return why rows have no answer, by row."""
+    found = {row: str(answers.reason(row)) for row in np.flatnonzero(answers.abstained).tolist()}
+    return found | {row: f"unreadable: {why}" for row, why in chunk.unreadable.items()}
+
+
+def _csv(chunk: Chunk, answers: Answers, probabilities: bool) -> bytes:
     """Return a line an image: name, digit (empty where there is no guess), confidence, abstained (1 or 0), reason."""
-    text = io.StringIO()
-    columns = zip(names, answers.digits.tolist(), answers.confidences.tolist(), answers.abstained.tolist(), strict=True)
+    text, why = io.StringIO(), reasons(chunk, answers)
+    columns = answers.digits.tolist(), answers.confidences.tolist(), answers.abstained.tolist()
+    more = [[f"{each:.6f}" for each in row] if probabilities else [] for row in answers.probabilities.tolist()]
     csv.writer(text, lineterminator="\n").writerows(
-        (name, "" if digit == UNKNOWN else digit, f"{confidence:.6f}", int(abstained), reasons.get(row, ""))
-        for row, (name, digit, confidence, abstained) in enumerate(columns)
+        (printable(name), "" if digit == UNKNOWN else digit, f"{sure:.6f}", int(abstained), why.get(row, ""), *ten)
+        for row, (name, digit, sure, abstained, ten) in enumerate(zip(chunk.names, *columns, more, strict=True))
     )
-    return text.getvalue().encode("utf-8", errors="surrogateescape")  # names that are no UTF-8 keep their bytes
+    return text.getvalue().encode()
 
 
 def _records(answers: Answers) -> bytes:
