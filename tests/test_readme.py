@@ -3,6 +3,7 @@
 import ast
 import re
 import shlex
+import shutil
 import subprocess
 import sys
 import tomllib
@@ -130,6 +131,8 @@ def test_commands_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write_competition(tmp_path / "digit-recognizer.zip")
     mine = load("uci:train", "train").take(np.arange(300))
     np.savez(tmp_path / "my-digits.npz", X=mine.images, y=mine.labels)
+    (tmp_path / "docs").mkdir()
+    shutil.copy(ROOT / "docs" / "seven.png", tmp_path / "docs")
     (tmp_path / "pictures").mkdir()
     for number, image in enumerate(mine.images[:3]):
         Image.fromarray(image).save(tmp_path / "pictures" / f"{number}.png")
