@@ -306,6 +306,14 @@ def test_nobody_listens_is_one_line() -> None:
             Notes().run([task("where")], on=address)
 
 
+def test_own_cluster_has_a_token() -> None:
+    """A cluster of this machine's own asks for a secret that no other user knows; one that is there has its own."""
+    own = jobs._ray_environment(Place.parse("ray"))
+    assert own["RAY_AUTH_MODE"] == "token"
+    assert re.fullmatch("[0-9a-f]{64}", own["RAY_AUTH_TOKEN"])
+    assert "RAY_AUTH_MODE" not in jobs._ray_environment(Place.parse("ray://host:10001"))
+
+
 def test_processors_alone_on_ray() -> None:
     """Another device than a processor is refused, before Ray is looked for."""
     with pytest.raises(ClusterError, match="On Ray tasks compute on processors, not on 'cuda'. Omit --device, or --on"):

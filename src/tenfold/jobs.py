@@ -43,6 +43,9 @@ LOOPBACK = "127.0.0.1"
 # Read by Ray when it is loaded: no report of its use to its makers; the last one, named after the systems where it is
 # the default, gives a cluster the loopback address instead of the machine's own, so that nobody else can reach it.
 QUIET_AND_LOCAL = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"}
+# Of a cluster of this machine's own: other users of it, who reach its ports, can't give it work. One a process, for Ray
+# keeps the first that it reads.
+OWN_TOKEN = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32)}
 
 
 @dataclass(frozen=True)
@@ -161,7 +164,7 @@ def check_place(place: Place, device: str = "auto") -> None:
     if device not in ("auto", "cpu"):
         raise ClusterError(f"On Ray tasks compute on processors, not on '{device}'. Omit --device, or --on.")
     try:
-        with _environment(QUIET_AND_LOCAL):
+        with _environment(_ray_environment(place)):
             import ray
 
             if place.kind == "cluster":
@@ -303,7 +306,7 @@ def _on_ray(place: Place, workers: int | None, threads: int, shared: Sequence[Pa
     """
     check_place(place)
     with ExitStack() as stack:
-        stack.enter_context(_environment(QUIET_AND_LOCAL))
+        stack.enter_context(_environment(_ray_environment(place)))
         stack.enter_context(redirect_stdout(sys.stderr))
         stack.enter_context(warnings.catch_warnings())
         warnings.filterwarnings("ignore", "Ray Client connection timed out")  # an error says the same
@@ -322,6 +325,10 @@ def _on_ray(place: Place, workers: int | None, threads: int, shared: Sequence[Pa
             yield pool
         except ConnectionError as error:
             raise ClusterError(f"The cluster is gone: '{_line(error)}'. Start it, and run this again.") from error
+
+
+def _ray_environment(place: Place) -> dict[str, str]:
+    return QUIET_AND_LOCAL | (OWN_TOKEN if place.kind == "ray" else {})
 
 
 def _begin(address: str, threads: int, **options: Any) -> None:
