@@ -22,14 +22,13 @@ import re
 from collections.abc import Iterable
 from os import PathLike
 
-NO_RIGHT = ("you have no right to", "Give yourself that right, or give another place.")
-# Why a system refuses to write, in words, and what to do about it.
-REFUSALS = {
-    errno.ENOSPC: ("the disk is full", "Free some space there, and run the same again."),
-    errno.EDQUOT: ("your quota of that disk is used up", "Delete what you no longer need, and run the same again."),
-    errno.EROFS: ("its file system is read-only", "Give another place."),
-    errno.EACCES: NO_RIGHT,
-    errno.EPERM: NO_RIGHT,
+# What to do about a system's reason not to write.
+REMEDIES = {
+    errno.ENOSPC: "Free some space there, and run the same again.",
+    errno.EDQUOT: "Delete what your account no longer needs there, and run the same again.",
+    errno.EROFS: "Give a place on a drive that can be written to.",
+    errno.EACCES: "Give yourself the right to write there, or give another place.",
+    errno.EPERM: "Give yourself the right to write there, or give another place.",
 }
 # Control characters but line ends and tabs, marks that turn the direction of text, and halves of surrogate pairs, which
 # stand in a name for bytes that are no text.
@@ -89,13 +88,14 @@ def nearest(word: str, known: Iterable[str]) -> str:
     return f" Did you mean '{matches[0]}'?" if matches else ""
 
 
-def unwritten(path: "str | PathLike[str]", error: OSError, otherwise: str, what: str = "") -> str:
-    """Return the message for what could not be written; `otherwise`: what to do where the system's reason says nothing.
+def remedy(error: OSError, otherwise: str) -> str:
+    """Return what to do where something could not be written; `otherwise` where the system's reason says nothing."""
+    return REMEDIES.get(error.errno or 0, otherwise)
 
-    what: what it is, such as "The page ".
-    """
-    reason, advice = REFUSALS.get(error.errno or 0, (error.strerror or str(error), otherwise))
-    return f"{what}'{path}' cannot be written: {reason}. {advice}"
+
+def unwritten(path: "str | PathLike[str]", error: OSError, otherwise: str) -> str:
+    """Return the message for a file or folder that could not be written."""
+    return f"'{path}' cannot be written: {error.strerror or error}. {remedy(error, otherwise)}"
 
 
 def printable(text: str) -> str:

@@ -8,11 +8,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tenfold.errors import RunError
-from tenfold.files import read_npz
+from tenfold.files import MOST_TEXT, read_bytes
 from tenfold.metrics.scores import calibration_bins, risk_coverage, score
 from tenfold.pages import page, plots
 from tenfold.pages.plots import Text
-from tenfold.runs import ledger
+from tenfold.runs.schema import read_answers
 
 if TYPE_CHECKING:
     from tenfold.runs.run import Run
@@ -41,10 +41,10 @@ def write_report(run: "Run") -> Path:
     missing.
     Raises DataError where it cannot be written, and RunError where a file in the folder is damaged.
     """
-    looks = ledger.read_lines(run.path / "evaluations.jsonl")
+    looks = run.looks()
     newest = {_data(look)["sha256"] or _data(look)["spec"]: look for look in looks}  # later looks replace earlier ones
     latest = sorted(newest.values(), key=lambda look: (look["n"], looks.index(look)), reverse=True)[:SHOWN_SETS]
-    sections = [_evaluation(run.path, look, f"set-{i}") for i, look in enumerate(latest, 1)]
+    sections = [_evaluation(run, look, f"set-{i}") for i, look in enumerate(latest, 1)]
     held_out = run.validation()
     if held_out is not None and len(held_out["labels"]):
         figures = score(held_out["labels"], held_out["probabilities"])
@@ -58,20 +58,19 @@ def write_report(run: "Run") -> Path:
         curves=_curves(run.metrics(), run.manifest),
         looks=[look | {"spec": _data(look)["spec"]} for look in reversed(looks)],
         status=STATUS.get(run.manifest.get("status", ""), ""),
-        recipe=recipe.read_text("utf-8", "replace") if (recipe := run.path / "recipe.toml").exists() else "",
+        recipe=read_bytes(run.path / "recipe.toml", MOST_TEXT).decode("utf-8", "replace"),
         command=_command(run),
         provenance=_provenance(run.manifest),
     )
     return page.write(run.path / "report.html", html)
 
 
-def _evaluation(folder: Path, look: dict[str, Any], anchor: str) -> dict[str, Any]:
+def _evaluation(run: "Run", look: dict[str, Any], anchor: str) -> dict[str, Any]:
     """Return the section of one evaluation: its figures from the record, its pictures from the .npz beside it."""
-    file = folder / str(look.get("file") or "")
-    arrays = {}
-    if file.is_file() and file.resolve().is_relative_to(folder.resolve()):
+    arrays, file = {}, run.answers_of(look)
+    if file is not None and file.exists():
         try:
-            arrays = read_npz(file)
+            arrays = read_answers(file)
         except (OSError, ValueError) as error:
             raise RunError(f"'{file}' is damaged: {error}. Evaluate the run again.") from None
     return _section(look, arrays, anchor, title=page.name_of(_data(look)["spec"]), kind="test")

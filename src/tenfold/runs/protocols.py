@@ -15,7 +15,7 @@ from tenfold.data.digits import Digits
 from tenfold.data.names import anywhere
 from tenfold.errors import RunError, SourceError
 from tenfold.metrics.side_by_side import SideBySide
-from tenfold.runs import ledger, scoring, systems
+from tenfold.runs import scoring, systems
 from tenfold.runs.results import ProtocolName, data_name, held_out_look
 from tenfold.runs.run import Run
 from tenfold.training import recipe as recipes
@@ -57,7 +57,7 @@ class Protocol:
         if self.images is None:
             return scoring.held_out(runs, names, self.title, self.note)
         assert self.images.labels is not None
-        kept = [scoring.kept_probabilities(run.path / self._looks(run)[-1]["file"]) for run in runs]
+        kept = [scoring.kept_probabilities(run.answers_of(self._looks(run)[-1]) or run.path) for run in runs]
         sides = [scoring.side(run, name, own) for run, name, own in zip(runs, names, kept, strict=True)]
         return SideBySide(self.title, self.images.labels, sides, dict(enumerate(self.images.images)), self.note)
 
@@ -73,8 +73,10 @@ class Protocol:
         """Return the run's evaluations on the test images, read as the recipe says."""
         assert self.images is not None
         sha256, shifted = self.images.content_hash(), run.recipe.prediction.shifts > 0
-        looks = ledger.read_lines(run.path / "evaluations.jsonl")
-        return [look for look in looks if look["data"]["sha256"] == sha256 and look["tta"] == shifted]
+        return [
+            look for look in run.looks()
+            if look.get("data", {}).get("sha256") == sha256 and look.get("tta") == shifted
+        ]  # fmt: skip
 
 
 MNIST = Protocol("mnist", "MNIST: test images", "mnist:train", "mnist:test")

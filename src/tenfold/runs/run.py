@@ -19,12 +19,13 @@ The folder appears under its name only when it is complete enough to resume; eac
 import hashlib
 import importlib
 import json
-import os
 import platform
+import re
+import secrets
 import shutil
 import subprocess
 import tomllib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
@@ -34,8 +35,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tenfold import __version__
-from tenfold.errors import RunError
-from tenfold.files import npz, read_npz, write_atomically
+from tenfold.errors import RunError, unwritten
+from tenfold.files import MOST_BYTES, MOST_TEXT, npz, open_regular, read_bytes, read_npz, refuse_odd, write_atomically
+from tenfold.runs import schema
 from tenfold.training import recipe as recipes
 from tenfold.training.recipe import Recipe
 
@@ -43,7 +45,8 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 WEIGHTS, STATE, MANIFEST, RECIPE = "weights.safetensors", "state.safetensors", "run.json", "recipe.toml"
-METRICS, DATA, VALIDATION = "metrics.jsonl", "data.npz", "validation.npz"
+METRICS, DATA, VALIDATION, LOOKS = "metrics.jsonl", "data.npz", "validation.npz", "evaluations.jsonl"
+ANSWERS = re.compile(r"evaluations/[0-9]{1,9}\.npz")  # what a line of it may name
 # What computes, by the model's kind; every other classical model is scikit-learn's.
 LIBRARIES = {"xgboost": ("xgboost", "sklearn")}
 DISTRIBUTIONS = {"sklearn": "scikit-learn"}  # where it has another name than the module
@@ -63,12 +66,13 @@ class Run:
 
     @classmethod
     def open(cls, path: str | Path) -> "Run":
-        """Return the run at `path`; RunError where there is none."""
+        """Return the run at `path`; RunError where there is none, or what no run has: links, pipes, devices."""
         folder = Path(path)
         if not folder.is_dir():
             raise RunError(f"There is no run at '{path}'. Give the folder that `tenfold train` wrote.")
         if not (folder / MANIFEST).is_file() or not (folder / RECIPE).is_file():
             raise RunError(f"'{path}' is not a run: it has no {MANIFEST}. Give the folder that `tenfold train` wrote.")
+        refuse_odd(folder)
         return cls(folder)
 
     @classmethod
@@ -82,14 +86,14 @@ class Run:
     ) -> "Run":
         """Make a new run's folder, in one rename, and return it; RunError where something stands there already."""
         refuse_taken(path, f"--resume '{path}' to continue a run there")
-        draft = path.with_name(f".{path.name}.{os.getpid()}.part")
+        draft = path.with_name(f".{secrets.token_hex(8)}.part")
         try:
             draft.mkdir(parents=True)
             with cls.rewrite(draft, recipe, manifest, hashes, held_out):
                 pass
             draft.replace(path)
         except OSError as error:
-            raise RunError(f"The run '{path}' cannot be written: {error.strerror}. Give another --out.") from None
+            raise RunError(f"The run {unwritten(path, error, 'Give another --out.')}") from None
         finally:
             shutil.rmtree(draft, ignore_errors=True)
         return cls(path)
@@ -126,18 +130,14 @@ class Run:
         """The resolved recipe."""
         path = self.path / RECIPE
         try:
-            return recipes.parse(tomllib.loads(path.read_text("utf-8")), str(path))
-        except tomllib.TOMLDecodeError as error:
-            raise RunError(f"'{path}' is not valid TOML: {error}. Train the run again.") from None
+            return recipes.parse(tomllib.loads(read_bytes(path, MOST_TEXT).decode()), str(path))
+        except (OSError, ValueError, RecursionError) as error:
+            raise schema.unreadable(path, error) from None
 
     @cached_property
     def manifest(self) -> dict[str, Any]:
-        """What run.json holds."""
-        path = self.path / MANIFEST
-        try:
-            return dict(json.loads(path.read_text("utf-8")))
-        except ValueError as error:
-            raise RunError(f"'{path}' is not valid JSON: {error}. Train the run again.") from None
+        """What run.json holds; a key that it lacks is a RunError."""
+        return schema.read(self.path / MANIFEST, schema.Manifest)
 
     def update_manifest(self, changes: dict[str, Any]) -> None:
         """Merge `changes` into run.json."""
@@ -146,8 +146,16 @@ class Run:
 
     def metrics(self) -> list[dict[str, Any]]:
         """Return one dictionary an evaluation during training, oldest first."""
-        path = self.path / METRICS
-        return [json.loads(line) for line in path.read_text("utf-8").splitlines()] if path.exists() else []
+        return schema.read_lines(self.path / METRICS, schema.Evaluated)
+
+    def looks(self) -> list[dict[str, Any]]:
+        """Return the evaluations on labelled data, oldest first."""
+        return schema.read_lines(self.path / LOOKS, schema.KeptLook)
+
+    def answers_of(self, look: Mapping[str, Any]) -> Path | None:
+        """Return the file with the answers of a look, None where it names none in this folder."""
+        name = look.get("file")
+        return self.path / name if isinstance(name, str) and ANSWERS.fullmatch(name) else None
 
     def write_metrics(self, history: list[dict[str, Any]]) -> None:
         """Replace metrics.jsonl."""
@@ -167,7 +175,15 @@ class Run:
 
     @cached_property
     def _data(self) -> dict[str, NDArray[Any]]:
-        return self._arrays(DATA)
+        path = self.path / DATA
+        try:
+            arrays = read_npz(path, schema.DATA)
+        except (OSError, ValueError) as error:
+            raise schema.unreadable(path, error) from None
+        indices = arrays["held_out"]
+        if (indices < 0).any() or (indices >= len(arrays["hashes"])).any():
+            raise schema.unreadable(path, ValueError("its 'held_out' point outside"))
+        return arrays
 
     def validation(self) -> dict[str, NDArray[Any]] | None:
         """Return the answers to the held-out images; None where there are none.
@@ -175,7 +191,11 @@ class Run:
         indices, labels (N,) and probabilities (N, 10); mistake_indices and mistake_images; and digit_probability (N,),
         of being a digit at all, where the network knows what is none.
         """
-        return self._arrays(VALIDATION) if (self.path / VALIDATION).exists() else None
+        path = self.path / VALIDATION
+        try:
+            return schema.read_answers(path, schema.VALIDATION) if path.exists() else None
+        except (OSError, ValueError) as error:
+            raise schema.unreadable(path, error) from None
 
     def write_validation(self, **arrays: NDArray[Any]) -> None:
         """Replace validation.npz."""
@@ -200,7 +220,7 @@ class Run:
             names = [model_file(self.recipe.model.kind), *([FEATURES] if (self.path / FEATURES).exists() else [])]
         for name in names:
             try:
-                digest.update((self.path / name).read_bytes())
+                digest.update(read_bytes(self.path / name))
             except OSError as error:
                 raise RunError(
                     f"Cannot read the weights '{self.path / name}' ({error.strerror}). Train the run again."
@@ -219,13 +239,7 @@ class Run:
         try:
             write_atomically(self.path / name, content)
         except OSError as error:
-            raise RunError(f"'{self.path / name}' cannot be written: {error.strerror}. Free space or rights.") from None
-
-    def _arrays(self, name: str) -> dict[str, NDArray[Any]]:
-        try:
-            return read_npz(self.path / name)
-        except (OSError, ValueError) as error:
-            raise RunError(f"'{self.path / name}' cannot be read: {error}. Train the run again.") from None
+            raise RunError(unwritten(self.path / name, error, "Give another --out.")) from None
 
 
 def save_tensors(path: Path, tensors: "dict[str, Tensor]", meta: dict[str, Any] | None = None) -> None:
@@ -234,7 +248,10 @@ def save_tensors(path: Path, tensors: "dict[str, Tensor]", meta: dict[str, Any] 
 
     metadata = None if meta is None else {"tenfold": json.dumps(meta, sort_keys=True, allow_nan=False)}
     ready = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
-    write_atomically(path, save(ready, metadata))
+    content = save(ready, metadata)
+    if len(content) > MOST_BYTES:
+        raise RunError(f"'{path}' would have '{len(content)}' bytes, more than {MOST_BYTES}. Take a smaller network.")
+    write_atomically(path, content)
 
 
 def load_tensors(path: Path) -> "tuple[dict[str, Tensor], dict[str, Any]]":
@@ -242,13 +259,14 @@ def load_tensors(path: Path) -> "tuple[dict[str, Tensor], dict[str, Any]]":
     from safetensors import SafetensorError, safe_open
 
     try:
+        open_regular(path).close()
         with safe_open(path, framework="pt") as file:
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a dict
             meta = json.loads((file.metadata() or {}).get("tenfold", "{}"))
     except FileNotFoundError:
         raise RunError(f"'{path}' is missing. Train the run again, or resume it with --resume.") from None
-    except (SafetensorError, OSError, ValueError) as error:
-        raise RunError(f"'{path}' cannot be read: {error}. Train the run again.") from None
+    except (SafetensorError, OSError, ValueError, RecursionError) as error:
+        raise schema.unreadable(path, error) from None
     return tensors, meta
 
 

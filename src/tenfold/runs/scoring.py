@@ -20,12 +20,13 @@ from numpy.typing import NDArray
 
 from tenfold.data.digits import Digits
 from tenfold.errors import DataError, RunError
-from tenfold.files import npz, read_npz, write_atomically
+from tenfold.files import npz, write_atomically
 from tenfold.metrics import scores
 from tenfold.metrics.intervals import wilson
 from tenfold.metrics.side_by_side import Side, SideBySide
 from tenfold.runs import ledger
 from tenfold.runs.ledger import OverlapScore, Seen, find_seen, not_writable, overlap_score
+from tenfold.runs.schema import read_answers
 from tenfold.runs.systems import System
 
 if TYPE_CHECKING:
@@ -180,8 +181,8 @@ def score_system(
 def kept_probabilities(file: Path) -> NDArray[np.float32]:
     """Return the probabilities (N, 10) that a look left in a run's folder; RunError where they are damaged or gone."""
     try:
-        return np.asarray(read_npz(file)["probabilities"], np.float32)
-    except (OSError, ValueError, KeyError) as error:
+        return np.asarray(read_answers(file)["probabilities"], np.float32)
+    except (OSError, ValueError) as error:
         raise RunError(f"'{file}' is damaged: {error}. Evaluate the run again.") from None
 
 
