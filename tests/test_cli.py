@@ -276,3 +276,24 @@ def test_the_road(digits: Digits, tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     assert Path("s.csv").read_bytes().splitlines()[0] == b"ImageId,Label"
     again = run("train", "instant", "--data", "digits.npz", "--out", trained["run"])
     assert again.exit_code == 1, "a finished run is not overwritten"
+
+
+@pytest.mark.parametrize("library", ["typer", "onnxruntime"])
+@pytest.mark.parametrize("options", [[], ["--json"]])
+def test_ctrl_c_while_a_library_loads(library: str, options: list[str], tmp_path: Path) -> None:
+    """Ctrl-C ends with 130 and one line also where a library that is being loaded makes another error of it."""
+    (tmp_path / f"{library}.py").write_text(
+        "import os, signal\ntry:\n    os.kill(os.getpid(), signal.SIGINT)\n    signal.pause()\n"
+        "except KeyboardInterrupt:\n    raise ImportError('half of it failed to import') from None\n"
+    )
+    command = [sys.executable, "-m", "tenfold", "read", "none.png", "--model", "tiny", *options]
+    done = subprocess.run(
+        command,
+        cwd=tmp_path,
+        env=os.environ | {"PYTHONPATH": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode, done.stderr) == (130, "Interrupted.\n")
+    assert done.stdout == ('{"error": "Interrupted."}\n' if options else "")
