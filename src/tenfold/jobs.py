@@ -241,6 +241,7 @@ def _begin_process() -> None:
 
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     sys.stdout = sys.stderr
+    logging.getLogger("tenfold.data").setLevel(logging.ERROR)  # what is assumed of the data has been said
     threading.Thread(target=end_with_parent, args=[parent_process()], daemon=True).start()
 
 

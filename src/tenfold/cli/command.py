@@ -1,6 +1,7 @@
 """A verb's own signature as a command: its annotations are the options, and its result is what --json prints."""
 
 import inspect
+import logging
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import ModuleType, NoneType
@@ -24,6 +25,7 @@ def command_of(module: ModuleType, name: str) -> Callable[..., None]:
 
     def command(context: typer.Context, **values: Any) -> None:
         as_json, debug, _ = values.pop("json"), values.pop("debug"), values.pop("list", None)
+        logging.getLogger("tenfold").setLevel(logging.ERROR if values.get("quiet") else logging.NOTSET)
         with reporting(as_json, debug or context.obj) as finish:
             finish(verb(**values))
 

@@ -1,6 +1,7 @@
 """Digits by name or path: `load` is the one entrance, the modules beside it do the work.
 
 digits.py      the Digits type
+meaning.py     arrays -> digits: values, polarity, position, labels, judged for a whole set
 formats.py     a path -> digits, whatever kind of file it is (idx.py, csv_format.py, npz.py, archive.py)
 names.py       a name -> digits: where the files lie, download.py where they don't
 cache.py       what was read before
@@ -10,7 +11,9 @@ overlap.py     exact and near duplicates
 statistics.py  what a set is like
 """
 
+import functools
 import glob
+import logging
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -18,6 +21,8 @@ if TYPE_CHECKING:
     from tenfold.data.digits import Digits
 
 Purpose = Literal["train", "evaluate", "explore", "submit"]
+
+log = logging.getLogger(__name__)
 
 
 def load(spec: str, purpose: Purpose, *, deadline: float | None = None) -> "Digits":
@@ -29,13 +34,25 @@ def load(spec: str, purpose: Purpose, *, deadline: float | None = None) -> "Digi
     its test part, which has no labels, to `submit` alone, and `uci` gives `explore` all there is. A file or folder in
     the working directory that has such a name is meant by `./mnist`. deadline: seconds that a download may take.
     Raises DataError where the data cannot be read, or lack the labels that train and evaluate need; SourceError (a
-    DataError) where a named data set is not to be had.
+    DataError) where a named data set is not to be had. What was assumed, the digits' `notes`, is logged.
     """
     from tenfold.data import formats, names
 
     if (named := names.parse(spec)) is None:
-        return formats.read(_existing(spec), purpose)
-    return names.load(*named, purpose, deadline=names.DOWNLOAD_SECONDS if deadline is None else deadline)
+        digits = formats.read(_existing(spec), purpose)
+    else:
+        digits = names.load(*named, purpose, deadline=names.DOWNLOAD_SECONDS if deadline is None else deadline)
+    for note in digits.notes:
+        say(spec, note)
+    return digits
+
+
+@functools.cache  # once a process, however often a set is read
+def say(spec: str, note: str) -> None:
+    """Log what was assumed of a set; without handlers, as on the command line, that is a plain line on stderr."""
+    from tenfold.errors import printable
+
+    log.warning("'%s': %s.", printable(spec), printable(note))
 
 
 def locate(spec: str, purpose: Purpose) -> Path | None:
