@@ -58,6 +58,11 @@ def test_any_range(images: Images, change: Callable[[Any], Any], note: str | Non
     assert found.notes == (() if note is None else (note,))
 
 
+def test_digits_are_writable(images: Images) -> None:
+    """Bytes that are only to be read, as of a file, become digits that PyTorch takes without a warning."""
+    assert digits_of(np.frombuffer(images.tobytes(), np.uint8).reshape(-1, 784)).images.flags.writeable
+
+
 @pytest.mark.parametrize("dtype", [bool, np.uint8, np.int64, np.float32])
 def test_two_values(images: Images, dtype: type) -> None:
     """Images of 0 and 1 are those of 0 and 255, whatever their dtype."""

@@ -91,7 +91,7 @@ class Meaning:
 
     def _eight_bits(self, values: NDArray[Any]) -> NDArray[np.uint8]:
         if (self.low, self.high) == KNOWN[1] and values.dtype == np.uint8:
-            return np.ascontiguousarray(values)
+            return np.require(values, requirements=["C", "W"])  # PyTorch warns of what is not writable
         images = np.empty(values.shape, np.uint8)
         scale = 255 / (self.high - self.low)
         for start in range(0, len(values), CHUNK):
