@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from tenfold.data.digits import Digits, as_images, image_hashes
+from tenfold.data.digits import Digits, image_hashes
 from tenfold.errors import DataError
 
 IMAGES = np.random.default_rng(0).integers(0, 256, (3, 28, 28)).astype(np.uint8)
@@ -55,13 +55,3 @@ def test_image_hashes() -> None:
     assert hashes.dtype == np.uint64
     assert (hashes[0] == hashes[2], hashes[0] == hashes[1]) == (True, False)
     assert image_hashes(IMAGES[:0]).shape == (0,)
-
-
-def test_values_as_images() -> None:
-    """Rows of 784 and whole numbers of any dtype become (N, 28, 28) uint8; other shapes and values are refused."""
-    assert np.array_equal(as_images(IMAGES.reshape(3, 784).astype(float)), IMAGES)
-    with pytest.raises(DataError, match=r"shape '\(28, 28\)'"):
-        as_images(IMAGES[0])
-    for value in (-1, 256, 0.5, np.nan):
-        with pytest.raises(DataError, match="Images of 'float64' hold what is not a whole number"):
-            as_images(np.full((1, 784), value, float))

@@ -1,6 +1,8 @@
 """DigitClassifier: scikit-learn's own tools work on it, and on classical models as on networks."""
 
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,7 +13,7 @@ from tenfold.data import load
 from tenfold.data.digits import Digits
 from tenfold.errors import DataError, RecipeError, RunError, TrainingError
 from tenfold.evaluate import evaluate
-from tenfold.runs.estimator import DigitClassifier, as_images, from_run
+from tenfold.runs.estimator import DigitClassifier, from_run
 from tenfold.runs.run import Run
 from tenfold.submit import submit
 from tenfold.train import train
@@ -49,22 +51,60 @@ def test_sklearn_tools(digits: Digits) -> None:
 def test_fit_refuses_what_is_no_digit_data(digits: Digits) -> None:
     """Wrong labels, shapes, values and recipes are one-line errors."""
     model = DigitClassifier(overrides=QUICK)
-    with pytest.raises(DataError, match="are not digits"):
+    with pytest.raises(DataError, match=r"y has the label '11' at \[0\]"):
         model.fit(digits.images, np.full(200, 11))
-    with pytest.raises(DataError, match="have shape"):
-        model.fit(digits.images[:, :20], digits.labels)
+    with pytest.raises(DataError, match=r"X has the shape '\(200, 27\)'"):
+        model.fit(digits.images.reshape(200, 784)[:, :27], digits.labels)
+    with pytest.raises(DataError, match="X has the value 'nan'"):
+        model.fit(np.full((200, 784), np.nan), digits.labels)
     with pytest.raises(RecipeError, match="No recipe is called"):
         DigitClassifier(recipe="nothing").fit(digits.images, digits.labels)
 
 
-@pytest.mark.parametrize("value", [-1.0, 256.0, 0.5, np.nan])
-def test_values_are_checked(value: float) -> None:
-    """Floats are taken when they are whole numbers of 0 to 255, and refused otherwise."""
-    images = np.full((2, 28, 28), 255.0)
-    assert as_images(images).dtype == np.uint8
-    images[1, 3, 3] = value
-    with pytest.raises(DataError, match="not a whole number of 0 to 255"):
-        as_images(images)
+@pytest.fixture(scope="module")
+def nearest() -> DigitClassifier:
+    """Return nearest neighbours of UCI's training part."""
+    digits = load("uci:train", "train")
+    return DigitClassifier("knn", ("data.validation=0",)).fit(digits.images, digits.labels)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda x: x[..., None],
+        lambda x: x.astype(np.int64),
+        lambda x: x.astype(float).reshape(-1, 784),
+        lambda x: (x / 255).astype(np.float32),
+        lambda x: x / 127.5 - 1,
+        lambda x: 255 - x,
+    ],
+)
+def test_arrays_of_any_kind(nearest: DigitClassifier, change: Callable[[Any], Any]) -> None:
+    """Values, axes and polarity of what is fitted and asked make no difference, nor do labels that are text."""
+    digits, test = load("uci:train", "train"), load("uci:test", "evaluate")
+    assert digits.labels is not None
+    assert test.labels is not None
+    labels = digits.labels.astype(str)
+    expected = nearest.predict_proba(test.images)
+    again = DigitClassifier("knn", ("data.validation=0",)).fit(change(digits.images), labels)
+    for model in (nearest, again):
+        np.testing.assert_allclose(model.predict_proba(change(test.images)), expected, atol=1e-6)
+    assert again.score(change(test.images), [[str(label)] for label in test.labels]) > 0.97
+    np.testing.assert_array_equal(nearest.predict(change(test.images)[0]), expected[:1].argmax(1))
+
+
+def test_two_values_are_learned() -> None:
+    """Images of 0 and 1 are fitted and read as those of 0 and 255, not as nearly black."""
+    digits, test = load("uci:train", "train"), load("uci:test", "evaluate")
+    model = DigitClassifier("knn", ("data.validation=0",)).fit(digits.images > 127, digits.labels)
+    assert model.score((test.images > 127).astype(np.uint8), test.labels) > 0.9
+    assert model.meaning_.notes == ("the values are 0 and 1: taken as 0 and 255",)
+
+
+def test_a_faint_image_stays_faint(nearest: DigitClassifier) -> None:
+    """One image is read by the range of those that were fitted, and not stretched."""
+    faint = load("uci:test", "evaluate").images[:1] // 3
+    np.testing.assert_array_equal(nearest.predict_proba(faint.astype(np.int64)), nearest.answer(faint)[0])
 
 
 @pytest.fixture(scope="module")

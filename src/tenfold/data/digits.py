@@ -2,10 +2,9 @@
 
 import hashlib
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
 from tenfold.errors import DataError
 
@@ -67,15 +66,3 @@ def image_hashes(images: NDArray[np.uint8]) -> NDArray[np.uint64]:
     rows = np.ascontiguousarray(images).reshape(len(images), IMAGE_SHAPE[0] * IMAGE_SHAPE[1])
     digests = b"".join(hashlib.blake2b(row.data, digest_size=8).digest() for row in rows)
     return np.frombuffer(digests, dtype="<u8").astype(np.uint64)
-
-
-def as_images(values: ArrayLike) -> NDArray[np.uint8]:
-    """Return the values as (N, 28, 28) uint8; DataError for another shape, or what is no whole number of 0 to 255."""
-    array: NDArray[Any] = np.asarray(values)
-    if array.shape[1:] not in (IMAGE_SHAPE, (IMAGE_SHAPE[0] * IMAGE_SHAPE[1],)):
-        raise DataError(f"Images have shape '{array.shape}'. Give (N, 28, 28) or (N, 784).")
-    if array.dtype != np.uint8:
-        if not ((array >= 0) & (array <= 255)).all() or (array != np.floor(array)).any():  # NaN fails the first
-            raise DataError(f"Images of '{array.dtype}' hold what is not a whole number of 0 to 255. Scale them.")
-        array = array.astype(np.uint8)
-    return np.ascontiguousarray(array.reshape(len(array), *IMAGE_SHAPE))

@@ -161,43 +161,8 @@ def as_labels(values: ArrayLike, n: int, where: str) -> NDArray[np.int64]:
     return numbers.astype(np.int64)
 
 
-def upright(images: NDArray[np.uint8], position: int) -> NDArray[np.uint8]:
-    """Return images, (N, 28, 28), that lie in one of the `POSITIONS` upright."""
-    if position == 0:
-        return images
-    turned = images.transpose(0, 2, 1) if position >= 4 else images
-    return np.ascontiguousarray(np.rot90(turned, position % 4, (1, 2)))
-
-
-def _range(
-    array: NDArray[Any], sample: NDArray[Any], where: str, seen: Meaning | None
-) -> tuple[float, float, list[str]]:
-    """Return the values that stand for 0 and 255, and what was assumed of them."""
-    low, high = float(array.min()), float(array.max())
-    if not math.isfinite(low + high):
-        raise _fault(array, ~np.isfinite(array), where, "Give finite numbers")
-    known = _known(low, high)
-    typical = _known(*(float(np.median(bound(axis=(1, 2)))) for bound in (sample.min, sample.max)))
-    if typical is not None and typical != known:
-        wrong = (array < typical[0]) | (array > typical[1])
-        raise _fault(array, wrong, where, f"Most images lie within {typical[0]:g} to {typical[1]:g}: correct it")
-    if known is None and low == high and 0 <= low <= 255:  # blank
-        known = KNOWN[1]
-    if known is None and seen is not None and len(sample) < FEW and seen.low <= low and high <= seen.high:
-        known = seen.low, seen.high
-        return *known, []
-    whole = bool((sample == np.floor(sample)).all()) if sample.dtype.kind == "f" else True
-    if known == KNOWN[1]:
-        return *known, [] if whole else ["the values are not whole: rounded"]
-    if known is None:
-        known = low, high if high > low else low + 1
-    if known == KNOWN[0] and whole:
-        return *known, ["the values are 0 and 1: taken as 0 and 255"]
-    return *known, [f"the values are {known[0]:g} to {known[1]:g}: taken as 0 to 255"]
-
-
-def _known(low: float, high: float) -> tuple[float, float] | None:
-    """Return the known range that values from `low` to `high` are of, or None."""
+def known_range(low: float, high: float) -> tuple[float, float] | None:
+    """Return the known range, of 0 to 1, 0 to 255 and -1 to 1, that values from `low` to `high` are of, or None."""
     for least, most in KNOWN:
         slack = (most - least) / 1000  # of what was interpolated
         reaches = high > 0 if most == 1 else high > 127
@@ -228,6 +193,41 @@ def _position(frames: NDArray[np.uint8], labels: NDArray[np.int64] | None) -> in
         return 0
     best, position = max((score(position), position) for position in range(1, len(POSITIONS)))
     return position if best >= max(GOOD, now + BETTER) else 0
+
+
+def upright(images: NDArray[np.uint8], position: int) -> NDArray[np.uint8]:
+    """Return images, (N, 28, 28), that lie in one of the `POSITIONS` upright."""
+    if position == 0:
+        return images
+    turned = images.transpose(0, 2, 1) if position >= 4 else images
+    return np.ascontiguousarray(np.rot90(turned, position % 4, (1, 2)))
+
+
+def _range(
+    array: NDArray[Any], sample: NDArray[Any], where: str, seen: Meaning | None
+) -> tuple[float, float, list[str]]:
+    """Return the values that stand for 0 and 255, and what was assumed of them."""
+    low, high = float(array.min()), float(array.max())
+    if not math.isfinite(low + high):
+        raise _fault(array, ~np.isfinite(array), where, "Give finite numbers")
+    known = known_range(low, high)
+    typical = known_range(*(float(np.median(bound(axis=(1, 2)))) for bound in (sample.min, sample.max)))
+    if typical is not None and typical != known:
+        wrong = (array < typical[0]) | (array > typical[1])
+        raise _fault(array, wrong, where, f"Most images lie within {typical[0]:g} to {typical[1]:g}: correct it")
+    if known is None and low == high and 0 <= low <= 255:  # blank
+        known = KNOWN[1]
+    if known is None and seen is not None and len(sample) < FEW and seen.low <= low and high <= seen.high:
+        known = seen.low, seen.high
+        return *known, []
+    whole = bool((sample == np.floor(sample)).all()) if sample.dtype.kind == "f" else True
+    if known == KNOWN[1]:
+        return *known, [] if whole else ["the values are not whole: rounded"]
+    if known is None:
+        known = low, high if high > low else low + 1
+    if known == KNOWN[0] and whole:
+        return *known, ["the values are 0 and 1: taken as 0 and 255"]
+    return *known, [f"the values are {known[0]:g} to {known[1]:g}: taken as 0 to 255"]
 
 
 def _number(value: Any) -> float:

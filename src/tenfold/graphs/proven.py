@@ -169,7 +169,7 @@ def proven_header(subject: Subject, console: "Console") -> tuple[bytes, Exported
         return [network.probabilities(batch)]
 
     with console.status(f"Comparing {len(images):,} images"):
-        proof = prove(answer, answer, images, [classifier.predict_proba(images)], subject.spec)
+        proof = prove(answer, answer, images, [classifier.answer(images)[0]], subject.spec)
     card = subject.card("int8", _held_out_answers(subject, False, console))
     content = c_header(network, card).encode("ascii")
     facts = subject.facts(content, "int8", proof)

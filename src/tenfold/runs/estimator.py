@@ -7,8 +7,8 @@ from numpy.typing import ArrayLike, NDArray
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.utils.validation import check_is_fitted
 
-from tenfold.data.digits import as_images
-from tenfold.errors import DataError, TrainingError
+from tenfold.data.meaning import Meaning, as_labels, as_stack
+from tenfold.errors import TrainingError
 from tenfold.metrics.scores import fit_temperature, sharpen
 from tenfold.models import build
 from tenfold.models.classical import Classical, only_processor
@@ -30,8 +30,8 @@ class DigitClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     seed:      of weights, order and augmentation; None takes the recipe's.
     device:    "auto", "cpu", "cuda" or "mps".
     Learned: `classes_` (10,), `module_` (a network's, None for a classical model) or `model_` (the other way round),
-    `recipe_`, `history_` (the evaluations during training), and `temperature_`, fitted on the held-out images, which
-    makes the probabilities mean what they say.
+    `recipe_`, `history_` (the evaluations during training), `temperature_`, fitted on the held-out images, which
+    makes the probabilities mean what they say, and `meaning_`, what the images' values were taken for.
     """
 
     module_: "torch.nn.Module | None"
@@ -39,6 +39,7 @@ class DigitClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     recipe_: recipes.Recipe
     history_: list[dict[str, Any]]
     temperature_: float
+    meaning_: Meaning
 
     def __init__(
         self, recipe: str = "fast", overrides: tuple[str, ...] = (), seed: int | None = None, device: str = "auto"
@@ -49,11 +50,14 @@ class DigitClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         self.device = device
 
     def fit(self, X: ArrayLike, y: ArrayLike) -> "DigitClassifier":
-        """Return self, trained on X, (N, 28, 28) or (N, 784) with ink 255 on 0, and labels y, (N,), 0 to 9."""
-        images, labels = as_images(X), np.asarray(y)
-        if labels.shape != (len(images),) or not np.isin(labels, np.arange(10)).all():
-            raise DataError(f"Labels have shape '{labels.shape}' or are not digits. Give ({len(images)},), 0 to 9.")
-        labels = labels.astype(np.int64)
+        """Return self, trained on X, (N, 28, 28), (N, 784) or (N, H, W), and labels y, (N,), 0 to 9 or their text.
+
+        X: of any dtype and range (0 to 255, 0 to 1, ...), dark or light ink; all are taken as one set.
+        """
+        array = as_stack(X, "X")
+        labels = as_labels(y, len(array), "y")
+        meaning = Meaning.of(array, "X", turn=False)
+        images = meaning.frames(array)
         recipe = recipes.load(self.recipe, self.overrides)
         seed = recipe.seed if self.seed is None else self.seed
         threads = devices.use_threads()
@@ -75,6 +79,7 @@ class DigitClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             self._take(recipe, module)
             self.history_ = trainer.history
             probabilities = answered.probabilities if answered else None
+        self.meaning_ = meaning
         if probabilities is not None:
             self.temperature_ = fit_temperature(labels[held_out], probabilities)
         return self
@@ -85,22 +90,28 @@ class DigitClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         self.model_ = answering if isinstance(answering, Classical) else None
         self.module_ = None if isinstance(answering, Classical) else answering
         self.classes_ = np.arange(10)
+        self.meaning_ = Meaning()
         self.history_ = []
 
     def predict_proba(self, X: ArrayLike) -> NDArray[np.float32]:
-        """Return probabilities, (N, 10) float32, always computed in fp32, with the recipe's test-time augmentation."""
-        return self.answer(X)[0]
+        """Return probabilities, (N, 10) float32, always computed in fp32, with the recipe's test-time augmentation.
 
-    def answer(self, X: ArrayLike, shifts: int | None = None) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        """Return `predict_proba(X)`, and the probability that each image is a digit at all, (N,) float32.
+        X is read as in `fit`; a few images whose own range tells nothing, by the range of those that were fitted.
+        """
+        check_is_fitted(self)
+        array = as_stack(X, "X")
+        return self.answer(Meaning.of(array, "X", seen=self.meaning_, turn=False).frames(array))[0]
 
-        The second is 1 throughout for a model that has never been shown anything but digits. shifts: average over
-        shifts of up to so many pixels; None leaves it to the recipe.
+    def answer(
+        self, images: NDArray[np.uint8], shifts: int | None = None
+    ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """Return probabilities, (N, 10) float32, and the probability that each image is a digit at all, (N,) float32.
+
+        The second is 1 throughout for a model that has never been shown anything but digits. images: (N, 28, 28)
+        uint8, ink 255 on 0. shifts: average over shifts of up to so many pixels; None leaves it to the recipe.
         """
         import torch
 
-        check_is_fitted(self)
-        images = as_images(X)
         if self.model_ is not None:
             return sharpen(self.model_.probabilities(images), self.temperature_), np.ones(len(images), np.float32)
         assert self.module_ is not None
@@ -112,6 +123,11 @@ class DigitClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         """Return the most probable digits, (N,) int64."""
         digits: NDArray[np.int64] = self.predict_proba(X).argmax(1)
         return digits
+
+    def score(self, X: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None = None) -> float:
+        """Return the accuracy of `predict(X)` by labels y, which may be text, as in `fit`."""
+        labels = as_labels(y, len(as_stack(X, "X")), "y")
+        return float(super().score(X, labels, sample_weight))
 
 
 def from_run(run: Run, device: str = "auto") -> DigitClassifier:

@@ -3,12 +3,14 @@
 import io
 import os
 import sys
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from tenfold.data.meaning import known_range
 from tenfold.errors import DataError
 from tenfold.imaging.frame import SIDE, is_framed, to_frame
 
@@ -29,12 +31,43 @@ def is_pil(image: object) -> bool:
     return module is not None and isinstance(image, module.Image)
 
 
-def framed(image: "Picture", number: int, ink: "Ink") -> NDArray[np.uint8]:
-    """Return one picture in MNIST's frame, (28, 28) uint8; DataError naming its place in the list from 1."""
+def listed(images: "Iterable[Picture]") -> "Iterable[Picture]":
+    """Return a list of pictures: itself, the images of an array (N, ...), or the one of (H, W[, 1, 3 or 4]) alone.
+
+    DataError for a single picture of another kind.
+    """
+    if isinstance(images, np.ndarray):
+        rows = images.ndim == 2 and images.shape[1] == SIDE * SIDE
+        single = (images.ndim < 3 and not rows) or images.shape[2:] in ((1,), (3,), (4,))
+        return [images] if single else list(images)
+    if isinstance(images, str | Path | bytes | bytearray) or is_pil(images):
+        raise DataError(f"A single '{type(images).__name__}' was given where a list is needed. Give [image].")
+    return images
+
+
+def ranges_of(images: "Sequence[Picture]") -> dict[Any, tuple[float, float]]:
+    """Return the lowest and highest value of all arrays of a list that have the same dtype, by dtype."""
+    found: dict[Any, tuple[float, float]] = {}
+    for image in images:
+        if isinstance(image, np.ndarray) and image.dtype.kind in "iuf" and image.dtype != np.uint8 and image.size:
+            own = float(image.min()), float(image.max())
+            if np.isfinite(own).all():
+                low, high = found.get(image.dtype, own)
+                found[image.dtype] = min(low, own[0]), max(high, own[1])
+    return found
+
+
+def framed(
+    image: "Picture", number: int, ink: "Ink", ranges: Mapping[Any, tuple[float, float]] | None = None
+) -> NDArray[np.uint8]:
+    """Return one picture in MNIST's frame, (28, 28) uint8; DataError naming its place in the list from 1.
+
+    ranges: the values that the list's arrays have, by dtype (see `ranges_of`); an array's own where it is None.
+    """
     if isinstance(image, np.ndarray):
         if image.shape == FRAME and image.dtype == np.uint8 and ink != "dark" and is_framed(image):
             return image
-        return to_frame(_eight_bits(image, f"Image {number + 1}"), ink)
+        return to_frame(_eight_bits(_bare(image), f"Image {number + 1}", ranges or {}), ink)
     if isinstance(image, bytes | bytearray | memoryview):
         return decoded_frame(bytes(image), f"image {number + 1}", ink)
     if isinstance(image, str | os.PathLike):
@@ -76,18 +109,26 @@ def _pil_frame(image: Any, name: str, ink: "Ink") -> NDArray[np.uint8]:
     return decoded_frame(buffer.getvalue(), name, ink)
 
 
-def _eight_bits(image: NDArray[Any], name: str) -> NDArray[np.uint8]:
-    """Return an array of pixels as uint8. DataError where it is not clear what the values mean."""
+def _bare(image: NDArray[Any]) -> NDArray[Any]:
+    """Return an array without axes of length 1, and a row of 784 pixels as (28, 28)."""
+    while image.ndim > 2 and image.shape[0] == 1:
+        image = image[0]
+    if image.shape[2:] == (1,):
+        image = image[..., 0]
+    return image.reshape(FRAME) if image.shape in ((SIDE * SIDE,), (1, SIDE * SIDE)) else image
+
+
+def _eight_bits(image: NDArray[Any], name: str, ranges: Mapping[Any, tuple[float, float]]) -> NDArray[np.uint8]:
+    """Return an array of pixels as uint8, read by the range of its like. DataError where it has no finite numbers."""
     kind = image.dtype
     if kind == np.uint8:
-        return image
-    if kind == np.bool_:
-        return np.where(image, np.uint8(255), np.uint8(0))
-    if kind == np.uint16:
-        return np.asarray(image >> 8, np.uint8)
-    if kind.kind == "f" and image.size:
-        low, high = float(image.min()), float(image.max())
-        if 0 <= low <= high <= 1:  # False for NaN
-            return np.asarray(np.rint(image * 255), np.uint8)
-        raise DataError(f"{name} has values from '{low:g}' to '{high:g}'. Give floats 0 to 1, or uint8.")
-    raise DataError(f"{name} has the dtype '{kind}'. Give uint8, bool, uint16 or floats 0 to 1.")
+        return image * np.uint8(255) if image.size and image.max() == 1 else image
+    if kind.kind not in "buif" or not image.size:
+        raise DataError(f"{name} has the dtype '{kind}' and shape '{image.shape}'. Give numbers, such as uint8.")
+    low, high = own = float(image.min()), float(image.max())
+    if not np.isfinite(own).all():
+        raise DataError(f"{name} has values from '{low:g}' to '{high:g}'. Give finite numbers.")
+    low, high = ranges.get(kind, own)
+    # A ground that is not 0 stays what it is, so that a blank sheet is not stretched until its noise is ink.
+    low, high = known_range(low, high) or (min(low, 0.0), max(high, 1.0))
+    return np.asarray(np.rint((image.astype(np.float64) - low) * (255 / (high - low))), np.uint8)
