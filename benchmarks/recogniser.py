@@ -33,8 +33,8 @@ from records import (  # beside this file
 )
 
 from tenfold.data import load, locate
-from tenfold.data.archive import read_file
 from tenfold.data.idx import find_labels, parse_idx
+from tenfold.data.walk import Entry
 from tenfold.drawing import glyphs
 from tenfold.drawing.negatives import make_negatives
 from tenfold.errors import DataError, ModelError, TenfoldError
@@ -164,8 +164,8 @@ def found_pictures(spec: str) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
     labels_file = None if file is None or not file.is_file() else find_labels(file)
     if file is None or labels_file is None:
         raise DataError(f"'{spec}' is no IDX file with its labels beside it. Give such a file.")
-    pictures = parse_idx(read_file(file), file.name, 3)
-    return pictures, parse_idx(read_file(labels_file), labels_file.name, 1).astype(np.int64)
+    pictures, labels = (parse_idx(Entry(each.name, each).read(), each.name) for each in (file, labels_file))
+    return pictures, labels.astype(np.int64)
 
 
 def read_pictures(name: str, recogniser: Recogniser, spec: str, sheets: Path | None = None) -> Reading:

@@ -2,6 +2,7 @@
 
 import gzip
 import io
+import os
 import re
 import struct
 import zipfile
@@ -12,8 +13,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tenfold.data import archive
-from tenfold.data.archive import gunzip, open_zip, read_file, read_member, safe_members
+from tenfold.data.archive import file_chunks, gunzipped, member_chunks, open_zip, quoted, safe_members
 from tenfold.errors import DataError
+
+
+def gunzip(data: bytes, name: str, step: int = 7) -> bytes:
+    """Return what a gzip stream holds that comes in pieces."""
+    return b"".join(gunzipped([data[at : at + step] for at in range(0, len(data), step)], name))
 
 
 @given(st.lists(st.binary(max_size=100), min_size=1, max_size=3))
@@ -49,8 +55,8 @@ def test_byte_of_damage() -> None:
     """Where deflate data has an invalid block type, exactly that byte is named, also far into the file."""
     first = gzip.compress(bytes(200_000), compresslevel=0)  # stored, 200,041 bytes or so
     header = gzip.compress(b"")[:10]
-    with pytest.raises(DataError, match=f"breaks at byte '{len(first) + 10}' of"):
-        gunzip(first + header + b"\xff" * 20, "a.gz")
+    with pytest.raises(DataError, match=f"breaks at byte '{len(first) + 10}'"):
+        gunzip(first + header + b"\xff" * 20, "a.gz", 1 << 16)
 
 
 def test_bytes_after_gzip() -> None:
@@ -65,7 +71,7 @@ def test_gzip_bomb(monkeypatch: pytest.MonkeyPatch) -> None:
     """Data that expands a thousandfold is refused while it is decompressed."""
     monkeypatch.setattr(archive, "RATIO_FROM", 1 << 20)
     with pytest.raises(DataError, match="decompression bomb"):
-        gunzip(gzip.compress(bytes(8 << 20)), "a.gz")
+        gunzip(gzip.compress(bytes(8 << 20)), "a.gz", 1 << 16)
 
 
 def zip_of(tmp_path: Path, *entries: tuple[zipfile.ZipInfo | str, bytes]) -> Path:
@@ -145,7 +151,7 @@ def test_zip_bomb(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, declared: int
             struct.pack_into("<I", data, data.index(signature) + offset, declared)
         path.write_bytes(data)
     with pytest.raises(DataError, match="bomb|damaged zip"), open_zip(path) as file:
-        read_member(file, safe_members(file, path.name)["train.csv"], path.name)
+        list(member_chunks(file, safe_members(file, path.name)["train.csv"], path.name))
 
 
 @given(st.lists(st.tuples(st.integers(0, 10_000), st.integers(0, 255)), max_size=4), st.integers(0, 10_000))
@@ -163,17 +169,61 @@ def test_mutated_zip(tmp_path_factory: pytest.TempPathFactory, edits: list[tuple
     try:
         with open_zip(path) as file:
             for info in safe_members(file, path.name).values():
-                read_member(file, info, path.name)
+                list(member_chunks(file, info, path.name))
     except DataError as error:
         assert "\n" not in str(error)
 
 
 def test_unreadable(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A missing file, a folder and a file that is too large are refused before they are read."""
-    for path in (tmp_path / "missing", tmp_path):
-        with pytest.raises(DataError, match="is not a file"):
-            read_file(path)
+    """A missing file, a folder, a pipe, a device and a file that is empty or too large are refused before reading."""
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "empty").touch()
     (tmp_path / "large").write_bytes(bytes(100))
     monkeypatch.setattr(archive, "MAX_BYTES", 99)
-    with pytest.raises(DataError, match="has '100' bytes. Give at most 99"):
-        read_file(tmp_path / "large")
+    for path, fault in {
+        tmp_path / "missing": "No such file",
+        tmp_path: "is a folder",
+        tmp_path / "pipe": "is a pipe",
+        Path("/dev/zero"): "is a device",
+        tmp_path / "empty": "is empty: '0' bytes",
+        tmp_path / "large": "has '100' bytes. Give at most 99",
+    }.items():
+        with pytest.raises(DataError, match=fault):
+            list(file_chunks(path))
+
+
+@pytest.mark.parametrize("change", [b"more", None])
+def test_changed_while_it_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, change: bytes | None) -> None:
+    """A file that grows or shrinks while it is read is refused, and no more of it is read than it had."""
+    monkeypatch.setattr(archive, "OUTPUT_CHUNK", 1 << 16)
+    path = tmp_path / "log.csv"
+    path.write_bytes(bytes(1 << 18))
+    with pytest.raises(DataError, match="changed while it was read"):
+        for _ in file_chunks(path):
+            if change is None:
+                os.truncate(path, 1 << 16)
+            else:
+                path.write_bytes(path.read_bytes() + change)
+
+
+def test_bomb_in_a_row_of_small_ones(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a bomb makes is weighed against what was read of it, not against its whole length."""
+    monkeypatch.setattr(archive, "RATIO_FROM", 1 << 20)
+    bomb = gzip.compress(bytes(4 << 20)) + os.urandom(1 << 20)
+    with pytest.raises(DataError, match="a decompression bomb"):
+        gunzip(bomb, "a.gz", 1 << 12)
+
+
+def test_many_entries(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A zip whose list of entries would fill the memory is refused before it is read."""
+    path = zip_of(tmp_path, *((f"{number}.txt", b"x") for number in range(100)))
+    monkeypatch.setattr(archive, "MAX_DIRECTORY", 1000)
+    with pytest.raises(DataError, match="list of entries is too long"):
+        members(path)
+
+
+def test_names_in_messages() -> None:
+    """A name in a message has at most 60 characters on one line; of a path, its end is kept."""
+    assert quoted("x" * 91_000) == f"'{'x' * 60}'"
+    assert quoted(Path("a" * 4000) / "train.csv") == f"'...{'a' * 47}/train.csv'"
+    assert quoted("d\udce4ta\n\x1b[1m.csv") == r"'d\udce4ta\n\x1b[1m.csv'"

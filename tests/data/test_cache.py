@@ -10,6 +10,7 @@ import pytest
 from tenfold import files, settings
 from tenfold.data import cache
 from tenfold.data.digits import Digits
+from tenfold.errors import DataError
 
 
 class Reader:
@@ -123,11 +124,12 @@ def test_full_disk(source: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_changed_while_read(source: Path) -> None:
-    """What was read from a file that changed meanwhile is not kept under the hash from before."""
+    """What was read from a file that changed meanwhile is refused, and not kept under the hash from before."""
 
     def read() -> Digits:
         source.write_bytes(b"longer than before")
         return Reader(source)()
 
-    cache.parsed({"csv": source}, read)
+    with pytest.raises(DataError, match="source' changed while it was read"):
+        cache.parsed({"csv": source}, read)
     assert entries() == []

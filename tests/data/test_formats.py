@@ -13,10 +13,9 @@ from PIL import Image
 
 from tenfold import settings
 from tenfold.data import formats
-from tenfold.data.csv_format import HEADERS
 from tenfold.errors import DataError
 
-HEADER = ",".join(HEADERS[0])
+HEADER = ",".join(f"pixel{index}" for index in range(784))
 TRAIN = f"label,{HEADER}\n" + "".join(f"{label},{','.join(['9'] * 784)}\n" for label in (3, 1, 4))
 TEST = f"{HEADER}\n" + f"{','.join(['8'] * 784)}\n" * 2
 SAMPLE = "ImageId,Label\n1,0\n2,0\n"
@@ -80,13 +79,15 @@ def test_missing_labels(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("files", "purpose", "fault"),
     [
-        ({"test.csv": TEST}, "train", "holds 'test.csv' but no 'train.csv', which train needs"),
-        ({"train.csv": TRAIN}, "submit", "holds 'train.csv' but no 'test.csv', which submit needs"),
-        ({"a.csv": TRAIN, "b.csv": TRAIN}, "train", "holds 'a.csv, b.csv' but no 'train.csv'"),
-        ({"a/train.csv": TRAIN, "b/train.csv": TRAIN}, "train", "Leave one 'train.csv' in it"),
-        ({"readme.txt": "x"}, "train", "holds 'readme.txt'. Give Kaggle's zip or an NPZ"),
+        ({"test.csv": TEST}, "train", "has no labels, and train needs them"),
+        (
+            {"a.csv": TRAIN, "b.csv": TRAIN.replace("9", "8")},
+            "train",
+            "holds 'a.csv', 'b.csv', and which one train needs",
+        ),
+        ({"readme.txt": "x"}, "train", "'a.zip/readme.txt' is text that begins with 'x', and no table"),
         ({}, "train", "holds 'nothing'"),
-        ({"train.csv": ""}, "train", "'train.csv' is empty"),
+        ({"train.csv": ""}, "train", "'a.zip/train.csv' is empty"),
     ],
 )
 def test_zip_without_the_part(tmp_path: Path, files: dict[str, str], purpose: str, fault: str) -> None:
@@ -106,14 +107,14 @@ def test_what_is_no_data(tmp_path: Path) -> None:
     (tmp_path / "texts").mkdir()
     (tmp_path / "texts" / "a.txt").write_text("x")
     for name, fault in {
-        "missing": "is not a file",
+        "missing": "No such file",
         "empty": "is empty",
-        "binary": "begins with '7f454c46'",
+        "binary": "is of a kind that no reader knows",
         "utf16": "'UTF-16'",
         "broken.gz": "truncated: its gzip data breaks off at byte '15'",
-        "folder": "holds no pictures",
-        "texts": "holds 'a.txt'. Give IDX",
-        "nul\0byte": "is not a file",
+        "folder": "holds 'nothing', and no digits",
+        "texts": "holds 'a.txt', and no digits. Give a CSV",
+        "nul\0byte": "null byte",
     }.items():
         with pytest.raises(DataError, match=fault):
             formats.read(tmp_path / name, "train")
@@ -122,8 +123,8 @@ def test_what_is_no_data(tmp_path: Path) -> None:
 def test_unclear_idx_folder(tmp_path: Path) -> None:
     """Several IDX sets of which none is called train or test are listed."""
     for name in ("a-images", "b-images"):
-        (tmp_path / name).write_bytes(bytes([0, 0, 8, 3, 0, 0, 0, 1, 0, 0, 0, 1, 0, 0, 0, 1, 7]))
-    with pytest.raises(DataError, match="holds 'a-images, b-images', and which one evaluate needs is not clear"):
+        (tmp_path / name).write_bytes(bytes([0, 0, 8, 3, 0, 0, 0, 1, 0, 0, 0, 1, 0, 0, 0, 1, ord(name[0])]))
+    with pytest.raises(DataError, match="holds 'a-images', 'b-images', and which one evaluate needs is not clear"):
         formats.read(tmp_path, "evaluate")
 
 
@@ -191,28 +192,27 @@ def test_order_labels_and_polarity(folder: Path) -> None:
 
 
 def test_other_files(folder: Path) -> None:
-    """A file that is not a picture is named with its class."""
+    """What is no picture is left out and counted, in a class and beside them; a broken picture is named."""
     (folder / "7" / "notes.txt").write_text("hello")
-    with pytest.raises(DataError, match="'7/notes.txt' is not a picture"):
+    (folder / "README.md").write_text("hello")
+    (folder / "docs").mkdir()
+    bar(28, 0, 255).save(folder / "docs" / "screen.png")
+    digits = formats.read(folder, "train")
+    assert len(digits) == 4
+    assert digits.notes == ("left out 3 other files: '7/notes.txt', 'README.md', 'docs/screen.png'",)
+    (folder / "7" / "c.png").write_text("hello")
+    with pytest.raises(DataError, match="'7/c.png' is not a picture"):
         formats.read(folder, "train")
 
 
 @pytest.mark.parametrize("name", ["10", "seven", "07", "-1"])
 def test_other_classes(folder: Path, name: str) -> None:
-    """A folder that is not a digit is named."""
+    """A folder with pictures that is meant as a digit and is none is named."""
     (folder / name).mkdir()
+    assert len(formats.read(folder, "train")) == 4
+    bar(28, 0, 255).save(folder / name / "a.png")
     with pytest.raises(DataError, match=f"holds '{name}'. Give folders named 0 to 9"):
         formats.read(folder, "train")
-
-
-def test_nested_and_empty(folder: Path, tmp_path: Path) -> None:
-    """A folder in a class is named; class folders without a picture are an error."""
-    (folder / "1" / "more").mkdir()
-    with pytest.raises(DataError, match="'1/more' is not a picture file"):
-        formats.read(folder, "train")
-    (tmp_path / "none" / "0").mkdir(parents=True)
-    with pytest.raises(DataError, match="holds no pictures"):
-        formats.read(tmp_path / "none", "train")
 
 
 def test_parts(folder: Path, tmp_path: Path) -> None:
@@ -223,6 +223,8 @@ def test_parts(folder: Path, tmp_path: Path) -> None:
     folder.rename(both / "training")
     assert len(formats.read(both, "train")) == 4
     assert len(formats.read(both, "evaluate")) == 1
+    notes = formats.read(both, "train").notes
+    assert notes == ("took 'training' (4 pictures), left out 'testing' (1 pictures)",)
 
 
 @pytest.mark.data

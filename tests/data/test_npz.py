@@ -77,11 +77,31 @@ def test_bad_arrays(tmp_path: Path, images: Any, labels: Any, fault: str) -> Non
     assert fault in str(error.value)
 
 
-def test_other_keys(tmp_path: Path) -> None:
-    """Arrays under other names are listed."""
-    np.savez(tmp_path / "a.npz", pictures=IMAGES)
-    with pytest.raises(DataError, match="holds 'pictures'. Give 'X' and 'y'"):
-        formats.read(tmp_path / "a.npz", "train")
+@pytest.mark.parametrize(
+    ("images", "labels"),
+    [("X_TRAIN", "Y_TRAIN"), ("train_images", "train_labels"), ("xtrain", "ytrain"), ("trainX", "trainY"),
+     ("data", "target"), ("arr_0", "arr_1"), ("pictures", "digits"), ("features", "classes")],
+)  # fmt: skip
+def test_other_keys(tmp_path: Path, images: str, labels: str) -> None:
+    """Arrays are known by any usual name in any case, and where the names say nothing, by their shapes."""
+    np.savez(tmp_path / "a.npz", **{labels: LABELS, images: IMAGES})
+    digits = formats.read(tmp_path / "a.npz", "train")
+    np.testing.assert_array_equal(digits.images, IMAGES)
+    np.testing.assert_array_equal(digits.labels, LABELS)
+
+
+@pytest.mark.parametrize("names", [("X.npy", "y.npy"), ("X_train.npy", "y_train.npy"), ("images.npy", "labels.npy")])
+def test_npy(tmp_path: Path, names: tuple[str, str]) -> None:
+    """A plain .npy is read, with the labels in the .npy beside it, given alone or as a folder."""
+    folder = tmp_path / "arrays"
+    folder.mkdir()
+    np.save(folder / names[0], IMAGES)
+    assert formats.read(folder / names[0], "submit").labels is None
+    np.save(folder / names[1], LABELS)
+    for path in (folder, folder / names[0]):
+        digits = formats.read(path, "train")
+        np.testing.assert_array_equal(digits.images, IMAGES)
+        np.testing.assert_array_equal(digits.labels, LABELS)
 
 
 def write_member(path: Path, data: bytes) -> None:

@@ -2,7 +2,8 @@
 
 digits.py      the Digits type
 meaning.py     arrays -> digits: values, polarity, position, labels, judged for a whole set
-formats.py     a path -> digits, whatever kind of file it is (idx.py, csv_format.py, npz.py, archive.py)
+walk.py        a path -> what is there, in folders, zips and .gz alike (archive.py: bounded and checked)
+formats.py     what is there -> digits: kinds of files and parts (idx.py, csv_format.py, npz.py; foreign.py: refused)
 names.py       a name -> digits: where the files lie, download.py where they don't
 cache.py       what was read before
 merge.py       several sets as one
@@ -67,20 +68,23 @@ def locate(spec: str, purpose: Purpose) -> Path | None:
 
 def _existing(spec: str) -> Path:
     from tenfold.data import names
+    from tenfold.data.archive import quoted, unreadable
     from tenfold.errors import DataError, nearest
 
-    path = Path(spec).expanduser()
+    path = names.expanded(spec)
     try:
         if spec and path.exists():
             return path
         pattern = f"{glob.escape(path.name)}-images*idx3-ubyte*"
         pair = [each for each in path.parent.glob(pattern) if each.is_file()] if spec else []
+    except PermissionError as error:
+        raise unreadable(path, error) from error
     except (OSError, ValueError):  # too long, or with a null byte
         pair = []
     if len(pair) == 1:
         return pair[0]
     known = [*names.NAMES, *(f"{name}:{part}" for name in names.NAMES for part in names.PARTS)]
     raise DataError(
-        f"'{spec}' is no file or folder, and no name.{nearest(spec, known)} "
+        f"{quoted(spec)} is no file or folder, and no name.{nearest(spec[:100], known)} "
         f"Give a path, or one of {', '.join(names.NAMES)}."
     )

@@ -3,41 +3,62 @@
 Sizes that an archive declares are not believed: what comes out is counted while it is decompressed.
 """
 
+import os
 import re
 import stat
 import struct
 import zipfile
 import zlib
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, nullcontext
 from pathlib import Path, PurePosixPath
+from typing import BinaryIO
 
 from tenfold.errors import DataError
+from tenfold.files import open_regular
 
-MAX_BYTES = 2 << 30  # 1.1 million images as CSV; nothing larger is read into memory
+MAX_BYTES = 768 << 20  # a million images as IDX, 440,000 as CSV; nothing larger is read into memory
 MAX_RATIO = 100  # decompressed to compressed; MNIST as IDX has 5, Kaggle's train.csv 8.6, a bomb 1,000
 RATIO_FROM = 64 << 20  # below this many decompressed bytes no ratio is suspect
-INPUT_CHUNK = 1 << 16  # deflate expands at most 1,032 times, so a chunk gives at most 68 MB
 OUTPUT_CHUNK = 1 << 22
 GZIP_WINDOW = 31  # zlib's wbits for a gzip stream with a window of 2**15
+ZIP_END = 1 << 17  # bytes in which a zip's end lies, comments and all
+MAX_DIRECTORY = 32 << 20  # bytes of a zip's list of entries: 300,000 pictures with long names
+SHOWN = 60  # characters of a name in a message
+SPECIAL = (
+    (stat.S_ISDIR, "a folder"), (stat.S_ISFIFO, "a pipe"), (stat.S_ISCHR, "a device"), (stat.S_ISBLK, "a device"),
+    (stat.S_ISSOCK, "a socket"),
+)  # fmt: skip
 
 
-def read_file(path: Path) -> bytes:
-    """Return the bytes of a regular file. DataError where it is missing, unreadable or larger than `MAX_BYTES`."""
+def file_size(path: Path) -> int:
+    """Return the bytes of a regular file. DataError where it is none, is empty, or has more than `MAX_BYTES`."""
     try:
-        if not path.is_file():
-            raise DataError(f"'{path}' is not a file. Give a file or a folder with digits.")
-        if path.stat().st_size > MAX_BYTES:
-            raise DataError(f"'{path}' has '{path.stat().st_size}' bytes. Give at most {MAX_BYTES}: split the file.")
-        return path.read_bytes()
+        status = path.stat()
     except (OSError, ValueError) as error:
         raise unreadable(path, error) from error
+    if not stat.S_ISREG(status.st_mode):
+        kind = next((name for test, name in SPECIAL if test(status.st_mode)), "no file")
+        raise DataError(f"{quoted(path)} is {kind}. Give a file or a folder with digits.")
+    if not status.st_size:  # so is what the kernel writes at the moment it is read, such as /proc/kmsg
+        raise DataError(f"{quoted(path)} is empty: '0' bytes. Give a file with digits.")
+    if status.st_size > MAX_BYTES:
+        raise DataError(f"{quoted(path)} has '{status.st_size}' bytes. Give at most {MAX_BYTES}: split the file.")
+    return status.st_size
 
 
-def read_unpacked(path: Path) -> bytes:
-    """Return the bytes of a regular file, those that it holds where it is gzipped. DataError as the two functions."""
-    data = read_file(path)
-    return gunzip(data, path.name) if is_gzip(data) else data
+def file_chunks(path: Path) -> Iterator[bytes]:
+    """Yield the bytes of a regular file, piece by piece. DataError as `file_size`; also where it grows meanwhile."""
+    left = file_size(path)
+    try:
+        with open_regular(path.resolve(), MAX_BYTES) as file:  # people link their data, and a pipe is never waited for
+            while left >= 0 and (chunk := file.read(OUTPUT_CHUNK)):
+                left -= len(chunk)
+                yield chunk
+    except OSError as error:
+        raise unreadable(path, error) from error
+    if left:
+        raise DataError(f"{quoted(path)} changed while it was read. Try again when it is whole.")
 
 
 def is_gzip(start: bytes) -> bool:
@@ -48,43 +69,47 @@ def is_gzip(start: bytes) -> bool:
 def unreadable(path: Path, error: Exception) -> DataError:
     """Return the DataError for a file that the operating system does not hand over."""
     reason = getattr(error, "strerror", None) or error
-    return DataError(f"'{path}' cannot be read: {reason}. Check the path and its permissions.")
+    return DataError(f"{quoted(path)} cannot be read: {reason}. Check the path and its permissions.")
 
 
-def gunzip(data: bytes, name: str) -> bytes:
-    """Return what a gzip stream of one or more members holds.
+def gunzipped(chunks: Iterable[bytes], name: str) -> Iterator[bytes]:
+    """Yield what a gzip stream of one or more members holds, at most 4 MB at a time.
 
     DataError, naming the compressed byte, where the stream is damaged, ends early or has other bytes after its end.
     """
-    parts: list[bytes] = []
     total = position = 0
     stream = zlib.decompressobj(GZIP_WINDOW)
-    while position < len(data):
-        chunk = data[position : position + INPUT_CHUNK]
-        before = stream.copy()
-        try:
-            parts.append(stream.decompress(chunk))
-        except zlib.error as error:
-            wrong = position + _first_bad_byte(before, chunk)
-            raise DataError(
-                f"'{name}' is damaged: its gzip data breaks at byte '{wrong}' of {len(data)}. Get the file again."
-            ) from error
-        total += len(parts[-1])
-        _refuse_bomb(name, total, len(data))
-        position += len(chunk) - len(stream.unused_data)
-        if stream.eof:
-            if not data[position:].strip(b"\0"):  # tape padding, which gzip itself ignores
-                return b"".join(parts)
-            if not is_gzip(data[position:]):
+    part = b""
+    for each in chunks:
+        chunk = each
+        while chunk or len(part) == OUTPUT_CHUNK:
+            if stream.eof:
+                if not chunk.strip(b"\0"):  # tape padding, which gzip itself ignores
+                    position, part = position + len(chunk), b""
+                    break
+                if chunk[:1] != b"\x1f":
+                    raise DataError(
+                        f"{quoted(name)} goes on after its gzip data ended at byte '{position}'. Get the file again."
+                    )
+                stream = zlib.decompressobj(GZIP_WINDOW)
+            before = stream.copy()
+            try:
+                part = stream.decompress(chunk, OUTPUT_CHUNK)
+            except zlib.error as error:
+                wrong = position + _first_bad_byte(before, chunk)
                 raise DataError(
-                    f"'{name}' goes on after its gzip data ended at byte '{position}' of {len(data)}. "
-                    "Get the file again."
-                )
-            stream = zlib.decompressobj(GZIP_WINDOW)
-    raise DataError(
-        f"'{name}' is truncated: its gzip data breaks off at byte '{len(data)}', after {total} decompressed bytes. "
-        "Get the file again."
-    )
+                    f"{quoted(name)} is damaged: its gzip data breaks at byte '{wrong}'. Get the file again."
+                ) from error
+            rest = stream.unused_data or stream.unconsumed_tail
+            position, total = position + len(chunk) - len(rest), total + len(part)
+            refuse_bomb(name, total, position)
+            yield part
+            chunk = rest
+    if not stream.eof:
+        raise DataError(
+            f"{quoted(name)} is truncated: its gzip data breaks off at byte '{position}', after {total} decompressed "
+            "bytes. Get the file again."
+        )
 
 
 def gunzip_start(start: bytes) -> bytes:
@@ -100,15 +125,35 @@ def gunzip_start(start: bytes) -> bytes:
 @contextmanager
 def open_zip(path: Path) -> Iterator[zipfile.ZipFile]:
     """Yield a zip archive, closed afterwards; whatever zipfile finds wrong with it meanwhile becomes a DataError."""
+    with zip_faults(path.name), opened(path) as archive:
+        yield archive
+
+
+def opened(source: Path | BinaryIO) -> zipfile.ZipFile:
+    """Return a zip archive, whose directory zipfile holds in memory. BadZipFile where that would be too much."""
+    with source.open("rb") if isinstance(source, Path) else nullcontext(source) as file:
+        size = file.seek(0, os.SEEK_END)
+        file.seek(max(0, size - ZIP_END))
+        end = file.read()
+    for signature, layout, offset in ((b"PK\5\6", "<I", 12), (b"PK\6\6", "<Q", 40)):  # APPNOTE.TXT, 4.3.16, 4.3.14
+        at = end.rfind(signature)
+        field = end[at + offset : at + offset + struct.calcsize(layout)]
+        if at >= 0 and field.strip(b"\xff") and struct.unpack(layout, field)[0] > MAX_DIRECTORY:
+            raise zipfile.BadZipFile("its list of entries is too long")
+    return zipfile.ZipFile(source)
+
+
+@contextmanager
+def zip_faults(name: str) -> Iterator[None]:
+    """Make a DataError of whatever zipfile finds wrong with an archive."""
     try:
-        with zipfile.ZipFile(path) as archive:
-            yield archive
+        yield
     except zipfile.BadZipFile as error:
-        raise DataError(f"'{path.name}' is a damaged zip: {_one_line(error)}. Get the file again.") from error
+        raise DataError(f"{quoted(name)} is a damaged zip: {_one_line(error)}. Get the file again.") from error
     except (zlib.error, struct.error, EOFError, NotImplementedError, RuntimeError, ValueError, OverflowError) as error:
-        raise DataError(f"'{path.name}' cannot be unpacked: {_one_line(error)}. Get the file again.") from error
+        raise DataError(f"{quoted(name)} cannot be unpacked: {_one_line(error)}. Get the file again.") from error
     except OSError as error:
-        raise unreadable(path, error) from error
+        raise unreadable(Path(name), error) from error
 
 
 def safe_members(archive: zipfile.ZipFile, name: str) -> dict[str, zipfile.ZipInfo]:
@@ -122,34 +167,34 @@ def safe_members(archive: zipfile.ZipFile, name: str) -> dict[str, zipfile.ZipIn
         raw = info.orig_filename
         parts = re.split(r"[/\\]", raw)
         if ".." in parts or parts[0] == "" or re.match(r"[A-Za-z]:", raw) or "\0" in raw:
-            raise DataError(f"'{name}' holds the entry {quoted(raw)}, which points outside it. Don't trust this file.")
+            raise DataError(
+                f"{quoted(name)} holds the entry {quoted(raw)}, which points outside it. Don't trust this file."
+            )
         if stat.S_ISLNK(info.external_attr >> 16):
-            raise DataError(f"'{name}' holds the entry {quoted(raw)}, which is a link. Don't trust this file.")
+            raise DataError(f"{quoted(name)} holds the entry {quoted(raw)}, which is a link. Don't trust this file.")
         if info.flag_bits & 1:
-            raise DataError(f"'{name}' holds the encrypted entry {quoted(raw)}. Unpack it and give the folder.")
+            raise DataError(f"{quoted(name)} holds the encrypted entry {quoted(raw)}. Unpack it and give the folder.")
         if info.is_dir() or is_clutter(PurePosixPath(raw)):
             continue
         if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
             raise DataError(
-                f"'{name}' compresses {quoted(raw)} by method '{info.compress_type}'. Zip it again with deflate."
+                f"{quoted(name)} compresses {quoted(raw)} by method '{info.compress_type}'. Zip it again with deflate."
             )
         if raw in members:
-            raise DataError(f"'{name}' holds the entry {quoted(raw)} twice. Zip it again with one of them.")
+            raise DataError(f"{quoted(name)} holds the entry {quoted(raw)} twice. Zip it again with one of them.")
         members[raw] = info
     return members
 
 
-def read_member(archive: zipfile.ZipFile, info: zipfile.ZipInfo, name: str) -> bytes:
-    """Return one decompressed entry; DataError as soon as it turns out to be a bomb."""
-    size = info.compress_size  # the archive's own claim, but no more than this is read from it
-    parts: list[bytes] = []
+def member_chunks(archive: zipfile.ZipFile, info: zipfile.ZipInfo, name: str) -> Iterator[bytes]:
+    """Yield one decompressed entry, piece by piece; DataError as soon as it turns out to be a bomb, or damaged."""
     total = 0
-    with archive.open(info) as file:
+    with zip_faults(name), archive.open(info) as file:
         while part := file.read(OUTPUT_CHUNK):
-            parts.append(part)
             total += len(part)
-            _refuse_bomb(f"{name}/{info.filename}", total, size)
-    return b"".join(parts)
+            # The archive's own claim, but no more than this is read from it.
+            refuse_bomb(f"{name}/{info.filename}", total, info.compress_size)
+            yield part
 
 
 def is_clutter(path: PurePosixPath | Path) -> bool:
@@ -157,17 +202,12 @@ def is_clutter(path: PurePosixPath | Path) -> bool:
     return path.name.startswith(".") or path.name in ("Thumbs.db", "desktop.ini") or "__MACOSX" in path.parts
 
 
-def entries(folder: Path) -> list[Path]:
-    """Return what is in a folder, but clutter, by name. DataError where it cannot be read."""
-    try:
-        return sorted((entry for entry in folder.iterdir() if not is_clutter(Path(entry.name))), key=lambda p: p.name)
-    except OSError as error:
-        raise unreadable(folder, error) from error
-
-
-def quoted(text: str) -> str:
-    """Return text in quotes and on one line, cut after 60 characters, with unprintable characters escaped."""
-    return "'" + (text if text.isprintable() else ascii(text)[1:-1])[:60] + "'"
+def quoted(text: str | Path) -> str:
+    """Return text in quotes and on one line, unprintable characters escaped, cut to 60: of a path, the end is kept."""
+    shown = str(text) if str(text).isprintable() else ascii(str(text))[1:-1]
+    if isinstance(text, Path) and len(shown) > SHOWN:
+        shown = "..." + shown[3 - SHOWN :]
+    return f"'{shown[:SHOWN]}'"
 
 
 def _first_bad_byte(stream: "zlib._Decompress", chunk: bytes) -> int:
@@ -180,10 +220,11 @@ def _first_bad_byte(stream: "zlib._Decompress", chunk: bytes) -> int:
     return len(chunk)
 
 
-def _refuse_bomb(name: str, total: int, compressed: int) -> None:
+def refuse_bomb(name: str, total: int, compressed: int) -> None:
+    """Raise DataError where so many bytes can't honestly come of so many compressed ones."""
     if total > MAX_BYTES or (total > RATIO_FROM and total > MAX_RATIO * compressed):
         raise DataError(
-            f"'{name}' unpacks to more than '{total}' bytes from {compressed}: a decompression bomb. "
+            f"{quoted(name)} unpacks to more than '{total}' bytes from {compressed}: a decompression bomb. "
             "Don't trust this file."
         )
 

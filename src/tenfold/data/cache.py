@@ -14,11 +14,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tenfold import settings
-from tenfold.data.archive import unreadable
+from tenfold.data.archive import file_chunks, quoted
 from tenfold.data.digits import Digits
+from tenfold.errors import DataError
 from tenfold.files import npz, read_npz, write_atomically
 
 READER_VERSION = 3  # raise it when any reader, or the frame, gives other images for the same bytes
+MAX_KEPT = 256 << 20  # bytes of images: 340,000; packing more would take too much memory
 PARTS = ("images", "labels", "ids", "notes")
 
 log = logging.getLogger(__name__)
@@ -34,7 +36,9 @@ def parsed(files: Mapping[str, Path], read: Callable[[], Digits]) -> Digits:
         images, labels, ids, notes = found
         return Digits(images, labels if len(labels) else None, ids, tuple(notes.tolist()))
     digits = read()
-    if _key(files) == key:  # else it may not be the content that was hashed
+    if _key(files) != key:  # images and labels may not belong together
+        raise DataError(f"{quoted(next(iter(files.values())))} changed while it was read. Try again when it is whole.")
+    if digits.images.nbytes <= MAX_KEPT:
         labels = np.array([], np.int64) if digits.labels is None else digits.labels
         store(
             "parsed",
@@ -75,11 +79,11 @@ def _path(folder: str, key: str) -> Path:
 
 def _key(files: Mapping[str, Path]) -> str:
     """Return the SHA-256 (hex) over the readers' version, the roles and the files' bytes."""
-    hashes = []
-    for role, path in files.items():
-        try:
-            with path.open("rb") as file:
-                hashes.append((role, hashlib.file_digest(file, "sha256").hexdigest()))
-        except OSError as error:
-            raise unreadable(path, error) from error
-    return hashlib.sha256(json.dumps([READER_VERSION, hashes]).encode()).hexdigest()
+    hashes: dict[Path, str] = {}  # a zip has many roles
+    for path in set(files.values()):
+        digest = hashlib.sha256()
+        for chunk in file_chunks(path):
+            digest.update(chunk)
+        hashes[path] = digest.hexdigest()
+    roles = [(role, hashes[path]) for role, path in files.items()]
+    return hashlib.sha256(json.dumps([READER_VERSION, roles]).encode()).hexdigest()

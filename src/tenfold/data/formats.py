@@ -1,58 +1,117 @@
-"""Digits from a path, whatever the file or folder is: the kind is found by looking inside, not by the name.
+"""Digits from a path, whatever is there: one walk lists it, the kind of each file is found by its first bytes.
 
-    file    IDX (gzipped or not; the labels file is found beside it) · Kaggle's CSV · Kaggle's zip · NPZ
-    folder  Kaggle's unpacked files · IDX files · a folder per class with pictures
-
-Each kind of file has its own reader: idx.py, csv_format.py, npz.py; archive.py guards what is compressed.
+What belongs together is a set: pictures in class folders 0 to 9, an array of images (IDX, .npy, in an NPZ) with its
+labels, a table (CSV). Of several sets a purpose takes one by the names of parts (train, test, valid, sample); what is
+left out is said, and what stays ambiguous is refused. Whether it is a folder, a zip or a file makes no difference.
 """
 
-from collections.abc import Mapping
+import hashlib
+import re
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from tenfold.data.archive import (
-    entries,
-    gunzip_start,
-    open_zip,
-    quoted,
-    read_file,
-    read_member,
-    read_unpacked,
-    safe_members,
-    unreadable,
-)
+from tenfold.data.archive import is_gzip, quoted
 from tenfold.data.cache import parsed
-from tenfold.data.csv_format import parse_csv, parse_sample_submission
+from tenfold.data.csv_format import (
+    ADVICE,
+    LEAST_PIXELS,
+    SEPARATORS,
+    Layout,
+    parse_sample_submission,
+    read_csv,
+    read_layout,
+)
 from tenfold.data.digits import Digits
-from tenfold.data.idx import IMAGE_DIMENSIONS, find_labels, is_idx, read_idx
-from tenfold.data.npz import is_npz, read_npz
+from tenfold.data.foreign import foreign, refusal
+from tenfold.data.idx import is_idx, parse_idx
+from tenfold.data.meaning import digits_of
+from tenfold.data.npz import MAGIC, parse_npy, read_header
+from tenfold.data.walk import Entry, walk
 from tenfold.errors import DataError
 
 CLASSES = frozenset("0123456789")
-KINDS = "IDX, Kaggle's CSV or zip, NPZ, or a folder with class folders 0 to 9"
+NEAR_CLASSES = re.compile(r"\d|zero|one|two|three|four|five|six|seven|eight|nine")
+KINDS = "a CSV, IDX, NPZ or .npy file, pictures in folders named 0 to 9, or a folder or zip of one of them"
 NEEDS_LABELS = ("train", "evaluate")
-HELD_OUT = ("evaluate", "submit")  # take the test part where a folder or archive holds both
 SAMPLE_SUBMISSION = "sample_submission.csv"
-PART_FOLDERS = frozenset(("train", "training", "test", "testing"))
-PICTURE_STARTS = (b"\x89PNG", b"\xff\xd8\xff", b"GIF8", b"BM", b"II*\0", b"MM\0*", b"RIFF")
+PICTURES = re.compile(rb"\x89PNG|\xff\xd8\xff|GIF8|BM.{4}\0\0\0\0|II\*\0|MM\0\*|RIFF.{4}WEBP", re.DOTALL)
+PICTURE_ENDINGS = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff")
+MAX_PICTURE = 64 << 20
+MAX_OTHERS = 20_000  # files that are no pictures, each of which is opened
+# Names of parts, and what each purpose takes first where there are several; "" is a name that says nothing.
+PARTS = {"sample": r"sample|small|subset|tiny", "valid": r"val(id\w*)?|dev|holdout", "test": r"test\w*|eval\w*",
+         "train": r"train\w*"}  # fmt: skip
+BEFORE_PART = r"(?:x|y|mnist|kaggle|digits?)?"  # xtrain, mnisttest
+ORDER = {"train": ("train", "", "valid", "test", "sample"), "explore": ("train", "", "valid", "test", "sample"),
+         "evaluate": ("test", "valid", "", "train", "sample"),
+         "submit": ("test", "", "valid", "train", "sample")}  # fmt: skip
+IMAGES = frozenset(("x", "image", "images", "img", "imgs", "data", "pixels", "pictures", "features"))
+LABELS = frozenset(("y", "label", "labels", "target", "targets", "class", "classes"))
+SHOWN_OTHERS = 3
+
+
+@dataclass(frozen=True, eq=False)
+class Set:
+    """Digits that belong together: pictures; or an array of images, and its labels where there are some; or a table.
+
+    name: where they are below what was given.
+    """
+
+    kind: str
+    name: str
+    entries: tuple[Entry, ...]
+    labelled: bool
+
+    @property
+    def part(self) -> str:
+        """Return "train", "valid", "test", "sample" or "", by the name."""
+        return _part(self.name)
+
+    def __str__(self) -> str:
+        count = f" ({len(self.entries):,} pictures)" if self.kind == "picture" else ""
+        return f"{quoted(Path(self.name))}{count}"
+
+    def read(self) -> Digits:
+        """Return the digits. DataError, with the place, for whatever is not as it should be."""
+        if self.kind == "csv":
+            return read_csv(self.entries[0].chunks(), self.entries[0].file)
+        if self.kind == "picture":
+            return _read_pictures(self.entries, self.labelled)
+        images, *labels = (_array(entry) for entry in self.entries)
+        return digits_of(images, labels[0] if labels else None, name=self.entries[0].file)
 
 
 def read(path: Path, purpose: str) -> Digits:
     """Return the digits at `path` for a purpose: train, evaluate, explore or submit.
 
-    Where there is a training and a test part, Kaggle's test.csv is for submit alone (it has no labels); otherwise
-    evaluate and submit take the test part. DataError, with the row or byte, for whatever is not as it should be,
-    and where train or evaluate get data without labels.
+    train and explore take the training part where there are several, evaluate and submit the test part, evaluate
+    only one with labels (Kaggle's test.csv has none). DataError, with the row or byte, for whatever is not as it
+    should be, and where train or evaluate get data without labels.
     """
-    digits = _read_folder(path, purpose) if path.is_dir() else _read_file(path, purpose)
+    with walk(path) as entries:
+        sets, others = _sets(entries if path.is_dir() else [*entries, *_beside(path, entries)])
+        if not sets:
+            raise _nothing(path, others)
+        chosen, left = _choose(sets, purpose, path)
+        digits = parsed({f"{chosen.kind} {entry.name}": entry.path for entry in chosen.entries}, chosen.read)
+    notes = [f"took {chosen}, left out {', '.join(map(str, left[:SHOWN_OTHERS]))}"] if left else []
+    if len(left) > SHOWN_OTHERS:
+        notes[0] += f" and {len(left) - SHOWN_OTHERS:,} more"
+    if others:
+        names = ", ".join(quoted(entry.name) for entry in others[:SHOWN_OTHERS])
+        notes.append(f"left out {len(others):,} other {'file' if len(others) == 1 else 'files'}: {names}")
     if digits.labels is None and purpose in NEEDS_LABELS:
         raise DataError(
-            f"'{path}' has no labels, and {purpose} needs them. "
+            f"{quoted(path)} has no labels, and {purpose} needs them. "
             "Give a CSV with a label column, the IDX labels file beside the images, 'y' in an NPZ, or class folders."
         )
-    return digits
+    return replace(digits, notes=(*notes, *digits.notes))
 
 
 def sample_submission_ids(path: Path) -> NDArray[np.int64] | None:
@@ -60,155 +119,241 @@ def sample_submission_ids(path: Path) -> NDArray[np.int64] | None:
 
     None where there is no such file.
     """
-    if path.is_file() and read_start(path)[:2] == b"PK":
-        with open_zip(path) as archive:
-            members = safe_members(archive, path.name)
-            name = _one_named(members, SAMPLE_SUBMISSION, path.name)
-            if name is None:
-                return None
-            return parse_sample_submission(read_member(archive, members[name], path.name), name)
-    sample = (path if path.is_dir() else path.parent) / SAMPLE_SUBMISSION
-    if not sample.is_file() or (path.is_file() and kind_of(path) != "csv"):
-        return None
-    return parse_sample_submission(read_file(sample), sample.name)
+    beside = path.with_name(SAMPLE_SUBMISSION)
+    with walk(path) as entries:
+        found = [entry for entry in entries if PurePosixPath(entry.name).name.lower() == SAMPLE_SUBMISSION]
+        if not found and path.is_file() and beside.is_file() and kind_of(entries[0]) == "csv":
+            found = [Entry(SAMPLE_SUBMISSION, beside)]
+        if len(found) > 1:
+            names = quoted(", ".join(entry.name for entry in found))
+            raise DataError(f"{quoted(path)} holds {names}. Leave one '{SAMPLE_SUBMISSION}' in it.")
+        return parse_sample_submission(bytes(found[0].read()), found[0].file) if found else None
 
 
-def read_start(path: Path) -> bytes:
-    """Return the first 4,096 bytes of a file."""
-    if not path.is_file():
-        raise DataError(f"'{path}' is not a file. Give {KINDS}.")
-    try:
-        with path.open("rb") as file:
-            return file.read(4096)
-    except OSError as error:
-        raise unreadable(path, error) from error
-
-
-def kind_of(path: Path) -> str:
-    """Return "idx", "zip" or "csv" by a file's first bytes. DataError for an empty file and any other kind."""
-    start = read_start(path)
-    if not start:
-        raise DataError(f"'{path.name}' is empty: '0' bytes. Give {KINDS}.")
-    if start[:2] == b"PK":
-        return "zip"
-    start = gunzip_start(start) or read_unpacked(path)  # the second says where it is damaged
+def kind_of(entry: Entry) -> str:
+    """Return "idx", "npy", "picture", "csv", "foreign", "text" or "binary", by a file's first bytes; "" for none."""
+    start = entry.start
     if is_idx(start):
         return "idx"
-    if start.startswith(PICTURE_STARTS):
-        raise DataError(f"'{path.name}' is one picture. Give a folder with pictures in folders named 0 to 9.")
-    if b"\0" in start and not start.startswith((b"\xff\xfe", b"\xfe\xff")):
-        raise DataError(f"'{path.name}' begins with '{start[:4].hex()}', which no reader knows. Give {KINDS}.")
-    return "csv"
+    if start.startswith(MAGIC):
+        return "npy"
+    if PICTURES.match(start):
+        return "picture"
+    if start and foreign(start) is not None:
+        return "foreign"
+    if b"\0" in start or not start or is_gzip(start):
+        return "binary" if start else ""
+    lines = start.splitlines()[:2]
+    columns = max(max(line.count(separator) for separator in (*SEPARATORS, b" ")) + 1 for line in lines)
+    return "csv" if columns >= LEAST_PIXELS else "text"
 
 
-def _read_file(path: Path, purpose: str) -> Digits:
-    kind = kind_of(path)
-    if kind == "zip":
-        return _read_zip(path, purpose)
-    if kind == "csv":
-        return parsed({"csv": path}, lambda: parse_csv(read_unpacked(path), path.name))
-    labels = find_labels(path)
-    files = {"images": path} if labels is None else {"images": path, "labels": labels}
-    return parsed(files, lambda: read_idx(path))
+def _sets(entries: Sequence[Entry]) -> tuple[list[Set], list[Entry]]:
+    """Return the sets that the entries make, and the entries that belong to none."""
+    pictures: dict[tuple[str, bool], list[Entry]] = defaultdict(list)
+    kinds: dict[str, list[Entry]] = defaultdict(list)
+    for entry in entries:
+        if PurePosixPath(entry.name).suffix.lower() in PICTURE_ENDINGS and len(entries) > 1:
+            folders = PurePosixPath(entry.name).parts[:-1]
+            place = max((at for at, each in enumerate(folders) if each in CLASSES), default=None)
+            key = "/".join(each for at, each in enumerate(folders) if at != place)
+            pictures[key, place is not None].append(entry)
+        else:
+            if sum(map(len, kinds.values())) >= MAX_OTHERS:
+                raise DataError(f"There are more than '{MAX_OTHERS}' files that are no pictures. Give fewer.")
+            kinds[kind_of(entry)].append(entry)
+    sets, used = _array_sets(kinds.pop("idx", []) + kinds.pop("npy", []))
+    tables = _distinct(kinds.pop("csv", []))
+    images = [entry for entry in tables if len(entries) == 1 or _layout(entry)]
+    sets += [Set("csv", entry.name, (entry,), True) for entry in images or (tables if not sets else [])]
+    others = used + [entry for entry in tables if entry not in images and sets]
+    others += [entry for kind in kinds.values() for entry in kind if entry.name != SAMPLE_SUBMISSION]
+    for (key, labelled), found in pictures.items():
+        above, _, last = key.rpartition("/")
+        if not labelled and (above, True) in pictures and not _part(last) and NEAR_CLASSES.search(last.lower()):
+            raise DataError(f"{quoted(above or '.')} holds {quoted(last)}. Give folders named 0 to 9 and nothing else.")
+        alone = len(pictures) == 1 and not sets
+        if labelled or alone or (_part(key) and (key, True) not in pictures):
+            sets.append(Set("picture", key, tuple(found), labelled))
+        else:
+            others += found
+    return sets, others
 
 
-def _read_zip(path: Path, purpose: str) -> Digits:
-    with open_zip(path) as archive:
-        members = safe_members(archive, path.name)
-        if is_npz(members):
-            return read_npz(archive, path.name, purpose in HELD_OUT)
-        name = _kaggle_file(members, purpose, path.name)
-        if name is None:
-            contents = quoted(", ".join(members) or "nothing")
-            raise DataError(f"'{path.name}' holds {contents}. Give Kaggle's zip or an NPZ.")
-        return parsed({name: path}, lambda: parse_csv(read_member(archive, members[name], path.name), name))
+def _array_sets(entries: list[Entry]) -> tuple[list[Set], list[Entry]]:
+    """Return the sets that arrays make: images with their labels, by their names; and arrays that belong to none."""
+    roles: dict[str, list[Entry]] = {"images": [], "labels": []}
+    for entry in _distinct(entries):
+        words = set(_words(entry.name))
+        by_name = bool(words & IMAGES), bool(words & LABELS)
+        role = "labels" if by_name == (False, True) or (by_name[0] == by_name[1] and _is_flat(entry)) else "images"
+        roles[role].append(entry)
+    named = [entry for entry in roles["images"] if set(_words(entry.name)) & IMAGES]
+    images = named or roles["images"]
+    sets = []
+    free = list(roles["labels"])
+    for entry in images:
+        partner = next((each for each in free if _key(each.name) == _key(entry.name)), None)
+        if partner is None:
+            same = [each for each in free if _part(each.name) == _part(entry.name)]
+            alone = sum(_part(each.name) == _part(entry.name) for each in images) == 1
+            partner = same[0] if len(same) == 1 and alone else None
+        if partner is not None:
+            free.remove(partner)
+        both = (entry,) if partner is None else (entry, partner)
+        sets.append(Set("array", entry.name, both, partner is not None))
+    return sets, free + [entry for entry in roles["images"] if entry not in images]
 
 
-def _read_folder(path: Path, purpose: str) -> Digits:
-    inside = entries(path)
-    files = {entry.name: entry for entry in inside if entry.is_file()}
-    name = _kaggle_file(files, purpose, path.name)
-    if name is not None:
-        return _read_file(files[name], purpose)
-    images = [file for file in files.values() if "images" in file.name and _is_idx_images(file)]
-    if images:
-        return _read_file(_choose_part(images, path, purpose), purpose)
-    folders = [entry for entry in inside if entry.is_dir()]
-    if folders and {folder.name.lower() for folder in folders} <= PART_FOLDERS:
-        path = _choose_part(folders, path, purpose)
-    elif files and not folders:
-        raise DataError(f"'{path}' holds {quoted(', '.join(files))}. Give {KINDS}.")
-    pictures = list_pictures(path)
-    return parsed(pictures, lambda: read_pictures(pictures))
+def _distinct(entries: list[Entry]) -> list[Entry]:
+    """Return the entries without the second of a file and its .gz."""
+    ordered = sorted(entries, key=lambda entry: entry.path.suffix != ".gz")  # of two, the last one stays
+    return list({entry.name: entry for entry in ordered}.values())
 
 
-def list_pictures(folder: Path) -> dict[str, Path]:
-    """Return every picture below the class folders by its name `class/file`, in the order of class, then name.
+def _words(name: str) -> list[str]:
+    text = re.sub(r"([a-z])([A-Z])", r"\1 \2", name.removesuffix(".npy")).lower().replace("t10k", "test")
+    text = re.sub(r"\b([xy])(?=train|test|val)", r"\1 ", text.replace("_", " "))
+    return re.findall(r"[a-z]+|\d+", text)
 
-    What file managers leave behind is skipped. DataError for a folder that is not a class, a file among the class
-    folders, a folder or special file among the pictures, and where there is no picture at all.
+
+def _key(name: str) -> list[str]:
+    """Return what the names of images and of their labels have in common."""
+    text = re.sub(r"idx\d|arr.\d", " ", name.lower())
+    return [each for each in _words(text) if each not in IMAGES | LABELS | {"ubyte", "int", "byte"}]
+
+
+def _part(name: str) -> str:
+    """Return which part of a data set a name says that it is: the last folder or file that says so; "" if none."""
+    for step in reversed(PurePosixPath(name).parts):
+        for part, pattern in PARTS.items():
+            if any(re.fullmatch(BEFORE_PART + f"(?:{pattern})", word) for word in _words(step)):
+                return part
+    return ""
+
+
+def _choose(sets: list[Set], purpose: str, path: Path) -> tuple[Set, list[Set]]:
+    """Return the set that a purpose takes, and those that it leaves out."""
+    good = sets
+    if len(sets) > 1 and purpose in NEEDS_LABELS:
+        good = [each for each in sets if _has_labels(each)] or sets
+    part = min((each.part for each in good), key=ORDER[purpose].index)
+    chosen = [each for each in good if each.part == part]
+    if len(chosen) > 1 and {each.kind for each in chosen} != {"picture"}:
+        chosen = list({_content(each): each for each in reversed(chosen)}.values())[::-1]
+    if len(chosen) > 1:
+        names = ", ".join(str(each) for each in chosen[:9])
+        raise DataError(f"{quoted(path)} holds {names}, and which one {purpose} needs is not clear. Give one of them.")
+    return chosen[0], [each for each in sets if each is not chosen[0]]
+
+
+def _has_labels(each: Set) -> bool:
+    if each.kind != "csv":
+        return each.labelled
+    layout = _layout(each.entries[0])
+    return layout is None or layout.may_have_labels
+
+
+def _layout(entry: Entry) -> Layout | None:
+    """Return what the columns of a table are; None for a table of something else."""
+    try:
+        return read_layout(entry.chunks(), entry.file)
+    except DataError:
+        return None
+
+
+def _content(each: Set) -> str:
+    """Return a hash of what a set of files holds: the same file, unpacked twice, is one."""
+    digest = hashlib.sha256()
+    for entry in each.entries:
+        for chunk in entry.chunks():
+            digest.update(chunk)
+    return digest.hexdigest()
+
+
+def _beside(path: Path, entries: list[Entry]) -> list[Entry]:
+    """Return the labels that lie beside a single file with an array of images."""
+    if len(entries) != 1 or kind_of(entries[0]) not in ("idx", "npy") or not IMAGES & set(_words(path.name)):
+        return []
+    key, ending = _key(entries[0].name), ".npy" if path.suffix == ".npy" else ""
+    beside = [
+        Entry(each.name.removesuffix(".gz"), each)
+        for each in path.parent.iterdir()
+        if each.suffix in (ending, ".gz") or not ending
+    ]
+    return _distinct(
+        [each for each in beside if LABELS & set(_words(each.name)) and _key(each.name) == key and each.start]
+    )
+
+
+def _is_flat(entry: Entry) -> bool:
+    """Return True where an array's header tells of labels: one axis, or few values each (one-hot, QMNIST's)."""
+    if is_idx(entry.start):
+        return entry.start[3] < 3
+    try:
+        shape = read_header(entry.start, entry.file)[0]
+    except DataError:  # it is told when it is read
+        return False
+    return len(shape) < 2 or (len(shape) == 2 and shape[1] <= len(CLASSES))
+
+
+def _array(entry: Entry) -> NDArray[Any]:
+    if not is_idx(entry.start):
+        return parse_npy(entry.read(), entry.file)
+    array = parse_idx(entry.read(), entry.file)
+    return array[:, 0] if array.ndim == 2 and array.shape[1] == 8 else array  # QMNIST's labels: the class comes first
+
+
+def _read_pictures(entries: Sequence[Entry], labelled: bool) -> Digits:
+    """Return pictures, each brought into the 28x28 frame, labelled by their folders, in the order of class and name.
+
+    Where they have no classes, a number in each name is its id, and its place.
     """
-    pictures: dict[str, Path] = {}
-    for entry in entries(folder):
-        if not entry.is_dir() or entry.name not in CLASSES:
-            raise DataError(f"'{folder.name}' holds {quoted(entry.name)}. Give folders named 0 to 9 and nothing else.")
-        for picture in entries(entry):
-            name = f"{entry.name}/{picture.name}"
-            if not picture.is_file():
-                raise DataError(f"{quoted(name)} is not a picture file. Give pictures and nothing else in a class.")
-            pictures[name] = picture
-    if not pictures:
-        raise DataError(f"'{folder}' holds no pictures. Put them into folders named 0 to 9.")
-    return pictures
-
-
-def read_pictures(pictures: dict[str, Path]) -> Digits:
-    """Return the pictures that `list_pictures` found, each brought into the 28x28 frame, labelled by its folder."""
     from tenfold.imaging.decode import decode
-    from tenfold.imaging.frame import to_frame
+    from tenfold.imaging.frame import is_framed, to_frame
 
-    images = np.empty((len(pictures), 28, 28), dtype=np.uint8)
-    for index, (name, path) in enumerate(pictures.items()):
-        images[index] = to_frame(decode(read_file(path), name))
-    return Digits.of(images, np.array([int(name[0]) for name in pictures], dtype=np.int64))
-
-
-def _kaggle_file(names: Mapping[str, object], purpose: str, where: str) -> str | None:
-    """Return which of the files in a zip or folder holds the digits for this purpose, or None."""
-    wanted = "test.csv" if purpose == "submit" else "train.csv"
-    name = _one_named(names, wanted, where)
-    if name is not None:
-        return name
-    tables = [each for each in names if each.lower().endswith(".csv") and _base(each) != SAMPLE_SUBMISSION]
-    if len(tables) > 1 or (tables and _base(tables[0]) in ("train.csv", "test.csv")):
-        contents = quoted(", ".join(tables))
-        raise DataError(f"'{where}' holds {contents} but no '{wanted}', which {purpose} needs. Add it.")
-    return tables[0] if tables else None
-
-
-def _one_named(names: Mapping[str, object], wanted: str, where: str) -> str | None:
-    found = [name for name in names if _base(name) == wanted]
-    if len(found) > 1:
-        raise DataError(f"'{where}' holds {quoted(', '.join(found))}. Leave one '{wanted}' in it.")
-    return found[0] if found else None
+    ids = labels = None
+    if labelled:
+        classes = {
+            entry: next(each for each in reversed(entry.name.split("/")[:-1]) if each in CLASSES) for entry in entries
+        }
+        entries = sorted(entries, key=lambda entry: (classes[entry], entry.name))
+        labels = np.array([int(classes[entry]) for entry in entries], dtype=np.int64)
+    else:
+        numbers = [int((re.findall(r"\d{1,9}", PurePosixPath(entry.name).stem) or [-1])[-1]) for entry in entries]
+        if len(set(numbers)) == len(numbers) and min(numbers) >= 0:
+            entries = [entries[at] for at in np.argsort(numbers)]
+            ids = np.sort(np.array(numbers, dtype=np.int64))
+    images = np.empty((len(entries), 28, 28), dtype=np.uint8)
+    for index, entry in enumerate(entries):
+        picture = decode(bytes(entry.read(MAX_PICTURE)), quoted(entry.name)[1:-1])
+        if picture.shape == (28, 28) and is_framed(255 - picture):  # only the other way round
+            picture = 255 - picture
+        images[index] = to_frame(picture)
+    return digits_of(images, labels, name=entries[0].file, ids=ids)
 
 
-def _base(name: str) -> str:
-    return PurePosixPath(name).name.lower()
-
-
-def _is_idx_images(path: Path) -> bool:
-    start = gunzip_start(read_start(path))
-    return is_idx(start) and start[3] == IMAGE_DIMENSIONS
-
-
-def _choose_part(parts: list[Path], folder: Path, purpose: str) -> Path:
-    """Return the training or the test part among files or folders whose names say which they are."""
-    if len(parts) == 1:
-        return parts[0]
-    held_out = purpose in HELD_OUT
-    chosen = [part for part in parts if ("t10k" in part.name.lower() or "test" in part.name.lower()) == held_out]
-    if len(chosen) != 1:
-        names = quoted(", ".join(part.name for part in parts))
-        raise DataError(f"'{folder}' holds {names}, and which one {purpose} needs is not clear. Give one of them.")
-    return chosen[0]
+def _nothing(path: Path, others: list[Entry]) -> DataError:
+    """Return the DataError for a path at which there are no digits."""
+    for entry in others:
+        if (index := foreign(entry.start)) is not None:
+            return refusal(index, entry.file)
+        if re.search(r"(^|/)(data\.pkl|xl/workbook\.xml)$", entry.name):
+            return refusal(foreign(b"TORCH" if entry.name.endswith("pkl") else b"XLSX") or 0, entry.path.name)
+    if len(others) != 1 or path.is_dir():
+        names = quoted(", ".join(entry.name for entry in others) or "nothing")
+        return DataError(f"{quoted(path)} holds {names}, and no digits. Give {KINDS}.")
+    entry, kind = others[0], kind_of(others[0])
+    if kind == "picture":
+        return DataError(
+            f"{quoted(entry.file)} is one picture. Read it with 'tenfold read', or give folders named 0 to 9."
+        )
+    if kind == "text":
+        line = quoted((entry.start.splitlines() or [b""])[0].decode("latin-1"))
+        return DataError(f"{quoted(entry.file)} is text that begins with {line}, and no table of images. {ADVICE}.")
+    if kind in ("idx", "npy"):
+        return DataError(f"{quoted(entry.file)} holds labels alone. Give the images, with the labels beside them.")
+    if kind == "binary" and not is_gzip(entry.start):
+        return DataError(f"{quoted(entry.file)} is of a kind that no reader knows. Give {KINDS}.")
+    content = len(entry.read())  # says where it is damaged
+    return DataError(f"{quoted(entry.file)} is empty: '{content}' bytes. Give {KINDS}.")

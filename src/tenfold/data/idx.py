@@ -1,87 +1,60 @@
-"""IDX, MNIST's own format: a big-endian header, then the bytes; gzipped or not.
+"""IDX, MNIST's own format: a big-endian header, then the values.
 
 Header (4 bytes each): magic 0x00000803 for images or 0x00000801 for labels, the count, for images also the rows and
-columns. Source: LeCun, Cortes, Burges, "The MNIST database of handwritten digits", section "File formats".
+columns. The magic's third byte is the type, its fourth the number of dimensions. Source: LeCun, Cortes, Burges, "The
+MNIST database of handwritten digits", section "File formats".
 """
 
 import math
 import struct
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from tenfold.data.archive import gunzip, is_gzip, read_file
-from tenfold.data.digits import Digits
-from tenfold.data.meaning import MAX_SIDE, digits_of
+from tenfold.data.archive import quoted
+from tenfold.data.meaning import MAX_SIDE
 from tenfold.errors import DataError
 
-UNSIGNED_BYTE = 0x08
-IMAGE_DIMENSIONS, LABEL_DIMENSIONS = 3, 1
-
-
-def read_idx(path: Path) -> Digits:
-    """Return the digits of an IDX images file, with the labels of the file beside it where there is one.
-
-    DataError names the byte where a file is wrong, and the two counts where they disagree.
-    """
-    images = parse_idx(read_file(path), path.name, IMAGE_DIMENSIONS)
-    labels_path = find_labels(path)
-    if labels_path is None:
-        return digits_of(images, name=path.name)
-    labels = parse_idx(read_file(labels_path), labels_path.name, LABEL_DIMENSIONS)
-    if len(labels) != len(images):
-        raise DataError(
-            f"'{path.name}' holds {len(images)} images but '{labels_path.name}' holds '{len(labels)}' labels. "
-            "Give the two files that belong together."
-        )
-    return digits_of(images, labels, name=path.name)
+TYPES = {0x08: "u1", 0x09: "i1", 0x0B: ">i2", 0x0C: ">i4", 0x0D: ">f4", 0x0E: ">f8"}
+MAX_DIMENSIONS = 4
 
 
 def find_labels(path: Path) -> Path | None:
     """Return the labels file beside an images file (`images` -> `labels`, `idx3` -> `idx1`, `.gz` or not), or None."""
     if "images" not in path.name:
         return None
-    name = path.name.replace("images", "labels").replace("idx3", "idx1")
-    other = name.removesuffix(".gz") if name.endswith(".gz") else f"{name}.gz"
-    return next((path.with_name(each) for each in (name, other) if path.with_name(each).is_file()), None)
+    name = path.name.replace("images", "labels").replace("idx3", "idx1").removesuffix(".gz")
+    names = (name, f"{name}.gz", name.replace("idx1-ubyte", "idx2-int") + ".gz")  # the last is QMNIST's
+    return next((path.with_name(each) for each in names if path.with_name(each).is_file()), None)
 
 
-def is_idx(start: bytes) -> bool:
+def is_idx(start: bytes | bytearray) -> bool:
     """Return True where a file's first (decompressed) bytes are those of an IDX header."""
-    return len(start) >= 4 and start[:2] == b"\0\0" and 0x08 <= start[2] <= 0x0E
+    return len(start) >= 4 and start[:2] == b"\0\0" and start[2] in TYPES and 1 <= start[3] <= MAX_DIMENSIONS
 
 
-def parse_idx(data: bytes, name: str, dimensions: int) -> NDArray[np.uint8]:
-    """Return the array in the bytes of an IDX file (gzipped or not): (N, H, W) or (N,) uint8, writable."""
-    if is_gzip(data):
-        data = gunzip(data, name)
-    if not data:
-        raise DataError(f"'{name}' is empty: '0' bytes. Give an IDX file.")
+def parse_idx(data: bytearray, name: str) -> NDArray[Any]:
+    """Return the array in the bytes of an IDX file, writable, of the type that its header names."""
+    if not is_idx(data[:4]):
+        raise DataError(f"{quoted(name)} is not IDX: its first bytes are no such header. Get the file again.")
+    dimensions, dtype = data[3], np.dtype(TYPES[data[2]])
     header_bytes = 4 + 4 * dimensions
-    magic = data[:4]
-    if len(magic) == 4 and magic != bytes([0, 0, UNSIGNED_BYTE, dimensions]):
-        raise DataError(_magic_fault(magic, name, dimensions))
     if len(data) < header_bytes:
-        raise DataError(f"'{name}' breaks off in its header at byte '{len(data)}' of {header_bytes}. Get it again.")
+        raise DataError(
+            f"{quoted(name)} breaks off in its header at byte '{len(data)}' of {header_bytes}. Get it again."
+        )
     shape = struct.unpack_from(f">{dimensions}I", data, 4)
     if shape[0] == 0:
-        raise DataError(f"'{name}' holds '0' items. Give at least one image.")
+        raise DataError(f"{quoted(name)} holds '0' items. Give at least one image.")
     for index, side in enumerate(shape[1:]):
         if not 1 <= side <= MAX_SIDE:
-            raise DataError(f"'{name}' has images of '{side}' pixels a side at byte {8 + 4 * index}. Give 28.")
-    promised = header_bytes + math.prod(shape)
-    if len(data) < promised:
-        raise DataError(f"'{name}' breaks off at byte '{len(data)}', but its header promises {promised}. Get it again.")
-    if len(data) > promised:
-        raise DataError(f"'{name}' has '{len(data) - promised}' bytes too many after byte {promised}. Get it again.")
-    return np.frombuffer(data, np.uint8, offset=header_bytes).reshape(shape).copy()
-
-
-def _magic_fault(magic: bytes, name: str, dimensions: int) -> str:
-    wanted = "images" if dimensions == IMAGE_DIMENSIONS else "labels"
-    expected = bytes([0, 0, UNSIGNED_BYTE, dimensions]).hex()
-    if magic[:3] == bytes([0, 0, UNSIGNED_BYTE]) and magic[3] in (IMAGE_DIMENSIONS, LABEL_DIMENSIONS):
-        found = "images" if magic[3] == IMAGE_DIMENSIONS else "labels"
-        return f"'{name}' holds {found} (magic '{magic.hex()}' at byte 0). Give the {wanted} file (magic {expected})."
-    return f"'{name}' begins with '{magic.hex()}' at byte 0. Give IDX {wanted} of bytes, which begin with {expected}."
+            raise DataError(f"{quoted(name)} has images of '{side}' pixels a side at byte {8 + 4 * index}. Give 28.")
+    promised = header_bytes + math.prod(shape) * dtype.itemsize
+    if len(data) != promised:
+        raise DataError(
+            f"{quoted(name)} has '{len(data)}' bytes, but its header promises {promised} ({shape[0]} items). "
+            "Get the file again."
+        )
+    return np.frombuffer(data, dtype, offset=header_bytes).reshape(shape)

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from tenfold import settings
 from tenfold.data import formats
+from tenfold.data.archive import quoted
 from tenfold.data.digits import Digits
 from tenfold.data.download import DownloadError, RemoteFile, fetch
 from tenfold.data.idx import find_labels
@@ -62,13 +63,21 @@ def parse(spec: str) -> tuple[str, str | None] | None:
     if name not in NAMES:
         return None
     if colon and part not in PARTS:
-        raise DataError(f"'{spec}' names no part of {name}. Give '{name}:train', '{name}:test' or '{name}'.")
+        raise DataError(f"{quoted(spec)} names no part of {name}. Give '{name}:train', '{name}:test' or '{name}'.")
     return name, part or None
+
+
+def expanded(spec: str) -> Path:
+    """Return the path that a spec is, `~` and `~user` replaced where there is such a home."""
+    try:
+        return Path(spec).expanduser()
+    except RuntimeError:
+        return Path(spec)
 
 
 def anywhere(spec: str) -> str:
     """Return what names the same data in any working directory: a name as it is, a path from the root on."""
-    return spec if parse(spec) else str(Path(spec).expanduser().absolute())
+    return spec if parse(spec) else str(expanded(spec).absolute())
 
 
 def part_for(name: str, purpose: str) -> str | None:

@@ -1,4 +1,7 @@
-"""NPZ: numpy's archive of arrays, read without numpy's `load`: nothing is unpickled, and no header is believed."""
+"""Arrays that numpy saved (.npy, alone or in an NPZ), read without numpy's `load`: nothing is unpickled.
+
+No header is believed: an array is as long as its bytes.
+"""
 
 import ast
 import math
@@ -11,13 +14,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tenfold.data.archive import quoted, read_member, safe_members
-from tenfold.data.digits import Digits
-from tenfold.data.meaning import digits_of
+from tenfold.data.archive import quoted
 from tenfold.errors import DataError
 
-PARTS = (("x_train", "y_train"), ("x_test", "y_test"))  # Keras's mnist.npz holds both
 KEYS = (("X", "y"), ("images", "labels"), ("x", "y"))
+MAGIC = b"\x93NUMPY"
+MAX_DIMENSIONS = 8
 MAX_HEADER_BYTES = 10_000  # numpy has the same limit
 
 
@@ -26,36 +28,21 @@ def is_npz(members: dict[str, zipfile.ZipInfo]) -> bool:
     return bool(members) and all(PurePosixPath(member).suffix == ".npy" for member in members)
 
 
-def read_npz(archive: zipfile.ZipFile, name: str, held_out: bool) -> Digits:
-    """Return the digits of an NPZ with `X`, `y` or `images`, `labels` (the second may be missing).
-
-    X, y: as `tenfold.data.meaning.digits_of` takes them.
-    held_out: of an archive that holds both parts (`x_train`, `x_test`), take the test part.
-    """
-    members = {member.removesuffix(".npy"): info for member, info in safe_members(archive, name).items()}
-    for images_key, labels_key in (*KEYS, PARTS[held_out]):
-        if images_key not in members:
-            continue
-        images = _array(archive, members[images_key], name)
-        labels = _array(archive, members[labels_key], name) if labels_key in members else None
-        return digits_of(images, labels, name=name)
-    raise DataError(f"'{name}' holds {quoted(', '.join(members))}. Give 'X' and 'y', or 'images' and 'labels'.")
-
-
-def _array(archive: zipfile.ZipFile, info: zipfile.ZipInfo, name: str) -> NDArray[Any]:
-    """Return one entry's array. DataError for objects (pickles), and where its size is not what its header says."""
-    data = read_member(archive, info, name)
-    where = f"{name}/{info.filename}"
-    shape, fortran_order, dtype, start = read_header(data, where)
+def parse_npy(data: bytearray, name: str) -> NDArray[Any]:
+    """Return the array in a .npy file's bytes. DataError for objects (pickles), and where its header lies."""
+    shape, fortran_order, dtype, start = read_header(bytes(data[: 12 + MAX_HEADER_BYTES]), name)
     if dtype.hasobject:
-        raise DataError(f"'{where}' holds Python objects ('{dtype}'), which are never unpickled. Save plain numbers.")
+        raise DataError(
+            f"{quoted(name)} holds Python objects ('{str(dtype)[:60]}'), which are never unpickled. Save plain numbers."
+        )
+    if dtype.kind not in "buifSU" or not dtype.itemsize or len(shape) > MAX_DIMENSIONS:
+        raise DataError(f"{quoted(name)} has dtype '{str(dtype)[:60]}' in '{len(shape)}' dimensions. Give numbers.")
     promised = start + math.prod(shape) * dtype.itemsize
     if len(data) != promised:
-        raise DataError(f"'{where}' has '{len(data)}' bytes, but its header promises {promised}. Save it again.")
+        raise DataError(f"{quoted(name)} has '{len(data)}' bytes, but its header promises {promised}. Save it again.")
     if min(shape, default=0) < 1:
-        raise DataError(f"'{where}' has the shape '{shape}'. Give at least one image.")
-    array = np.frombuffer(data, dtype, offset=start)
-    return array.reshape(shape, order="F" if fortran_order else "C")
+        raise DataError(f"{quoted(name)} has the shape '{shape}'. Give at least one image.")
+    return np.frombuffer(data, dtype, offset=start).reshape(shape, order="F" if fortran_order else "C")
 
 
 def read_header(data: bytes, where: str) -> tuple[tuple[int, ...], bool, np.dtype[Any], int]:
@@ -79,4 +66,4 @@ def read_header(data: bytes, where: str) -> tuple[tuple[int, ...], bool, np.dtyp
             raise ValueError("no shape")
         return shape, header["fortran_order"] is True, dtype, at + length
     except Exception as error:  # hostile text fails to parse in more ways than can be listed
-        raise DataError(f"'{where}' is not a numpy array. Save it again with 'numpy.savez'.") from error
+        raise DataError(f"{quoted(where)} is not a numpy array. Save it again with 'numpy.savez'.") from error

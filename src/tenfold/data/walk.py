@@ -1,0 +1,132 @@
+"""What is at a path, as a list of entries: a file, everything below a folder, everything in a zip; one like the other.
+
+A zip in a folder or in a zip is what a folder of its content would be; a gzipped file is what it holds. Folders and
+zips are bounded in depth and entries, what is read of an entry in bytes. Pipes, devices and links that lead nowhere
+are entries that cannot be read.
+"""
+
+import itertools
+import os
+import zipfile
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from functools import cached_property
+from io import BytesIO
+from pathlib import Path, PurePosixPath
+
+from tenfold.data import archive
+from tenfold.data.archive import MAX_BYTES, is_clutter, quoted, safe_members, unreadable
+from tenfold.errors import DataError
+
+MAX_DEPTH = 12
+MAX_ENTRIES = 500_000  # EMNIST's digits as pictures are 280,000
+MAX_ZIP_IN_ZIP = 256 << 20
+START = 4096
+
+
+@dataclass(frozen=True, eq=False)
+class Entry:
+    """A file somewhere below what was given.
+
+    name: its path below that, with "/" between, without `.gz`. path: the file on the disk, which is the zip for what
+    is in one. opened, info: the zip and the entry's place in it, or None.
+    """
+
+    name: str
+    path: Path
+    opened: zipfile.ZipFile | None = None
+    info: zipfile.ZipInfo | None = None
+
+    @property
+    def file(self) -> str:
+        """What messages call it."""
+        return self.path.name if self.info is None else f"{self.path.name}/{PurePosixPath(self.name).name}"
+
+    @cached_property
+    def start(self) -> bytes:
+        """The first 4,096 bytes of what it holds, decompressed; b"" for what is empty, or no regular file."""
+        if self.info is None and (not self.path.is_file() or not self.path.stat().st_size):
+            return b""
+        start = b""
+        for chunk in self._raw():
+            start += chunk
+            if len(start) >= START:
+                break
+        return (archive.gunzip_start(start) or start)[:START]
+
+    def chunks(self) -> Iterator[bytes]:
+        """Return what it holds, decompressed, piece by piece. DataError where that is damaged, or a bomb."""
+        chunks = self._raw()
+        first = next(chunks, b"")
+        whole = itertools.chain((first,), chunks)
+        return archive.gunzipped(whole, self.file) if archive.is_gzip(first) else whole
+
+    def read(self, most: int = MAX_BYTES) -> bytearray:
+        """Return what it holds, decompressed. DataError where that is more than `most` bytes."""
+        content = bytearray()
+        for chunk in self.chunks():
+            content += chunk
+            if len(content) > most:
+                raise DataError(f"{quoted(self.file)} holds more than '{most}' bytes. Give less.")
+        return content
+
+    def _raw(self) -> Iterator[bytes]:
+        if self.opened is None or self.info is None:
+            return archive.file_chunks(self.path)
+        return archive.member_chunks(self.opened, self.info, self.path.name)
+
+
+@contextmanager
+def walk(path: Path) -> Iterator[list[Entry]]:
+    """Yield the entries at a path, folder by folder by name; without what file managers leave behind."""
+    with ExitStack() as stack:
+        if path.is_dir():
+            yield list(_bounded(_folder(path, "", stack, set()), path))
+        else:
+            archive.file_size(path)
+            yield list(_bounded(_expanded(Entry(path.name, path), "", stack, 0), path))
+
+
+def _bounded(entries: Iterator[Entry], path: Path) -> Iterator[Entry]:
+    for count, entry in enumerate(entries):
+        if count >= MAX_ENTRIES:
+            raise DataError(f"{quoted(path)} holds more than '{MAX_ENTRIES}' files. Give the folder with the digits.")
+        yield entry
+
+
+def _folder(folder: Path, below: str, stack: ExitStack, above: set[tuple[int, int]]) -> Iterator[Entry]:
+    """Yield what is below a folder; above: the folders that it is in, so that no link leads round in circles."""
+    try:
+        status = folder.stat()
+        with os.scandir(folder) as scan:
+            inside = sorted((each for each in scan if not is_clutter(Path(each.name))), key=lambda each: each.name)
+            kinds = [(each.name, each.is_dir(), each.is_file()) for each in inside]
+    except OSError as error:
+        raise unreadable(folder, error) from error
+    here = (status.st_dev, status.st_ino)
+    if here in above or len(above) >= MAX_DEPTH:
+        return
+    for name, is_folder, is_file in kinds:
+        if is_folder:
+            yield from _folder(folder / name, f"{below}{name}/", stack, above | {here})
+        elif is_file and name.lower().endswith((".zip", ".npz")):
+            yield from _expanded(Entry(f"{below}{name}", folder / name), f"{below}{name}/", stack, 0)
+        else:
+            yield Entry(below + name.removesuffix(".gz"), folder / name)
+
+
+def _expanded(entry: Entry, below: str, stack: ExitStack, depth: int) -> Iterator[Entry]:
+    """Yield what is in an entry where it is a zip, else the entry itself."""
+    if entry.start[:4] not in (b"PK\3\4", b"PK\5\6") or depth > 1:
+        yield Entry(entry.name.removesuffix(".gz"), entry.path, entry.opened, entry.info)
+        return
+    source = entry.path if entry.opened is None else BytesIO(entry.read(MAX_ZIP_IN_ZIP))
+    with archive.zip_faults(entry.file):
+        opened = stack.enter_context(archive.opened(source))
+    for name, info in sorted(safe_members(opened, entry.file).items()):
+        inner = Entry(below + name.replace("\\", "/"), entry.path, opened, info)
+        if name.lower().endswith((".zip", ".npz")):
+            yield from _expanded(inner, f"{inner.name}/", stack, depth + 1)
+        else:
+            yield Entry(inner.name.removesuffix(".gz"), inner.path, opened, info)
