@@ -16,6 +16,7 @@ from typer.testing import CliRunner, Result
 
 from tenfold import __version__
 from tenfold.cli import app
+from tenfold.cli.reporting import explain
 from tenfold.data.digits import Digits
 from tenfold.errors import DataError
 
@@ -297,3 +298,20 @@ def test_ctrl_c_while_a_library_loads(library: str, options: list[str], tmp_path
     )
     assert (done.returncode, done.stderr) == (130, "Interrupted.\n")
     assert done.stdout == ('{"error": "Interrupted."}\n' if options else "")
+
+
+@pytest.mark.parametrize(
+    ("error", "message"),
+    [
+        (MemoryError(), "There is too little memory: 'MemoryError: '"),
+        (MemoryError("Unable to allocate 42.6 MiB for an array"), "There is too little memory: "),
+        (RuntimeError("[enforce fail at alloc_cpu.cpp:127] can't allocate memory: you tried"), "There is too little"),
+        (RuntimeError("std::bad_alloc"), "There is too little memory"),
+        (ImportError("libtorch.so: failed to map segment from shared object"), "There is too little memory"),
+        (OSError(12, "Cannot allocate memory"), "There is too little memory"),
+        (FileNotFoundError(2, "No usable temporary directory found in ['/tmp']"), "No folder takes temporary files"),
+    ],
+)
+def test_what_a_machine_lacks_is_said(error: Exception, message: str) -> None:
+    """Too little memory, by whatever library, and no folder for temporary files have words of their own."""
+    assert explain(error).startswith(message)

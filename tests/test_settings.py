@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from tenfold import settings
+from tenfold.errors import TenfoldError
 
 
 @pytest.fixture
@@ -78,3 +79,17 @@ def test_affinity(machine: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write(machine, {"cgroup/cpu.max": "800000 100000"})
     monkeypatch.setattr(settings.os, "sched_getaffinity", lambda _: {0, 1, 2}, raising=False)
     assert settings.threads() == 3
+
+
+def test_no_home_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without a home and an entry among the users, what lies in it is named; what is named whole needs none."""
+    monkeypatch.setattr("os.path.expanduser", str)  # as it is where neither is to be had
+    monkeypatch.delenv("TENFOLD_CACHE")
+    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
+    with pytest.raises(TenfoldError, match=r"is in a home folder, and there is none. Set HOME, or name whole paths"):
+        settings.cache_folder()
+    monkeypatch.setenv("XDG_CACHE_HOME", "/caches")
+    assert settings.cache_folder() == Path("/caches/tenfold")
+    monkeypatch.setenv("TENFOLD_DATA", "~nobody/x")
+    with pytest.raises(TenfoldError, match="'~nobody/x' is in a home folder"):
+        settings.data_folder()

@@ -152,6 +152,8 @@ def read_npz(path: Path, layout: Layout | None = None, optional: Iterable[str] =
             file.seek(0)
             with np.load(file, allow_pickle=False) as content:
                 arrays = {name: content[name] for name in content if layout is None or name in layout}
+        except MemoryError:
+            raise
         except Exception as error:  # zipfile, zlib and numpy fail on broken bytes in more ways than can be listed
             raise ValueError(" ".join(str(error).split()) or type(error).__name__) from error
     if not all(isinstance(array, np.ndarray) for array in arrays.values()):  # another member's bytes
@@ -181,7 +183,7 @@ def refuse_inputs(out: Path, inputs: Iterable["str | Path | None"], option: str 
     whole = out.resolve()
     known = os.stat(whole) if whole.is_file() else None
     for each in inputs:
-        if each is None or not (source := Path(each).expanduser()).exists():
+        if each is None or not (source := Path(os.path.expanduser(each))).exists():
             continue
         place = source.resolve()
         same = whole == place or whole in place.parents

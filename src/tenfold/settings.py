@@ -4,25 +4,37 @@ import os
 import sys
 from pathlib import Path, PurePosixPath
 
+from tenfold.errors import TenfoldError
+
 PROC, CGROUPS = Path("/proc"), Path("/sys/fs/cgroup")
 
 
 def data_folder() -> Path | None:
     """Return the folder that `TENFOLD_DATA` names, where named data sets are looked for first, or None."""
     value = os.environ.get("TENFOLD_DATA")
-    return Path(value).expanduser() if value else None
+    return expanded(value) if value else None
+
+
+def expanded(path: str | Path) -> Path:
+    """Return a path with the home folder in the place of "~"; TenfoldError where there is none."""
+    try:
+        return Path(path).expanduser()
+    except RuntimeError:
+        raise TenfoldError(
+            f"'{path}' is in a home folder, and there is none. Set HOME, or name whole paths (TENFOLD_CACHE)."
+        ) from None
 
 
 def cache_folder() -> Path:
     """Return the folder for downloads and parsed data: `TENFOLD_CACHE`, or the user's cache folder."""
     value = os.environ.get("TENFOLD_CACHE")
     if value:
-        return Path(value).expanduser()
+        return expanded(value)
     if sys.platform == "darwin":
-        return Path.home() / "Library" / "Caches" / "tenfold"
+        return expanded("~/Library/Caches/tenfold")
     if sys.platform == "win32":
-        return Path(os.environ.get("LOCALAPPDATA", Path.home() / "AppData" / "Local")) / "tenfold"
-    return Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "tenfold"
+        return expanded(os.environ.get("LOCALAPPDATA", "~/AppData/Local")) / "tenfold"
+    return expanded(os.environ.get("XDG_CACHE_HOME", "~/.cache")) / "tenfold"
 
 
 def offline() -> bool:
