@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
-from tenfold.data.meaning import known_range
+from tenfold.data.meaning import Meaning, as_stack, known_range
 from tenfold.errors import DataError
 from tenfold.imaging.frame import SIDE, is_framed, to_frame
 
@@ -29,6 +29,20 @@ def is_pil(image: object) -> bool:
     """Return True for an image of PIL, without importing it: where nobody did, there is none."""
     module = sys.modules.get("PIL.Image")
     return module is not None and isinstance(image, module.Image)
+
+
+def as_frames(images: ArrayLike) -> NDArray[np.uint8]:
+    """Return images that are in MNIST's frame as (N, 28, 28) uint8, ink 255 on 0: such an array as it is.
+
+    Another dtype, (N, 784) and axes of length 1 are judged as a set (see `tenfold.data.meaning`), and 0 and 1 are 0
+    and 255. DataError for any other array.
+    """
+    if isinstance(images, np.ndarray) and images.dtype == np.uint8 and images.shape[1:] == FRAME:
+        return images * np.uint8(255) if images.max(initial=0) == 1 else images
+    array = as_stack(images, "The array of frames")
+    if array.shape[1:] != FRAME:
+        raise DataError(f"The array of frames has the shape '{array.shape}'. Give (N, 28, 28) uint8.")
+    return Meaning.of(array, "The array of frames", turn=False).frames(array)
 
 
 def listed(images: "Iterable[Picture]") -> "Iterable[Picture]":

@@ -8,12 +8,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from tenfold import settings
-from tenfold.errors import DataError, ModelError
+from tenfold.errors import ModelError
 from tenfold.runtime.abstain import guarantee, judge
-from tenfold.runtime.frames import FRAME, framed, is_pil
+from tenfold.runtime.frames import as_frames, framed, listed, ranges_of
 from tenfold.runtime.model_file import Card, Model, expected_sha256, model_path, open_model
 
 if TYPE_CHECKING:
@@ -130,18 +130,19 @@ class Recogniser:
     def digits(self, images: "Iterable[Picture]", *, ink: "Ink" = "auto") -> list[Prediction]:
         """Return a Prediction for each picture of one digit, in their order.
 
-        images: paths, bytes of picture files, PIL images, or arrays (H, W), (H, W, 3) RGB, (H, W, 4) RGBA of uint8,
-        bool, uint16 (0 to 65535) or floats 0 to 1; of any size, dark on light or light on dark. A (28, 28) uint8
-        array in MNIST's frame is taken as it is. ink: "dark" or "light" strokes, where it is known.
+        images: paths, bytes of picture files, PIL images, or arrays (H, W), (H, W, 1), (H, W, 3) RGB, (H, W, 4) RGBA;
+        of any size, dark on light or light on dark; or one array, of a picture or of N. Arrays other than uint8 may
+        have any range, which all of a dtype in the list share. A (28, 28) uint8 array in MNIST's frame is taken as it
+        is. ink: "dark" or "light" strokes, where it is known.
         Raises DataError, naming which image, for what is no picture; and for what is not a list.
         """
         if type(images) is list and len(images) == 1:  # the fast path: 0.02 ms besides the model's own time
             return [self._one(framed(images[0], 0, ink))]
-        if isinstance(images, str | Path | bytes | bytearray | np.ndarray) or is_pil(images):
-            raise DataError(f"A single '{type(images).__name__}' was given where a list is needed. Give [image].")
         found: list[Prediction] = []
-        source = enumerate(images)
-        while frames := [framed(image, number, ink) for number, image in islice(source, CHUNK * self.threads)]:
+        source = enumerate(listed(images))
+        while some := list(islice(source, CHUNK * self.threads)):
+            ranges = ranges_of([image for _, image in some])
+            frames = [framed(image, number, ink, ranges) for number, image in some]
             answers = self.predict(np.stack(frames))
             columns = answers.digits.tolist(), answers.confidences.tolist(), answers.abstained.tolist()
             for index, (digit, confidence, abstained) in enumerate(zip(*columns, strict=True)):
@@ -149,16 +150,17 @@ class Recogniser:
                 found.append(Prediction(guess, confidence, answers.probabilities[index], abstained, reason))
         return found
 
-    def predict(self, frames: NDArray[np.uint8]) -> Answers:
+    def predict(self, frames: ArrayLike) -> Answers:
         """Return the answers to images that are in MNIST's frame, (N, 28, 28) uint8, ink 255 on 0, all at once.
 
-        Raises DataError for any other array.
+        Other dtypes, ranges and axes are taken as `as_frames` takes them. Raises DataError for any other array.
         """
-        return Answers.of(frames, *self._run(frames), self.threshold)
+        images = as_frames(frames)
+        return Answers.of(images, *self._run(images), self.threshold)
 
-    def probabilities(self, frames: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """Return the model's own probabilities, (N, 10) float32, of (N, 28, 28) uint8 images in MNIST's frame."""
-        return self._run(frames)[0]
+    def probabilities(self, frames: ArrayLike) -> NDArray[np.float32]:
+        """Return the model's own probabilities, (N, 10) float32, of images in MNIST's frame, as `predict`."""
+        return self._run(as_frames(frames))[0]
 
     def _one(self, frame: NDArray[np.uint8]) -> Prediction:
         """Return the prediction for one frame, without whatever only many images need."""
@@ -172,9 +174,6 @@ class Recogniser:
 
     def _run(self, frames: NDArray[np.uint8]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """Return probabilities (N, 10) and digit_probability (N,) of frames, chunk by chunk, side by side."""
-        if not isinstance(frames, np.ndarray) or frames.dtype != np.uint8 or frames.shape[1:] != FRAME:
-            shape, dtype = getattr(frames, "shape", type(frames).__name__), getattr(frames, "dtype", "none")
-            raise DataError(f"Frames have shape '{shape}' and dtype '{dtype}'. Give (N, 28, 28) uint8.")
         chunks = [frames[start : start + CHUNK] for start in range(0, len(frames), CHUNK)]
         parts = list((map if self.threads == 1 or len(chunks) < 2 else self._pool.map)(self._answer, chunks))
         if not parts:
