@@ -62,6 +62,21 @@ def test_run_folder_is_whole(spec: str, digits: Digits, tmp_path: Path) -> None:
     np.testing.assert_allclose(again, answers["probabilities"], atol=1e-6)
 
 
+def test_says_that_nothing_was_learnt(
+    spec: str, digits: Digits, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A training on labels of other images ends with where to look; a good one, or one of a single digit, does not."""
+    labels = np.random.default_rng(0).integers(0, 10, len(digits))
+    np.savez(tmp_path / "their labels.npz", X=digits.images, y=labels)
+    np.savez(tmp_path / "ones.npz", X=digits.images, y=np.ones(len(digits), int))
+    quick = (*QUICK, "training.epochs=12")
+    for name in ("digits.npz", "their labels.npz", "ones.npz"):
+        train("fast", str(tmp_path / name), tmp_path / f"{name} run", overrides=quick, seed=3)
+        said = " ".join(capsys.readouterr().err.split())
+        assert ("Nothing was learnt" in said) == (name == "their labels.npz")
+        assert (f"tenfold explore --data '{tmp_path / name}'" in said) == (name == "their labels.npz")
+
+
 def test_default_folders_are_numbered(spec: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Without --out a run goes to runs/RECIPE-1, the next to runs/RECIPE-2."""
     monkeypatch.chdir(tmp_path)

@@ -4,7 +4,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -12,6 +12,10 @@ from tenfold import options
 from tenfold.errors import RunError, UsageError
 
 PRECISION_HELP = "auto, fp32 or bf16 [default: the recipe's; auto is what the processor computes in]."
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
 LAYERS_HELP = "With --from: train on all layers or the head [default: all]."
 
 
@@ -114,7 +118,26 @@ def train(
         train_run(run, digits, console, deadline=deadline, device=device, threads=threads)
     result = _summary(run, str(write_report(run)), time.monotonic() - began)
     console.print(describe(result), markup=False, soft_wrap=True)
+    if (warning := nothing_learnt(result, digits.labels, run.manifest["data"]["spec"])) is not None:
+        console.print(warning, style="yellow", soft_wrap=True)
     return result
+
+
+def nothing_learnt(result: Trained, labels: "NDArray[np.int64] | None", spec: str | list[str]) -> str | None:
+    """Return where to look when a finished training may be no better than one answer for all, None otherwise."""
+    import shlex
+
+    import numpy as np
+
+    counts = np.bincount(() if labels is None else labels, minlength=1)
+    chance, digit = counts.max() / max(counts.sum(), 1), int(counts.argmax())
+    if result.status != "finished" or result.validation_ci95 is None or not result.validation_ci95[0] <= chance < 1:
+        return None
+    named = " ".join(f"--data {shlex.quote(each)}" for each in ([spec] if isinstance(spec, str) else spec))
+    return (
+        f"Nothing was learnt: always answering '{digit}', which {chance:.1%} of the images are, may be as good. Look "
+        f"whether labels belong to their images, ink is light on dark and digits are upright: tenfold explore {named}"
+    )
 
 
 def listing() -> list[tuple[str, str]]:
