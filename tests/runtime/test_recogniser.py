@@ -21,7 +21,8 @@ import tenfold
 from tenfold.errors import DataError, ModelError
 from tenfold.imaging.frame import is_framed, to_frame
 from tenfold.runtime import model_file
-from tenfold.runtime.recogniser import CHUNK, Recogniser
+from tenfold.runtime.bounds import CHUNK
+from tenfold.runtime.recogniser import Recogniser
 
 
 @pytest.fixture(scope="module")
@@ -217,7 +218,7 @@ def test_answer_that_is_no_probability(model_path: Path, bars: Any, monkeypatch:
     def nonsense(images: Any) -> list[Any]:
         return [answer * np.float32("nan") for answer in honest(images)]
 
-    monkeypatch.setattr(reader, "_model", SimpleNamespace(run=nonsense, has_digit_probability=True))
+    monkeypatch.setattr(reader, "_model", SimpleNamespace(run=nonsense, has_digit_probability=True, at_once=2))
     for ask in (lambda: reader.predict(bars), lambda: reader._one(bars[3])):
         with pytest.raises(ModelError, match="no probability"):
             ask()

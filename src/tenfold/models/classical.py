@@ -266,7 +266,7 @@ def _keep(kind: str, estimator: Any, rows: NDArray[np.float32], labels: NDArray[
     if kind == "xgboost":
         booster = estimator.get_booster()
         booster.set_attr(**{PARAMETERS: parameters})
-        return Trees(bytes(booster.save_raw("json")), threads)
+        return Trees(bytes(booster.save_raw("json")), threads, rows.shape[1])
     if kind == "svm":
         graph = fitted.svm(estimator)
     elif kind == "knn":
@@ -274,7 +274,7 @@ def _keep(kind: str, estimator: Any, rows: NDArray[np.float32], labels: NDArray[
     else:
         graph = fitted.converted(estimator)
     graph.metadata_props.add(key=PARAMETERS, value=parameters)
-    return Graph(graph.SerializeToString(), threads)
+    return Graph(graph.SerializeToString(), threads, rows.shape[1])
 
 
 def _features(arguments: dict[str, Any]) -> "Features":

@@ -10,8 +10,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import ValidationError
 
 from tenfold.errors import RunError
+from tenfold.models.trees import checked_trees
+from tenfold.runtime.bounds import images_at_once
+from tenfold.runtime.model_file import FLOAT, check_opsets, open_session, read_model
+from tenfold.runtime.wire import ADVICE, outline
 
 if TYPE_CHECKING:
     from onnx import ModelProto, NodeProto
@@ -20,6 +25,11 @@ if TYPE_CHECKING:
 
 PARAMETERS = "tenfold.parameters"  # the count, kept in the file
 OPSETS = {"": 17, "ai.onnx.ml": 3}  # old enough for every onnxruntime that we take
+NAME = "model.onnx"  # of the file, in messages
+MAX_BYTES = (
+    512 << 20
+)  # of it: 60,000 images of 784 pixels, as nearest neighbours and support vectors keep them, have 190 MB
+ROWS = 1000  # that are asked at a time at most
 HEADER = f'<ir_version: 8, opset_import: ["": {OPSETS[""]}]>'  # of every graph that is written as text
 STEEPNESS = 5.0  # makes the probabilities about as sure as they are right, before a temperature is fitted
 LEAST_DISTANCE = 1e-6  # squared; nearer ones are the same image, for float32
@@ -83,45 +93,46 @@ class Fitted:
 
     parameters: int
 
-    def __init__(self, content: bytes, threads: int) -> None:
-        self.content, self.threads = content, threads
+    def __init__(self, content: bytes, threads: int, width: int) -> None:
+        self.content, self.threads, self.width = content, threads, width
 
     def answer(self, rows: Floats) -> Floats:
         """Return probabilities, (N, 10) float32, of rows (N, D) float32."""
         raise NotImplementedError
 
-    def __reduce__(self) -> "tuple[type[Fitted], tuple[bytes, int]]":
+    def __reduce__(self) -> "tuple[type[Fitted], tuple[bytes, int, int]]":
         """Return how a copy is made, as scikit-learn does for its own processes: from the bytes."""
-        return type(self), (self.content, self.threads)
+        return type(self), (self.content, self.threads, self.width)
 
 
 class Graph(Fitted):
-    """An ONNX graph with an output `probabilities`."""
+    """An ONNX graph with an output `probabilities`. ModelError for one that isn't ours."""
 
-    def __init__(self, content: bytes, threads: int) -> None:
-        import onnxruntime
-
-        super().__init__(content, threads)
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = threads
-        options.log_severity_level = 4  # what goes wrong is raised, and need not be printed too
-        self.session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
-        self.input = self.session.get_inputs()[0].name
-        self.parameters = int(self.session.get_modelmeta().custom_metadata_map.get(PARAMETERS, 0))
+    def __init__(self, content: bytes, threads: int, width: int) -> None:
+        super().__init__(content, threads, width)
+        found = outline(content, NAME)
+        check_opsets(found, NAME)
+        if [value.element for value in found.inputs] != [FLOAT]:
+            raise ValueError("it has other inputs than rows of numbers")
+        self.input = found.inputs[0].name
+        self.rows = images_at_once(found, NAME, (self.input, "f4", [width]), ROWS)
+        self.parameters = int(dict(found.metadata).get(PARAMETERS, 0))
+        self.session = open_session(content, NAME, threads)
 
     def answer(self, rows: Floats) -> Floats:
         """Return the graph's answers."""
-        return np.asarray(self.session.run(["probabilities"], {self.input: rows})[0], np.float32)
+        parts = [rows[start : start + self.rows] for start in range(0, max(1, len(rows)), self.rows)]
+        return np.concatenate([self.session.run(["probabilities"], {self.input: part})[0] for part in parts])
 
 
 class Trees(Fitted):
-    """XGBoost's trees, as its own JSON."""
+    """XGBoost's trees, as its own JSON. The library is given what `checked_trees` writes of it alone."""
 
-    def __init__(self, content: bytes, threads: int) -> None:
+    def __init__(self, content: bytes, threads: int, width: int) -> None:
         import xgboost
 
-        super().__init__(content, threads)
-        self.booster = xgboost.Booster({"nthread": threads}, model_file=bytearray(content))
+        super().__init__(content, threads, width)
+        self.booster = xgboost.Booster({"nthread": threads}, model_file=bytearray(checked_trees(content, width)))
         self.parameters = int(self.booster.attr(PARAMETERS) or 0)
 
     def answer(self, rows: Floats) -> Floats:
@@ -132,16 +143,14 @@ class Trees(Fitted):
 def open_fitted(path: Path, width: int, threads: int) -> Fitted:
     """Return the model in the file; RunError where that is broken, or does not take rows of `width` values."""
     try:
-        content = path.read_bytes()
-    except OSError as error:
-        raise RunError(f"'{path}' cannot be read: {error.strerror}. Train the run again.") from None
-    if path.suffix == ".json" and not content.lstrip().startswith(b"{"):  # XGBoost would guess another format
-        raise RunError(f"'{path}' is no model in JSON. Train the run again.")
-    try:
-        fitted: Fitted = (Trees if path.suffix == ".json" else Graph)(content, threads)
+        content = read_model(path, MAX_BYTES)
+        fitted: Fitted = (Trees if path.suffix == ".json" else Graph)(content, threads, width)
         answer = fitted.answer(np.zeros((2, width), np.float32))
     except Exception as error:  # onnxruntime's exceptions share no base
-        reason = str(error).strip().splitlines() or [type(error).__name__]
+        if isinstance(error, ValidationError):
+            first = error.errors()[0]
+            error = ValueError(f"{'.'.join(map(str, first['loc']))}: {first['msg']}")
+        reason = str(error).removesuffix(ADVICE).strip().rstrip(".").splitlines() or [type(error).__name__]
         raise RunError(
             f"'{path}' cannot be read as this run's model: {reason[0][:200]}. Train the run again."
         ) from error

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tenfold.errors import ModelError
+from tenfold.runtime.bounds import TREES, images_at_once
 from tenfold.runtime.wire import ADVICE, Outline, Value, outline
 
 PRETRAINED = Path(__file__).parent.parent / "pretrained"
@@ -24,14 +25,9 @@ SHIPPED = {"shipped": "world.onnx", "world": "world.onnx", "tiny": "tiny.onnx"}
 KEY, FORMAT = "tenfold", 1
 MAX_CARD_BYTES = 4 << 20  # 100,000 held-out errors; our worst classical model has 750
 MAX_BYTES = 64 << 20  # our largest, a random forest, has 52 MB
-TREES = "ai.onnx.ml"  # the domain of tree ensembles
 OPSETS = {"": range(17, 22), TREES: range(1, 6)}  # of ONNX's own operators, and of trees
 UINT8, FLOAT = 2, 1  # onnx.TensorProto.DataType
 INPUT, PROBABILITIES, DIGIT_PROBABILITY = "images", "probabilities", "digit"
-CONTROL_FLOW = {"If", "Loop", "Scan", "SequenceMap"}
-# These draw random numbers, so that the same image could get another answer.
-RANDOM = {"Bernoulli", "Multinomial", "RandomNormal", "RandomNormalLike", "RandomUniform", "RandomUniformLike"}
-DECODERS = {"ImageDecoder"}  # a parser of hostile bytes, which no graph on pixels needs
 LOG_FATAL = 4
 
 
@@ -126,13 +122,17 @@ def _malformed(model: str, how: str) -> ModelError:
 
 @dataclass(frozen=True, eq=False, slots=True)
 class Model:
-    """An open model; its graph gives probabilities (N, 10), and perhaps (N,) that of being a digit at all."""
+    """An open model; its graph gives probabilities (N, 10), and perhaps (N,) that of being a digit at all.
+
+    at_once: how many images to ask of it at a time, at most.
+    """
 
     session: Any
     card: Card
     sha256: str
     has_digit_probability: bool
     outputs: tuple[str, ...]
+    at_once: int
 
     def run(self, images: NDArray[np.uint8]) -> list[NDArray[np.float32]]:
         """Return the graph's outputs as they are; ModelError where onnxruntime fails."""
@@ -148,7 +148,7 @@ def open_model(path: Path, sha256: str | None = None) -> Model:
 
     ModelError where it cannot be read, is not what the exporter writes (see `check`), or does not run.
     """
-    content = _read(path)
+    content = read_model(path, MAX_BYTES)
     digest = hashlib.sha256(content).hexdigest()
     if sha256 is not None and digest != sha256.lower():
         raise ModelError(f"'{path}' has the SHA-256 '{digest}', not the expected '{sha256}'. Get the file again.")
@@ -157,45 +157,46 @@ def open_model(path: Path, sha256: str | None = None) -> Model:
 
 def from_bytes(content: bytes, name: str) -> Model:
     """Return the model of an exported file's bytes; `name` is what messages call it. ModelError as `open_model`."""
-    card = check(content, name)
-    session = _session(content, name)
+    card, at_once = check(content, name)
+    session = open_session(content, name)
     outputs = tuple(value.name for value in session.get_outputs())
-    model = Model(session, card, hashlib.sha256(content).hexdigest(), DIGIT_PROBABILITY in outputs, outputs)
+    model = Model(session, card, hashlib.sha256(content).hexdigest(), DIGIT_PROBABILITY in outputs, outputs, at_once)
     _try(model, name)
     return model
 
 
-def check(content: bytes, name: str) -> Card:
-    """Return the card of a model that may be run, from its bytes alone: nothing of it is loaded or run.
+def check(content: bytes, name: str) -> tuple[Card, int]:
+    """Return the card of a model that may be run, and on how many images at once, from its bytes alone.
 
     ModelError names what is not as the exporter writes it.
     """
     if len(content) > MAX_BYTES:
         raise ModelError(f"'{name}' has '{len(content)}' bytes. Give a model of at most {MAX_BYTES}.")
     found = outline(content, name)
-    _check_operators(found, name)
+    check_opsets(found, name)
     _check_signature(found, name)
     texts = [value for key, value in found.metadata if key == KEY]
     if len(texts) != 1:
         raise ModelError(f"'{name}' has '{len(texts)}' cards (metadata '{KEY}'), not one. {ADVICE}")
-    return parse(texts[0], name)
+    return parse(texts[0], name), images_at_once(found, name, (INPUT, "u1", [28, 28]))
 
 
-def _read(path: Path) -> bytes:
+def read_model(path: Path, most: int) -> bytes:
+    """Return a file's bytes, `most` at most; ModelError where that is no file, is larger or cannot be read."""
     try:
         if not path.is_file():
             raise ModelError(f"There is no model at '{path}'. {ADVICE}")
         with path.open("rb") as file:
-            content = file.read(MAX_BYTES + 1)  # no more than tells that it is too large
-        if len(content) > MAX_BYTES:
-            raise ModelError(f"'{path}' has over '{MAX_BYTES}' bytes. Give a model of at most that.")
+            content = file.read(most + 1)  # no more than tells that it is too large
+        if len(content) > most:
+            raise ModelError(f"'{path}' has over '{most}' bytes. Give a model of at most that.")
         return content
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or error
         raise ModelError(f"'{path}' cannot be read: {reason}. Check the path and its permissions.") from error
 
 
-def _check_operators(found: Outline, name: str) -> None:
+def check_opsets(found: Outline, name: str) -> None:
     opsets = dict(found.opsets)
     if len(opsets) != len(set(found.opsets)):
         raise ModelError(f"'{name}' names two versions of the same operators. {ADVICE}")
@@ -208,12 +209,6 @@ def _check_operators(found: Outline, name: str) -> None:
             )
     if "" not in opsets:
         raise ModelError(f"'{name}' names no opset. {ADVICE}")
-    for domain, operator in sorted(found.operators):
-        if domain not in opsets:
-            raise ModelError(f"'{name}' has the operator '{_shown(f'{domain}.{operator}')}'. {ADVICE}")
-        if domain == "" and operator in CONTROL_FLOW | RANDOM | DECODERS:
-            kind = "control flow" if operator in CONTROL_FLOW else "not a fixed function of the pixels"
-            raise ModelError(f"'{name}' has the operator '{operator}', which is {kind}. {ADVICE}")
 
 
 def _check_signature(found: Outline, name: str) -> None:
@@ -234,7 +229,7 @@ def _signature(value: Value) -> str:
     return f"{value.name} {element}[{shape}]"
 
 
-def _session(content: bytes, name: str) -> Any:
+def open_session(content: bytes, name: str, threads: int = 1) -> Any:
     """Return onnxruntime's session, of one thread: several images are spread over threads by whoever calls it.
 
     Measured on two cores: a pool within the session makes one image slower (its threads have to be woken, or spin
@@ -244,7 +239,7 @@ def _session(content: bytes, name: str) -> Any:
 
     options = onnxruntime.SessionOptions()
     options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_ALL
-    options.intra_op_num_threads = 1
+    options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
     options.execution_mode = onnxruntime.ExecutionMode.ORT_SEQUENTIAL
     options.log_severity_level = LOG_FATAL  # what goes wrong is raised, and said once

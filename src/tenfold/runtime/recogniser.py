@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from tenfold.imaging.frame import Ink
     from tenfold.runtime.frames import Picture
 
-CHUNK = 256  # images a run: their activations stay in the processor's cache
 BLANK, NOT_A_DIGIT = "blank", "not a digit"
 UNKNOWN = -1  # the digit of a blank image, in arrays
 
@@ -141,7 +140,7 @@ class Recogniser:
         found: list[Prediction] = []
         images = listed(images)
         ranges = ranges_of(images) if isinstance(images, list | tuple) else {}  # of what comes one by one, its own
-        source, at_once = enumerate(images), CHUNK * self.threads
+        source, at_once = enumerate(images), self._model.at_once * self.threads
         while frames := [framed(image, number, ink, ranges) for number, image in islice(source, at_once)]:
             answers = self.predict(np.stack(frames))
             columns = answers.digits.tolist(), answers.confidences.tolist(), answers.abstained.tolist()
@@ -174,7 +173,8 @@ class Recogniser:
 
     def _run(self, frames: NDArray[np.uint8]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """Return probabilities (N, 10) and digit_probability (N,) of frames, chunk by chunk, side by side."""
-        chunks = [frames[start : start + CHUNK] for start in range(0, len(frames), CHUNK)]
+        size = self._model.at_once
+        chunks = [frames[start : start + size] for start in range(0, len(frames), size)]
         parts = list((map if self.threads == 1 or len(chunks) < 2 else self._pool.map)(self._answer, chunks))
         if not parts:
             return np.zeros((0, 10), np.float32), np.zeros(0, np.float32)

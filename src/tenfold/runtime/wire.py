@@ -11,11 +11,15 @@ import re
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
+import numpy as np
+from numpy.typing import NDArray
+
 from tenfold.errors import ModelError
 
 ADVICE = "Give a model that 'tenfold export' wrote."
 VARINT, EIGHT, BYTES, FOUR = 0, 1, 2, 5  # the wire types; 3 and 4 are groups, which ONNX never had
 MAX_FIELDS = 500_000  # outside runs; read in half a second. A forest of a million nodes has runs alone
+MAX_PACKED, MAX_NUMBERS = 1 << 20, 64 << 20  # bytes of whole numbers in one field, and in all
 EXTERNAL = 1  # TensorProto.DataLocation
 
 # What each message may hold, as in onnx.proto: the number and the name of a field; "*" where it may be there repeatedly
@@ -26,13 +30,13 @@ FIELDS = {
     "8 opset_import*= 14 metadata_props*=",
     "opset_import": "1 domain= 2 version=:int",
     "metadata_props": "1 key= 2 value=",
-    "graph": "1 node*= 2 name 5 tensor* 10 doc_string 11 input*= 12 output*= 13 value_info* "
+    "graph": "1 node*= 2 name 5 tensor*= 10 doc_string 11 input*= 12 output*= 13 value_info* "
     "14 quantization_annotation* 16 graph_metadata*",
-    "node": "1 input_name* 2 output_name* 3 name 4 op_type= 5 attribute* 6 doc_string 7 domain= 9 node_metadata*",
-    "attribute": "1 name 2 f:float 3 i:int 4 s 5 tensor 7 floats*:floats 8 ints*:ints 9 strings* 10 tensor* "
-    "13 doc_string 20 type:int",
-    "tensor": "1 dims*:ints 2 data_type:int 4 float_data*:floats 5 int32_data*:ints 7 int64_data*:ints 8 name "
-    "9 raw_data 10 double_data*:doubles 11 uint64_data*:ints 12 doc_string 13 external_data* 14 data_location:int "
+    "node": "1 input_name*= 2 output_name*= 3 name 4 op_type= 5 attribute*= 6 doc_string 7 domain= 9 node_metadata*",
+    "attribute": "1 name= 2 f=:float 3 i=:int 4 s=:raw 5 tensor= 7 floats*=:floats 8 ints*=:ints 9 strings*=:raw "
+    "13 doc_string 20 type=:int",
+    "tensor": "1 dims*=:ints 2 data_type=:int 4 float_data*=:floats 5 int32_data*=:ints 7 int64_data*=:ints 8 name= "
+    "9 raw_data=:raw 10 double_data*=:doubles 12 doc_string 13 external_data* 14 data_location:int "
     "16 tensor_metadata*",
     "value_info": "1 name= 2 type= 3 doc_string 4 value_metadata*",
     "type": "1 tensor_type= 6 denotation",
@@ -43,6 +47,7 @@ FIELDS = {
 # The wire types of a field's type; a repeated number may be packed into one BYTES field.
 TYPES = {
     "bytes": (BYTES,),
+    "raw": (BYTES,),
     "int": (VARINT,),
     "ints": (VARINT, BYTES),
     "float": (FOUR,),
@@ -65,18 +70,20 @@ FORBIDDEN = {
     ("type", 9): "optional values",
 }
 # A tree of a forest is written as millions of fields with the same tag: floats, ints and "LEAF" or "BRANCH_LEQ". These
-# runs are skipped by one match each instead of a step a field: 0.1 s instead of 15 s for a forest of 52 MB.
+# runs are read by one match each instead of a step a field: 0.1 s instead of 15 s for a forest of 52 MB.
 RUNS = {
     0x3D: re.compile(rb"(?:\x3d.{4}){2,10000}+", re.DOTALL),
     0x40: re.compile(rb"(?:\x40[\x80-\xff]{0,9}+[\x00-\x7f]){2,10000}+"),
     0x4A: re.compile(rb"(?:\x4a(?:\x04.{4}|\x0a.{10})){2,10000}+", re.DOTALL),
 }
+MODES = re.compile(rb"\x4a(?:\x04(.{4})|\x0a(.{10}))", re.DOTALL)
 
 
 class Field(NamedTuple):
     """A field that a message may have."""
 
     name: str
+    kind: str
     wires: tuple[int, ...]
     once: bool
     kept: bool
@@ -89,7 +96,8 @@ def fields_of(message: str) -> dict[int, Field]:
     fields = {}
     for number, word in zip(words[::2], words[1::2], strict=True):
         name, _, kind = word.partition(":")
-        fields[int(number)] = Field(name.rstrip("=*"), TYPES[kind or "bytes"], "*" not in name, "=" in name)
+        kind = kind or "bytes"
+        fields[int(number)] = Field(name.rstrip("=*"), kind, TYPES[kind], "*" not in name, "=" in name)
     return fields
 
 
@@ -107,7 +115,8 @@ class Outline:
     """What a model consists of, as far as it decides whether the model may be run."""
 
     opsets: list[tuple[str, int]]  # (domain, version)
-    operators: set[tuple[str, str]]  # (domain, type)
+    nodes: list[dict[str, Any]]  # the messages as they are, with lists of whole numbers as arrays, of others how many
+    tensors: list[dict[str, Any]]
     inputs: list[Value]
     outputs: list[Value]
     metadata: list[tuple[str, str]]
@@ -124,7 +133,8 @@ def outline(content: bytes, name: str) -> Outline:
     graph = model["graph"]
     return Outline(
         opsets=[(each.get("domain", ""), each.get("version", 0)) for each in model.get("opset_import", ())],
-        operators={(each.get("domain", ""), each.get("op_type", "")) for each in graph.get("node", ())},
+        nodes=graph.get("node", []),
+        tensors=graph.get("tensor", []),
         inputs=[_value(each) for each in graph.get("input", ())],
         outputs=[_value(each) for each in graph.get("output", ())],
         metadata=[(each.get("key", ""), each.get("value", "")) for each in model.get("metadata_props", ())],
@@ -142,7 +152,7 @@ class _Walk:
 
     def __init__(self, content: bytes, name: str) -> None:
         self.content, self.name = content, name
-        self.fields = 0
+        self.fields = self.numbers = 0
 
     def message(self, kind: str, start: int, end: int) -> dict[str, Any]:
         """Return what is kept of a message by name: numbers, texts, the messages inside; lists where it repeats."""
@@ -151,6 +161,7 @@ class _Walk:
         content, at = self.content, start
         while at < end:
             if kind == "attribute" and (run := RUNS.get(content[at])) and (match := run.match(content, at, end)):
+                self._keep_run(kept, match[0])
                 at = match.end()
                 continue
             self.fields += 1
@@ -181,13 +192,46 @@ class _Walk:
             value: Any = integer
             if wire == BYTES and known.name in INSIDE:
                 value = self.message(INSIDE[known.name], first, at)
+            elif known.kind == "ints":
+                value = self._whole_numbers(content[first:at])
+            elif known.kind in ("floats", "doubles"):
+                value = (at - first) // (4 if known.kind == "floats" else 8)
             elif wire == BYTES and known.kept:
-                value = self._text(first, at)
+                value = memoryview(content)[first:at] if known.kind == "raw" else self._text(first, at)
+            elif known.kind == "int":
+                value = integer - (integer >> 63 << 64)  # negative ones have 64 bits
             if known.kept and known.once:
                 kept[known.name] = value
             elif known.kept:
                 kept.setdefault(known.name, []).append(value)
         return kept
+
+    def _keep_run(self, kept: dict[str, Any], run: bytes) -> None:
+        """Keep the fields of one tag of `RUNS`."""
+        if run[0] == 0x3D:
+            kept.setdefault("floats", []).append(len(run) // 5)
+        elif run[0] == 0x40:
+            kept.setdefault("ints", []).append(self._whole_numbers(run)[1::2])
+        else:
+            kept.setdefault("strings", []).extend(short or long for short, long in MODES.findall(run))
+
+    def _whole_numbers(self, content: bytes) -> NDArray[np.int64]:
+        """Return the numbers that varints are, one after the other."""
+        self.numbers += len(content)
+        if len(content) > MAX_PACKED or self.numbers > MAX_NUMBERS:
+            raise ModelError(f"'{self.name}' has more than '{MAX_PACKED}' whole numbers. Give a smaller model.")
+        bytes_ = np.frombuffer(content, np.uint8)
+        ends = np.flatnonzero(bytes_ < 128)
+        lengths = np.diff(ends, prepend=-1)
+        longest = int(lengths.max(initial=0))
+        if lengths.sum() < len(bytes_) or longest > 10:
+            raise self.broken("it has no whole numbers where they belong")
+        values = np.zeros(len(ends), np.uint64)
+        for place in range(longest):
+            inside = lengths > place
+            bits = bytes_[(ends - lengths + 1 + place)[inside]] & 127
+            values[inside] |= bits.astype(np.uint64) << np.uint64(7 * place)
+        return values.view(np.int64)
 
     def _varint(self, at: int, end: int) -> tuple[int, int]:
         """Return the number that begins at a byte, and the byte after it."""
