@@ -3,12 +3,14 @@
 import gzip
 import io
 import zipfile
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 from PIL import Image
 
 from tenfold import settings
@@ -213,6 +215,198 @@ def test_other_classes(folder: Path, name: str) -> None:
     bar(28, 0, 255).save(folder / name / "a.png")
     with pytest.raises(DataError, match=f"holds '{name}'. Give folders named 0 to 9"):
         formats.read(folder, "train")
+
+
+def test_pictures_without_an_ending(folder: Path) -> None:
+    """A picture is one by its content; a folder may hold a single one."""
+    (folder / "7" / "b.png").rename(folder / "7" / "b")
+    assert len(formats.read(folder, "train")) == 4
+    for name in ("7/a.jpg", "1/x.bmp", "1/w.gif"):
+        (folder / name).unlink()
+    assert len(formats.read(folder, "train")) == 1
+    (folder / "7" / "b").rename(folder / "7" / "b.png")
+    assert len(formats.read(folder, "train")) == 1
+
+
+@pytest.fixture(params=["folder", "zip", "deep folder", "deep zip", "zip in folder"])
+def pack(request: pytest.FixtureRequest, tmp_path: Path) -> Callable[[dict[str, bytes]], Path]:
+    """Return what puts files into a folder or a zip, a level down or not, and gives the path."""
+
+    def pack(files: dict[str, bytes]) -> Path:
+        kind, root = request.param, tmp_path / "data"
+        files = {("some/thing/" if kind.startswith("deep") else "") + name: content for name, content in files.items()}
+        if "folder" in kind and "zip" not in kind:
+            for name, content in files.items():
+                (root / name).parent.mkdir(parents=True, exist_ok=True)
+                (root / name).write_bytes(content)
+            return root
+        root.mkdir(exist_ok=True)
+        with zipfile.ZipFile(root / "data.zip", "w", zipfile.ZIP_DEFLATED) as archive:
+            for name, content in files.items():
+                archive.writestr(name, content)
+        return root if kind == "zip in folder" else root / "data.zip"
+
+    return pack
+
+
+RANDOM = np.random.default_rng(5)
+TRAIN_SET, TEST_SET = ((RANDOM.integers(0, 256, (n, 28, 28)).astype(np.uint8), np.arange(n) % 10) for n in (12, 10))
+
+
+def table(images: NDArray[np.uint8], labels: NDArray[np.int64] | None) -> bytes:
+    """Return a CSV."""
+    header = ("label," if labels is not None else "") + HEADER
+    rows = images.reshape(len(images), -1).tolist()
+    lines = rows if labels is None else [[label, *row] for label, row in zip(labels.tolist(), rows, strict=True)]
+    return "\n".join([header, *(",".join(map(str, line)) for line in lines)]).encode()
+
+
+def idx(array: NDArray[np.integer]) -> bytes:
+    """Return an array as IDX."""
+    shape = np.array(array.shape, ">u4").tobytes()
+    return bytes([0, 0, 8, array.ndim]) + shape + array.astype(np.uint8).tobytes()
+
+
+def npy(array: NDArray[np.integer]) -> bytes:
+    """Return an array as .npy."""
+    buffer = io.BytesIO()
+    np.save(buffer, array)
+    return buffer.getvalue()
+
+
+def pictures(folder: str, images: NDArray[np.uint8], labels: NDArray[np.int64]) -> dict[str, bytes]:
+    """Return PNG files in class folders."""
+    files = {}
+    for number, (image, label) in enumerate(zip(images, labels, strict=True)):
+        buffer = io.BytesIO()
+        Image.fromarray(bars(image, label)).save(buffer, "PNG")
+        files[f"{folder}{label}/{number:03}.png"] = buffer.getvalue()
+    return files
+
+
+def bars(image: NDArray[np.uint8], label: int) -> NDArray[np.uint8]:
+    """Return a framed image that stands for one of a set."""
+    framed = np.zeros((28, 28), np.uint8)
+    framed[4:24, 12:16] = 200 + label
+    framed[4, 12:14] = image[0, :2] // 4 + 100
+    return framed
+
+
+def parts(make: Callable[[str], dict[str, bytes]], train: str, test: str) -> dict[str, bytes]:
+    """Return the files of both parts."""
+    return make(train) | make(test)
+
+
+def make_csv(name: str) -> dict[str, bytes]:
+    """Return a CSV of the part that its name says."""
+    return {f"{name}.csv": table(*(TRAIN_SET if "train" in name.lower() else TEST_SET))}
+
+
+def make_idx(name: str) -> dict[str, bytes]:
+    """Return two IDX files, the one gzipped, of the part that the name says, %s for what they hold."""
+    images, labels = TRAIN_SET if "train" in name.lower() else TEST_SET
+    return {name % "images" + ".gz": gzip.compress(idx(images)), name % "labels": idx(labels)}
+
+
+def make_npy(name: str) -> dict[str, bytes]:
+    """Return two .npy files of the part that the name says."""
+    images, labels = TRAIN_SET if "train" in name.lower() else TEST_SET
+    return {name % "X" + ".npy": npy(images), name % "y" + ".npy": npy(labels)}
+
+
+@pytest.mark.parametrize(
+    "files",
+    [
+        parts(make_csv, "mnist_train", "mnist_test"),
+        parts(make_csv, "training/data", "testing/data"),
+        parts(make_csv, "TrainSet", "TestSet"),
+        parts(make_csv, "digits-train-v2", "digits-eval-v2"),
+        parts(make_idx, "train-%s-idx3-ubyte", "t10k-%s-idx3-ubyte"),
+        parts(make_idx, "MNIST/raw/train-%s.idx3-ubyte", "MNIST/raw/t10k-%s.idx3-ubyte"),
+        parts(make_idx, "emnist-digits-train-%s-idx3-ubyte", "emnist-digits-test-%s-idx3-ubyte"),
+        parts(make_idx, "train-%s/train-%s".replace("%s/", "images/"), "t10k/%s"),
+        parts(make_npy, "%s_train", "%s_test"),
+        parts(make_npy, "train/%s", "test/%s"),
+        parts(make_csv, "train", "test") | make_csv("train_small") | {"valid.csv": table(*TEST_SET)},
+        parts(make_idx, "train-%s-idx3-ubyte", "t10k-%s-idx3-ubyte")
+        | {"processed/training.pt": b"\x80\x02\x8a", "train-images-idx3-ubyte": idx(TRAIN_SET[0])},
+    ],
+)
+def test_parts_in_any_container(pack: Callable[[dict[str, bytes]], Path], files: dict[str, bytes]) -> None:
+    """Arrays and tables of two parts: train takes the one, evaluate and submit the other, bit for bit."""
+    path = pack(files | {"README.md": b"my digits", "names.txt": b"zero,one"})
+    for purpose, (images, labels) in {"train": TRAIN_SET, "evaluate": TEST_SET, "submit": TEST_SET}.items():
+        digits = formats.read(path, purpose)
+        np.testing.assert_array_equal(digits.images, images)
+        np.testing.assert_array_equal(digits.labels, labels)
+        assert digits.notes[0].startswith("took '")
+        assert "other file" in digits.notes[1] and "README.md'" in "".join(digits.notes)
+
+
+@pytest.mark.parametrize(
+    ("train", "test"),
+    [("", None), ("train/", "test/"), ("trainingSet/trainingSet/", "testSet/testSet/"), ("a/training/", "a/valid/")],
+)
+def test_pictures_in_any_container(pack: Callable[[dict[str, bytes]], Path], train: str, test: str | None) -> None:
+    """The level that holds 0 to 9 is found; parts go by their names, samples and bystanders are left out."""
+    files = pictures(train, *TRAIN_SET) | {"labels.csv": b"file,label\n1.png,3"}
+    if test is not None:
+        files |= pictures(test, *TEST_SET) | pictures("trainingSample/", *TEST_SET)
+    path = pack(files)
+    for purpose, (images, labels) in {"train": TRAIN_SET, "evaluate": TRAIN_SET if test is None else TEST_SET}.items():
+        digits = formats.read(path, purpose)
+        order = np.argsort(labels, kind="stable")
+        np.testing.assert_array_equal(digits.labels, labels[order])
+        expected = [bars(image, label) for image, label in zip(images[order], labels[order], strict=True)]
+        np.testing.assert_array_equal(digits.images, expected)
+        assert digits.notes[-1].startswith("left out 1 other file: '")
+
+
+def test_flat_pictures_to_submit(pack: Callable[[dict[str, bytes]], Path]) -> None:
+    """A part of pictures without classes is for submit; the numbers in the names are the ids and the order."""
+    images, labels = TEST_SET
+    flat = pictures("", images, np.arange(10))
+    flat = {f"testSet/img_{at + 1}.png": content for at, content in enumerate(flat.values())}
+    path = pack(flat | pictures("trainingSet/", *TRAIN_SET))
+    digits = formats.read(path, "submit")
+    assert digits.labels is None
+    np.testing.assert_array_equal(digits.ids, np.arange(1, 11))
+    expected = [bars(image, label) for image, label in zip(images, range(10), strict=True)]
+    np.testing.assert_array_equal(digits.images, expected)
+    assert len(formats.read(path, "train")) == len(formats.read(path, "evaluate")) == len(TRAIN_SET[0])
+
+
+def test_the_same_file_twice(pack: Callable[[dict[str, bytes]], Path]) -> None:
+    """A file that is there twice, as some downloads have it, is one; two of other content are refused."""
+    path = pack({"train.csv": table(*TRAIN_SET), "train/train.csv": table(*TRAIN_SET)})
+    np.testing.assert_array_equal(formats.read(path, "train").images, TRAIN_SET[0])
+    path = pack({"train.csv": table(*TRAIN_SET), "train/train.csv": table(*TEST_SET)})
+    with pytest.raises(DataError, match=r"train.csv', '.*train.csv', and which one train needs is not clear. Give one"):
+        formats.read(path, "train")
+
+
+def test_dark_pictures_come_back_as_they_were(tmp_path: Path) -> None:
+    """Framed digits saved black on white are the same images, not framed once more."""
+    for name, content in pictures("", *TRAIN_SET).items():
+        (tmp_path / "png" / name).parent.mkdir(parents=True, exist_ok=True)
+        inverted = 255 - np.asarray(Image.open(io.BytesIO(content)))
+        Image.fromarray(inverted).save(tmp_path / "png" / name)
+    order = np.argsort(TRAIN_SET[1], kind="stable")
+    expected = [bars(TRAIN_SET[0][at], TRAIN_SET[1][at]) for at in order]
+    np.testing.assert_array_equal(formats.read(tmp_path / "png", "train").images, expected)
+
+
+def test_names_of_any_kind(tmp_path: Path) -> None:
+    """Brackets, and bytes that are not UTF-8, in the names of files and folders change nothing."""
+    folder = tmp_path / "[red] d\udce4ta *?"
+    folder.mkdir()
+    for name in ("[bold]d\udce4.csv", "x.npy"):
+        content = npy(TEST_SET[0]) if name == "x.npy" else table(*TRAIN_SET)
+        (folder / name).write_bytes(content)
+    assert len(formats.read(folder / "[bold]d\udce4.csv", "train")) == 12
+    with pytest.raises(DataError) as error:
+        formats.read(folder / "x.npy", "train")
+    assert str(error.value).isprintable()
 
 
 def test_parts(folder: Path, tmp_path: Path) -> None:

@@ -30,7 +30,7 @@ FORMATS = (
         "import numpy, pandas, sqlite3; t = pandas.read_sql('SELECT * FROM digits', sqlite3.connect(FILE))", TABLE)),
     (rb"TORCH", "PyTorch's", ("import numpy, torch; X, y, *_ = torch.load(FILE, weights_only=True)",
                               "numpy.savez('digits.npz', X=X.numpy(), y=y.numpy())")),
-    (rb"[\[{]\s*[\[{\"]", "JSON", ("import json, numpy; d = json.load(open(FILE)); print(list(d)[:9])",
+    (rb"[\[{]\s*[\[{\"]", "JSON", ("import json, numpy, pathlib; d = json.loads(pathlib.Path(FILE).read_text())",
                              "numpy.savez('digits.npz', X=d['X'], y=d['y'])")),
     (rb"(RD[XA][23]\n|[XA]\n\0\0\0)", "R's", (
         "import numpy, rdata; t = next(iter(rdata.read_rda(FILE).values()))", TABLE)),

@@ -95,7 +95,8 @@ def read(path: Path, purpose: str) -> Digits:
     should be, and where train or evaluate get data without labels.
     """
     with walk(path) as entries:
-        sets, others = _sets(entries if path.is_dir() else [*entries, *_beside(path, entries)])
+        single = not path.is_dir() and len(entries) == 1
+        sets, others = _sets([*entries, *_beside(path, entries)] if single else entries, single)
         if not sets:
             raise _nothing(path, others)
         chosen, left = _choose(sets, purpose, path)
@@ -148,12 +149,14 @@ def kind_of(entry: Entry) -> str:
     return "csv" if columns >= LEAST_PIXELS else "text"
 
 
-def _sets(entries: Sequence[Entry]) -> tuple[list[Set], list[Entry]]:
-    """Return the sets that the entries make, and the entries that belong to none."""
+def _sets(entries: Sequence[Entry], single: bool) -> tuple[list[Set], list[Entry]]:
+    """Return the sets that the entries make, and those that belong to none; single: where a file was given."""
     pictures: dict[tuple[str, bool], list[Entry]] = defaultdict(list)
     kinds: dict[str, list[Entry]] = defaultdict(list)
     for entry in entries:
-        if PurePosixPath(entry.name).suffix.lower() in PICTURE_ENDINGS and len(entries) > 1:
+        ending = PurePosixPath(entry.name).suffix.lower()
+        kind = "picture" if ending in PICTURE_ENDINGS and not single else kind_of(entry)
+        if kind == "picture" and not single:
             folders = PurePosixPath(entry.name).parts[:-1]
             place = max((at for at, each in enumerate(folders) if each in CLASSES), default=None)
             key = "/".join(each for at, each in enumerate(folders) if at != place)
@@ -161,7 +164,7 @@ def _sets(entries: Sequence[Entry]) -> tuple[list[Set], list[Entry]]:
         else:
             if sum(map(len, kinds.values())) >= MAX_OTHERS:
                 raise DataError(f"There are more than '{MAX_OTHERS}' files that are no pictures. Give fewer.")
-            kinds[kind_of(entry)].append(entry)
+            kinds[kind].append(entry)
     sets, used = _array_sets(kinds.pop("idx", []) + kinds.pop("npy", []))
     tables = _distinct(kinds.pop("csv", []))
     images = [entry for entry in tables if len(entries) == 1 or _layout(entry)]
@@ -273,7 +276,7 @@ def _content(each: Set) -> str:
 
 def _beside(path: Path, entries: list[Entry]) -> list[Entry]:
     """Return the labels that lie beside a single file with an array of images."""
-    if len(entries) != 1 or kind_of(entries[0]) not in ("idx", "npy") or not IMAGES & set(_words(path.name)):
+    if kind_of(entries[0]) not in ("idx", "npy") or not IMAGES & set(_words(path.name)):
         return []
     key, ending = _key(entries[0].name), ".npy" if path.suffix == ".npy" else ""
     beside = [
@@ -335,11 +338,12 @@ def _read_pictures(entries: Sequence[Entry], labelled: bool) -> Digits:
 
 def _nothing(path: Path, others: list[Entry]) -> DataError:
     """Return the DataError for a path at which there are no digits."""
+    for ending, start in ((r"data\.pkl", b"TORCH"), (r"xl/workbook\.xml", b"XLSX")):  # whose files are zips
+        if found := [entry for entry in others if re.search(rf"(^|/){ending}$", entry.name)]:
+            return refusal(foreign(start) or 0, found[0].path.name)
     for entry in others:
         if (index := foreign(entry.start)) is not None:
             return refusal(index, entry.file)
-        if re.search(r"(^|/)(data\.pkl|xl/workbook\.xml)$", entry.name):
-            return refusal(foreign(b"TORCH" if entry.name.endswith("pkl") else b"XLSX") or 0, entry.path.name)
     if len(others) != 1 or path.is_dir():
         names = quoted(", ".join(entry.name for entry in others) or "nothing")
         return DataError(f"{quoted(path)} holds {names}, and no digits. Give {KINDS}.")

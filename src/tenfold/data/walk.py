@@ -8,7 +8,7 @@ are entries that cannot be read.
 import itertools
 import os
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import cached_property
@@ -101,7 +101,7 @@ def _folder(folder: Path, below: str, stack: ExitStack, above: set[tuple[int, in
         status = folder.stat()
         with os.scandir(folder) as scan:
             inside = sorted((each for each in scan if not is_clutter(Path(each.name))), key=lambda each: each.name)
-            kinds = [(each.name, each.is_dir(), each.is_file()) for each in inside]
+            kinds = [(each.name, _is(each.is_dir), _is(each.is_file)) for each in inside]
     except OSError as error:
         raise unreadable(folder, error) from error
     here = (status.st_dev, status.st_ino)
@@ -114,6 +114,13 @@ def _folder(folder: Path, below: str, stack: ExitStack, above: set[tuple[int, in
             yield from _expanded(Entry(f"{below}{name}", folder / name), f"{below}{name}/", stack, 0)
         else:
             yield Entry(below + name.removesuffix(".gz"), folder / name)
+
+
+def _is(test: Callable[[], bool]) -> bool:
+    try:
+        return test()
+    except OSError:  # a link to itself
+        return False
 
 
 def _expanded(entry: Entry, below: str, stack: ExitStack, depth: int) -> Iterator[Entry]:
