@@ -60,15 +60,17 @@ class Meaning:
         labels: NDArray[np.int64] | None = None,
         seen: "Meaning | None" = None,
         turn: bool = True,
+        extremes: tuple[float, float] | None = None,
     ) -> "Meaning":
         """Return what a whole set, (N, H, W), means.
 
         seen: what was found before on images of the same origin, which a few images are then read by. turn: whether
-        the position is judged. DataError for NaN and infinity, and for a value far outside of what the others are.
+        the position is judged. extremes: the set's lowest and highest value, where array is a part of it. DataError
+        for NaN and infinity, and for a value far outside of what the others are.
         """
         chosen = np.unique(np.linspace(0, len(array) - 1, SAMPLE).astype(np.int64))
         sample, labels = array[chosen], None if labels is None else labels[chosen]
-        low, high, notes = _range(array, sample, where, seen)
+        low, high, notes = _range(array, sample, extremes or (float(array.min()), float(array.max())), where, seen)
         images = cls(low, high)._eight_bits(sample)
         dark, framed = is_dark(images), sample.shape[1:] == IMAGE_SHAPE
         if dark:
@@ -204,10 +206,10 @@ def upright(images: NDArray[np.uint8], position: int) -> NDArray[np.uint8]:
 
 
 def _range(
-    array: NDArray[Any], sample: NDArray[Any], where: str, seen: Meaning | None
+    array: NDArray[Any], sample: NDArray[Any], extremes: tuple[float, float], where: str, seen: Meaning | None
 ) -> tuple[float, float, list[str]]:
     """Return the values that stand for 0 and 255, and what was assumed of them."""
-    low, high = float(array.min()), float(array.max())
+    low, high = extremes
     if not math.isfinite(low + high):
         raise _fault(array, ~np.isfinite(array), where, "Give finite numbers")
     known = known_range(low, high)
@@ -239,6 +241,8 @@ def _number(value: Any) -> float:
 
 
 def _fault(array: NDArray[Any], wrong: NDArray[np.bool_], where: str, advice: str) -> DataError:
-    """Return the error that names the first of the values that are wrong."""
+    """Return the error that names the first of the values that are wrong; without place where array lacks it."""
+    if not wrong.any():
+        return DataError(f"{where} has a value that is unlike all others. {advice}.")
     index = tuple(int(axis) for axis in np.argwhere(wrong)[0])
     return DataError(f"{where} has the value '{array[index]}' at {list(index)} (image {index[0] + 1}). {advice}.")

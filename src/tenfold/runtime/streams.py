@@ -13,7 +13,6 @@ import os
 import zipfile
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any
@@ -21,14 +20,13 @@ from typing import IO, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tenfold.data import load
-from tenfold.data.archive import is_clutter, open_zip, quoted, safe_members, unreadable
+from tenfold.data import load, say
+from tenfold.data.archive import is_clutter, open_zip, safe_members, unreadable
 from tenfold.data.digits import Digits
-from tenfold.data.meaning import MAX_SIDE
+from tenfold.data.meaning import MAX_SIDE, SAMPLE, Meaning
 from tenfold.data.npz import KEYS, MAX_HEADER_BYTES, is_npz, read_header
 from tenfold.errors import DataError, TenfoldError, printable
 from tenfold.files import write_atomically
-from tenfold.imaging.frame import to_frame
 from tenfold.runtime.frames import FRAME, read_frame
 from tenfold.runtime.recogniser import UNKNOWN, Answers
 
@@ -36,6 +34,7 @@ from tenfold.runtime.recogniser import UNKNOWN, Answers
 ROW = np.dtype([("digits", "<i8"), ("confidences", "<f4"), ("abstained", "?"), ("probabilities", "<f4", 10)])
 ROWS = 4096  # images a chunk: 3 MB of frames. The same after an interruption, so that the answers are too
 PIXELS = FRAME[0] * FRAME[1]
+MAX_SAMPLE_BYTES = 1 << 26  # of the images that all are judged by
 PICTURE_ENDS = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".tif", ".tiff", ".webp")
 DATA_ENDS = (".csv", ".npz", ".npy", ".zip", ".gz", "-ubyte")
 
@@ -98,79 +97,81 @@ class FolderStream:
 
 
 class ArchiveStream:
-    """The array `X` or `images` of an NPZ file: (N, 28, 28) or (N, 784) uint8 in the frame; or (N, H, W), framed.
+    """The array `X` or `images` of an NPZ file: (N, 28, 28), (N, 784) or (N, H, W) uint8, judged as one set.
 
     Attributes as FolderStream's.
     """
 
     names = "index"
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        with open_zip(path) as archive:
-            members = safe_members(archive, path.name)
-            found = [key for key, _ in KEYS if f"{key}.npy" in members]
-            if not found:
-                raise DataError(f"'{path.name}' holds {quoted(', '.join(members))}. Give an array 'X' or 'images'.")
-            self.member = f"{found[0]}.npy"
-            info = members[self.member]
-            with archive.open(info) as file:
-                self.shape, self.offset = self._header(file.read(12 + MAX_HEADER_BYTES))
-        self.count = self.shape[0]
-        self.fingerprint = hashlib.sha256(
-            f"{self.member} {self.shape} {info.CRC} {info.file_size}".encode()
-        ).hexdigest()
+    def __init__(self, path: Path, member: str, shape: tuple[int, ...], offset: int, info: zipfile.ZipInfo) -> None:
+        self.path, self.member, self.offset = path, member, offset
+        self.count, self.size = shape[0], math.prod(shape[1:])
+        self.side = FRAME if self.size == PIXELS else shape[1:]  # of an image
+        self.step = max(1, min(ROWS, (1 << 22) // self.size))  # images at a time: 4 MB, whatever size they have
+        content = f"{member} {shape} {info.CRC} {info.file_size}"
+        self.fingerprint = hashlib.sha256(content.encode()).hexdigest()
 
-    @staticmethod
-    def holds(path: Path) -> bool:
-        """Return True for a zip that is an NPZ with one such array."""
+    @classmethod
+    def open(cls, path: Path) -> "ArchiveStream | None":
+        """Return the stream of a zip that is an NPZ with such an array, None of any other."""
         with open_zip(path) as archive:
             members = safe_members(archive, path.name)
-        return is_npz(members) and any(f"{key}.npy" in members for key, _ in KEYS)
+            found = [f"{key}.npy" for key, _ in KEYS if f"{key}.npy" in members]
+            if not found or not is_npz(members):
+                return None
+            with archive.open(members[found[0]]) as file:
+                start = file.read(12 + MAX_HEADER_BYTES)
+        shape, fortran_order, dtype, offset = read_header(start, f"{path.name}/{found[0]}")
+        plain = dtype == np.uint8 and not fortran_order and (len(shape) == 3 or shape[1:] == (PIXELS,))
+        if not plain or 1 in shape[1:] or not 1 <= min(shape) <= max(shape[1:]) <= MAX_SIDE:
+            return None
+        return cls(path, found[0], shape, offset, members[found[0]])
 
     def chunks(self, start: int, threads: int) -> Iterator[Chunk]:
         """Yield chunks as FolderStream does, read from the zip as they are needed; names are the images' indices."""
-        with ExitStack() as stack:
-            archive = stack.enter_context(open_zip(self.path))
-            pool = stack.enter_context(ThreadPoolExecutor(threads, thread_name_prefix="tenfold-read"))
-            file = stack.enter_context(archive.open(self.member))
-            size = math.prod(self.shape[1:])
-            framed = self.shape[1:] in (FRAME, (PIXELS,))
-            step = ROWS if framed else max(1, (1 << 22) // size)  # 4 MB at a time, whatever size the images have
-            self._skip(file, self.offset + start * size)
+        meaning = self._judged()
+        blocks = self._blocks(start)
+        with ThreadPoolExecutor(threads, thread_name_prefix="tenfold-read") as pool:
+            for first in range(start, self.count, ROWS):
+                parts: list[NDArray[np.uint8]] = []
+                numbers = range(first, min(first + ROWS, self.count))
+                while sum(map(len, parts)) < len(numbers):
+                    parts += pool.map(meaning.frames, filter(len, np.array_split(next(blocks), threads)))
+                yield Chunk([str(number) for number in numbers], np.concatenate(parts))
+
+    def _judged(self) -> Meaning:
+        """Return what the images mean, by some from everywhere and by those with the lowest and the highest value."""
+        chosen = np.linspace(0, self.count - 1, min(SAMPLE, max(1, MAX_SAMPLE_BYTES // self.size))).astype(np.int64)
+        first, sample, extremes = 0, [], (255, 0)
+        for block in self._blocks(0):
+            low, high = int(block.min()), int(block.max())
+            if low < extremes[0] or high > extremes[1]:
+                extremes = min(low, extremes[0]), max(high, extremes[1])
+            sample.append(block[np.unique(chosen[(chosen >= first) & (chosen < first + len(block))]) - first])
+            first += len(block)
+        meaning = Meaning.of(np.concatenate(sample), f"'{self.path.name}'", extremes=extremes)
+        for note in meaning.notes:
+            say(str(self.path), note)
+        return meaning
+
+    def _blocks(self, start: int) -> Iterator[NDArray[np.uint8]]:
+        """Yield the images from number `start` on, at most `step` at once, and none across a multiple of `ROWS`."""
+        with open_zip(self.path) as archive, archive.open(self.member) as file:
+            skipped = self.offset + start * self.size
+            while skipped:
+                skipped -= len(self._read(file, min(skipped, 1 << 20)))
             for first in range(start, self.count, ROWS):
                 last = min(first + ROWS, self.count)
-                frames = np.empty((last - first, *FRAME), np.uint8)
-                for row in range(0, last - first, step):
-                    some = frames[row : row + step]
-                    pixels = np.frombuffer(self._read(file, size * len(some)), np.uint8)
-                    if framed:
-                        some[:] = pixels.reshape(-1, *FRAME)
-                    else:
-                        some[:] = list(pool.map(to_frame, pixels.reshape(-1, *self.shape[1:])))
-                yield Chunk([str(index) for index in range(first, last)], frames)
-
-    def _header(self, start: bytes) -> tuple[tuple[int, ...], int]:
-        """Return the array's shape and the byte where its pixels begin."""
-        where = f"{self.path.name}/{self.member}"
-        shape, fortran_order, dtype, offset = read_header(start, where)
-        if dtype != np.uint8 or fortran_order:
-            order = ", Fortran order" if fortran_order else ""
-            raise DataError(f"'{where}' has dtype '{dtype}{order}'. Give uint8 in C order.")
-        good = len(shape) == 3 or shape[1:] == (PIXELS,)
-        if not good or min(shape) < 1 or max(shape[1:]) > MAX_SIDE:
-            raise DataError(f"'{where}' has the shape '{shape}'. Give (N, 28, 28), or (N, H, W).")
-        return shape, offset
+                for number in range(first, last, self.step):
+                    n = min(self.step, last - number)
+                    yield np.frombuffer(self._read(file, n * self.size), np.uint8).reshape(n, *self.side)
 
     def _read(self, file: IO[bytes], count: int) -> bytes:
         content = file.read(count)
         if len(content) != count:
-            raise DataError(f"'{self.path.name}/{self.member}' breaks off. Its header promises '{self.shape}'.")
+            raise DataError(f"'{self.path.name}/{self.member}' breaks off: it has fewer images than '{self.count}'.")
         return content
-
-    def _skip(self, file: IO[bytes], count: int) -> None:
-        while count:
-            count -= len(self._read(file, min(count, 1 << 20)))
 
 
 class DigitsStream:
@@ -198,8 +199,8 @@ def open_stream(spec: str | Path) -> ImageStream:
         return folder
     if path.is_file() and path.name.lower().endswith(PICTURE_ENDS):
         return FolderStream(Path(), [str(path)])
-    if path.is_file() and zipfile.is_zipfile(path) and ArchiveStream.holds(path):
-        return ArchiveStream(path)
+    if path.is_file() and zipfile.is_zipfile(path) and (archive := ArchiveStream.open(path)) is not None:
+        return archive
     return DigitsStream(load(str(spec), "submit"))
 
 
