@@ -364,7 +364,7 @@ def test_pictures_in_any_container(pack: Callable[[dict[str, bytes]], Path], tra
 
 def test_flat_pictures_to_submit(pack: Callable[[dict[str, bytes]], Path]) -> None:
     """A part of pictures without classes is for submit; the numbers in the names are the ids and the order."""
-    images, labels = TEST_SET
+    images = TEST_SET[0]
     flat = pictures("", images, np.arange(10))
     flat = {f"testSet/img_{at + 1}.png": content for at, content in enumerate(flat.values())}
     path = pack(flat | pictures("trainingSet/", *TRAIN_SET))
