@@ -131,7 +131,7 @@ def test_ragged_rows_are_named() -> None:
     short, long = good[1].rsplit(",", 1)[0], good[1] + ",0"
     for lines, row, count in (
         ([good[0], good[1], short], 2, 784),
-        ([good[0], long, good[2]], 1, 786),
+        ([good[0], good[1], long], 2, 786),
         ([good[0], short, short], 1, 784),
         ([good[0], good[1], "5"], 2, 1),
     ):
@@ -233,6 +233,14 @@ def test_decimal_commas() -> None:
     """Values of 0 to 1 with decimal commas, separated by semicolons, are read."""
     body = [[row[0], *(f"{value / 255:.6f}".replace(".", ",") for value in row[1:])] for row in ROWS]
     check(parse(table(["label", *PIXELS], body, ";")))
+
+
+def test_rows_with_names() -> None:
+    """R's write.table gives each row a name, and that column no header; quotes are single ones at times."""
+    rows = [[f'"{at}"', f"'{row[0]}'", *row[1:]] for at, row in enumerate(ROWS, 1)]
+    digits = parse(table(['"label"', *(f'"{name}"' for name in PIXELS)], rows, " "))
+    check(digits)
+    assert digits.notes == ("left out '', which only counts",)
 
 
 def test_csv_module() -> None:

@@ -230,4 +230,4 @@ def refuse_bomb(name: str, total: int, compressed: int) -> None:
 
 
 def _one_line(error: Exception) -> str:
-    return " ".join(str(error).split()) or type(error).__name__
+    return quoted(" ".join(str(error).split()) or type(error).__name__)

@@ -102,7 +102,12 @@ def read_csv(chunks: Iterable[bytes], name: str) -> Digits:
     labels, ids, notes = _judge(layout, kept, np.concatenate(extras), name)
     if text:
         notes.append(f"left out {quoted(', '.join(map(layout.name, text)))}, which holds text")
-    digits = digits_of(np.concatenate(parts), labels, name=name, ids=ids)
+    whole = np.empty((rows, len(pixels)), np.result_type(*parts))
+    while parts:  # each is let go when it is copied: half the memory
+        part = parts.pop()
+        whole[rows - len(part) : rows] = part
+        rows -= len(part)
+    digits = digits_of(whole, labels, name=name, ids=ids)
     return replace(digits, notes=(*notes, *digits.notes))
 
 
@@ -135,7 +140,7 @@ def _blocks(chunks: Iterable[bytes], name: str) -> Iterator[bytes]:
         held = block[-1:] == b"\r"  # half a CRLF, perhaps
         if b"\r" in block:
             block = (block[:-1] if held else block).replace(b"\r\n", b"\n").replace(b"\r", b"\n")
-        block = block.replace(b'"', b"") if b'"' in block else block
+        block = block.translate(None, b"\"'") if b'"' in block or b"'" in block else block
         end = block.rfind(b"\n") + 1
         rest = block[end:] + b"\r" * held
         if len(rest) > MAX_ROW_BYTES:
@@ -188,6 +193,9 @@ def _layout(start: bytes, name: str) -> tuple[Layout, int]:
     separator = chr(best) if counts[best] >= LEAST_PIXELS - 1 else None
     cells = [cell.strip() for cell in _cells(line, separator)]
     names = tuple(cells) if _is_header(cells) else ()
+    if names and len(_cells(text.split(b"\n", 2)[1], separator)) == len(names) + 1:
+        names = ("", *names)  # R's write.table gives the rows' names no name
+        cells = list(names)
     # What all pixels' names share: `pixel12` and `pixel13` are `pixel#`, `3x7` is `#x#`.
     stems = [re.sub(r"\d+", "#", each.lower()) for each in names] or [""] * len(cells)
     stem, times = Counter(stems).most_common(1)[0]

@@ -95,7 +95,7 @@ def read(path: Path, purpose: str) -> Digits:
     should be, and where train or evaluate get data without labels.
     """
     with walk(path) as entries:
-        single = not path.is_dir() and len(entries) == 1
+        single = not path.is_dir() and len(entries) == 1 and entries[0].info is None
         sets, others = _sets([*entries, *_beside(path, entries)] if single else entries, single)
         if not sets:
             raise _nothing(path, others)
@@ -123,7 +123,7 @@ def sample_submission_ids(path: Path) -> NDArray[np.int64] | None:
     beside = path.with_name(SAMPLE_SUBMISSION)
     with walk(path) as entries:
         found = [entry for entry in entries if PurePosixPath(entry.name).name.lower() == SAMPLE_SUBMISSION]
-        if not found and path.is_file() and beside.is_file() and kind_of(entries[0]) == "csv":
+        if not found and path.is_file() and beside.is_file() and [kind_of(entry) for entry in entries] == ["csv"]:
             found = [Entry(SAMPLE_SUBMISSION, beside)]
         if len(found) > 1:
             names = quoted(", ".join(entry.name for entry in found))

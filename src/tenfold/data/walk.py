@@ -23,6 +23,7 @@ MAX_DEPTH = 12
 MAX_ENTRIES = 500_000  # EMNIST's digits as pictures are 280,000
 MAX_ZIP_IN_ZIP = 256 << 20
 START = 4096
+ZIPS = (".zip", ".npz", ".pt", ".pth", ".xlsx")  # the last three are refused by name
 
 
 @dataclass(frozen=True, eq=False)
@@ -110,7 +111,7 @@ def _folder(folder: Path, below: str, stack: ExitStack, above: set[tuple[int, in
     for name, is_folder, is_file in kinds:
         if is_folder:
             yield from _folder(folder / name, f"{below}{name}/", stack, above | {here})
-        elif is_file and name.lower().endswith((".zip", ".npz")):
+        elif is_file and name.lower().endswith(ZIPS):
             yield from _expanded(Entry(f"{below}{name}", folder / name), f"{below}{name}/", stack, 0)
         else:
             yield Entry(below + name.removesuffix(".gz"), folder / name)
@@ -133,7 +134,7 @@ def _expanded(entry: Entry, below: str, stack: ExitStack, depth: int) -> Iterato
         opened = stack.enter_context(archive.opened(source))
     for name, info in sorted(safe_members(opened, entry.file).items()):
         inner = Entry(below + name.replace("\\", "/"), entry.path, opened, info)
-        if name.lower().endswith((".zip", ".npz")):
+        if name.lower().endswith(ZIPS):
             yield from _expanded(inner, f"{inner.name}/", stack, depth + 1)
         else:
             yield Entry(inner.name.removesuffix(".gz"), inner.path, opened, info)
