@@ -2,6 +2,8 @@
 
 import typer
 
+MOST_SEED = 2**64 - 1  # that PyTorch takes
+
 DATA_HELP = (
     "A name (mnist, mnist:test, kaggle:test, uci) or a path (Kaggle zip or CSV, IDX, NPZ, a folder for each digit)."
 )
@@ -16,11 +18,13 @@ THRESHOLD = typer.Option("--threshold", metavar="T", help="Answer from this conf
 OVERRIDES = typer.Option("--set", metavar="KEY=VALUE", help="Override the recipe: training.epochs=2. May be repeated.")
 SUBSET = typer.Option("--subset", metavar="N", min=1, help="Train on so many images, chosen stratified.")
 DEDUPLICATE = typer.Option("--deduplicate", help="Omit later copies of an image, equal or nearly equal.")
-SEED = typer.Option("--seed", metavar="N", min=0, help="Seed of everything random [default: the recipe's].")
+SEED = typer.Option(
+    "--seed", metavar="N", min=0, max=MOST_SEED, help="Seed of everything random [default: the recipe's]."
+)
 FORCE = typer.Option("--force", help="Replace a file that is there.")
 MAX_SECONDS = typer.Option("--max-seconds", metavar="S", min=0.001, help="End with a usable result after so long.")
 DEVICE = typer.Option("--device", metavar="DEVICE", help="auto, cpu, cuda or mps.")
-THREADS = typer.Option("--threads", metavar="N", min=1, help="Processor threads [default: all].")
+THREADS = typer.Option("--threads", metavar="N", min=1, max=1024, help="Processor threads [default: all].")
 WORKERS = typer.Option("--workers", metavar="W", min=1, help="So many side by side, each with its share of the cores.")
 ON = typer.Option("--on", metavar="PLACE", help="Where: local, ray (a cluster here, meanwhile) or ray://HOST:PORT.")
 RECORD = typer.Option("--record", metavar="FILE", help="Append the results to this .jsonl file.")

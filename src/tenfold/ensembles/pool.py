@@ -11,23 +11,24 @@ that the answering member was not trained on.
 
 import json
 import os
+import secrets
 import shutil
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from tenfold.ensembles.selection import Choice
-from tenfold.errors import RecipeError, RunError
-from tenfold.files import write_atomically
+from tenfold.errors import RecipeError, RunError, remedy, unwritten
+from tenfold.files import MOST_TEXT, parse_json, read_bytes, refuse_odd, write_atomically
 from tenfold.metrics.scores import fit_temperature, most_confident_mistakes, sharpen
 from tenfold.runs.begin import check
 from tenfold.runs.fit import GALLERY
-from tenfold.runs.run import Run, commit
+from tenfold.runs.run import FILES, Run, commit
 from tenfold.training import recipe as recipes
 
 POOL, MEMBERS = "pool.json", "members"
@@ -45,6 +46,13 @@ class Settings:
     deduplicate: bool = False
     folds: int | None = None
     overrides: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Begun(Settings):
+    """pool.json: the settings, and what each recipe's members compute in."""
+
+    precisions: tuple[Literal["fp32", "bf16"], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -101,30 +109,32 @@ class Pool:
             if not recipe.data.validation and settings.folds is None:
                 raise RecipeError(f"'{name}' holds nothing out, and members are chosen on that. Give --folds.")
             check(recipe, device, None)
-        wanted = json.loads(json.dumps(asdict(settings)))
         file = path / POOL
-        if file.is_file():
+        if os.path.lexists(file):
+            refuse_odd(path)
             try:
-                there = dict(json.loads(file.read_text("utf-8")))
-                precisions = there["precisions"]
-            except (ValueError, TypeError, KeyError) as error:
+                there = parse_json(read_bytes(file, MOST_TEXT), Begun)
+                if len(there.precisions) != len(there.recipes):
+                    raise ValueError("it has no precision for each recipe")
+            except (OSError, ValueError) as error:
                 raise RunError(f"'{file}' is not what a pool begins with ({error}). Give another --out.") from None
-            for key, value in wanted.items():
-                if there.get(key) != value:
+            for key, value in asdict(settings).items():
+                if (before := getattr(there, key)) != value:
                     raise RunError(
-                        f"The pool '{path}' was begun with {key} '{shown(there.get(key))}', not '{shown(value)}'. "
+                        f"The pool '{path}' was begun with {key} '{shown(before)}', not '{shown(value)}'. "
                         "Give the same, or another --out."
                     )
-            return cls(path, settings, precisions)
+            return cls(path, settings, there.precisions)
         if path.exists() and (not path.is_dir() or any(path.iterdir())):
             raise RunError(f"'{path}' exists already and is no pool. Give another --out.")
         try:
             path.mkdir(parents=True, exist_ok=True)  # nothing in it before pool.json makes it a pool
-            wanted["precisions"] = [precision_of(recipe.training.precision, choose(device)) for recipe in loaded]
-            write_atomically(file, (json.dumps(wanted, indent=2) + "\n").encode())
+            precisions = tuple(precision_of(recipe.training.precision, choose(device)) for recipe in loaded)
+            begun = Begun(**asdict(settings), precisions=precisions)
+            write_atomically(file, (json.dumps(asdict(begun), indent=2) + "\n").encode())
         except OSError as error:
-            raise RunError(f"The pool '{path}' cannot be written: {error.strerror}. Give another --out.") from None
-        return cls(path, settings, wanted["precisions"])
+            raise RunError(f"The pool {unwritten(path, error, 'Give another --out.')}") from None
+        return cls(path, settings, precisions)
 
     def member(self, number: int) -> Member:
         """Return member `number`, from 0 on: the recipes take turns, and so do the folds."""
@@ -161,14 +171,16 @@ class Pool:
                 if Run.open(place).weights_sha256() != run.weights_sha256():
                     raise RunError(f"'{place}' is another run than '{path}'. Rename the latter.")
                 continue
-            draft = place.with_name(f".{place.name}.{os.getpid()}.part")
+            draft = place.with_name(f".{secrets.token_hex(8)}.part")
             try:
-                shutil.copytree(path, draft)
+                draft.mkdir(parents=True)
+                for name in FILES:
+                    if (path / name).exists():
+                        write_atomically(draft / name, read_bytes(path / name))
                 draft.replace(place)
             except OSError as error:
-                raise RunError(
-                    f"'{path}' cannot be copied to '{place}': {error.strerror}. Free space or rights."
-                ) from None
+                advice = remedy(error, "Give another --out.")
+                raise RunError(f"'{path}' cannot be copied to '{place}': {error.strerror}. {advice}") from None
             finally:
                 shutil.rmtree(draft, ignore_errors=True)
 
@@ -184,7 +196,7 @@ class Pool:
 
 def shown(value: Any) -> str:
     """Return a setting as a message quotes it: several with commas between."""
-    return ", ".join(map(str, value)) if isinstance(value, list) else str(value)
+    return ", ".join(map(str, value)) if isinstance(value, (list, tuple)) else str(value)
 
 
 def answers(runs: Sequence[Run]) -> HeldOutAnswers:

@@ -3,6 +3,7 @@
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from tenfold.models import check_layer
 from tenfold.models.blocks import Dropout, activation_named, pooled
 
 POOLS = ("max", "mean", "both")
@@ -43,6 +44,7 @@ class ConvNet(nn.Module):
         for name, number in (("widths", least), ("patch", patch), ("kernel", kernel), ("first_kernel", first_kernel)):
             if number < 1:
                 raise ValueError(f"'{number}' for {name} is not above 0")
+        check_layer(max(max(stage) for stage in widths) * (28 // patch) ** 2)
         if pool not in POOLS:
             raise ValueError(f"pool is '{pool}', not one of {', '.join(POOLS)}")
         self.patch, self.crop, self.pool = patch, crop, pool

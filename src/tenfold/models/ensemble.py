@@ -1,5 +1,6 @@
 """Several networks that answer as one: a model like any other, so that whatever takes a network takes an ensemble."""
 
+from math import inf
 from typing import Any
 
 import torch
@@ -69,8 +70,9 @@ class _Settings:
         self.temperature = float(self.arguments.pop("temperature", 1.0))
         if self.kind == "ensemble":
             raise ValueError("a member is an ensemble itself")
-        if not self.weight >= 0 or not self.temperature > 0:
-            raise ValueError(f"a member has the weight '{self.weight}' and the temperature '{self.temperature}'")
+        if not 0 <= self.weight < inf or not 0 < self.temperature < inf or not 0 <= self.shifts <= 3:
+            numbers = f"the weight '{self.weight}', the temperature '{self.temperature}' and the shifts '{self.shifts}'"
+            raise ValueError(f"a member has {numbers}")
 
     def logarithms(self, member: nn.Module, x: Tensor) -> Tensor:
         """Return the logarithms of the member's calibrated probabilities, (B, 10), averaged over the shifts."""

@@ -20,6 +20,7 @@ from typing import NamedTuple
 
 from torch import Tensor, nn
 
+from tenfold.models import check_layer
 from tenfold.models.blocks import Activation, Dropout, pooled
 
 SIZE = 28
@@ -58,7 +59,8 @@ class Layers(nn.Module):
         for number, text in enumerate(layers, start=1):
             try:
                 made, shape = _make(text, shape, activation)
-            except (ValueError, TypeError) as error:
+                check_layer(shape.numbers)
+            except (ValueError, TypeError, AttributeError) as error:
                 raise ValueError(f"layer {number}, '{text}': {error}") from None
             parts += made
         if shape.edge:

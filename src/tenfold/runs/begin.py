@@ -14,13 +14,15 @@ import numpy as np
 
 from tenfold.data import merge
 from tenfold.data.digits import Digits, image_hashes
-from tenfold.errors import RecipeError, RunError, TrainingError
+from tenfold.errors import RecipeError, RunError, TrainingError, printable
 from tenfold.runs.run import Run, commit, versions
 from tenfold.runs.transfer import Start
 from tenfold.training.recipe import Recipe
 
 if TYPE_CHECKING:
     from rich.console import Console
+
+LONGEST = 200  # bytes of a name, to which numbers are added
 
 
 def check(recipe: Recipe, device: str, max_seconds: float | None) -> None:
@@ -116,7 +118,7 @@ def same_data(run: Run, specs: Sequence[str], console: "Console") -> Digits:
     specs = specs or ([known["spec"]] if isinstance(known["spec"], str) else known["spec"])
     merged = _gathered(specs, console, False, known.get("deduplicated", False))
     digits = merged.subset(known["subset"], run.recipe.data.seed_of(run.manifest["seed"])).digits
-    if digits.content_hash() != known["sha256"]:
+    if digits.content_hash() != known["sha256"] or (run.held_out() >= len(digits)).any():
         raise RunError(f"The data '{' + '.join(specs)}' is not what the run was started on. Give the same --data.")
     return digits
 
@@ -129,9 +131,16 @@ def _gathered(specs: Sequence[str], console: "Console", look: bool, deduplicate:
 
 
 def free_folder(name: str) -> Path:
-    """Return the first of runs/NAME-1, runs/NAME-2, ... that is not there."""
-    numbered = (Path("runs") / f"{name}-{number}" for number in count(1))
+    """Return the first of runs/NAME-1, runs/NAME-2, ... that is not there; RecipeError for what names no folder."""
+    numbered = (Path("runs") / f"{folder_name(name)}-{number}" for number in count(1))
     return next(path for path in numbered if not path.exists())
+
+
+def folder_name(name: str) -> str:
+    """Return the recipe's name; RecipeError where no folder can be called so, or the folder would lie elsewhere."""
+    if name != Path(name).name or "\\" in name or printable(name) != name or len(name.encode()) > LONGEST:
+        raise RecipeError(f"The name '{name[:60]}' names no folder for a run. Give --out, or another --set name=NAME.")
+    return name
 
 
 def _warn_of_known(console: "Console", known: int, held_out: int, why: str, advice: str = "") -> None:

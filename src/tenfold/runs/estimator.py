@@ -1,5 +1,6 @@
 """DigitClassifier: a recipe behind scikit-learn's estimator methods, so that its own tools work on it unchanged."""
 
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -8,7 +9,7 @@ from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.utils.validation import check_is_fitted
 
 from tenfold.data.meaning import Meaning, as_labels, as_stack
-from tenfold.errors import TrainingError
+from tenfold.errors import RunError, TrainingError
 from tenfold.metrics.scores import fit_temperature, sharpen
 from tenfold.models import build
 from tenfold.models.classical import Classical, only_processor
@@ -117,6 +118,8 @@ class DigitClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         assert self.module_ is not None
         tensor = torch.from_numpy(images).to(next(self.module_.parameters()).device)
         answered = answer(self.module_, tensor, self.recipe_.prediction.shifts if shifts is None else shifts)
+        if not np.isfinite(answered.probabilities).all():
+            raise TrainingError("The network answers 'nan' to some images: its weights are too large. Train it again.")
         return sharpen(answered.probabilities, self.temperature_), answered.digit_probability
 
     def predict(self, X: ArrayLike) -> NDArray[np.int64]:
@@ -141,9 +144,10 @@ def from_run(run: Run, device: str = "auto") -> DigitClassifier:
         classifier._take(recipe, fitted, temperature)
     else:
         module = build(model.kind, model.arguments()).to(devices.choose(device))
-        module.load_state_dict(run.weights())
+        run.fill(module)
         classifier._take(recipe, devices.lay_out(module).eval(), temperature)
-    classifier.history_ = run.metrics()
+    with suppress(RunError):  # what answers is whole, and the report says what is wrong with the curve
+        classifier.history_ = run.metrics()
     return classifier
 
 

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tenfold.data.digits import Digits
+from tenfold.errors import RunError
 from tenfold.files import claimed
 from tenfold.metrics.scores import fit_temperature, log_losses, most_confident_mistakes, sharpen
 from tenfold.runs import transfer
@@ -209,7 +210,11 @@ def _trainer(run: Run, digits: Digits, device: str, threads: int | None) -> "Tra
         teacher=teacher(run.recipe, place),
     )
     if state is not None:
-        trainer.restore(*state)
+        try:
+            trainer.restore(*state)
+        except (RuntimeError, KeyError, TypeError, ValueError) as error:
+            reason = str(error).strip().splitlines()[-1].strip()
+            raise RunError(f"The state of '{run.path}' does not fit its recipe: {reason}. Begin a new run.") from None
     machine = devices.describe(trainer.device, trainer.precision)
     parameters = sum(parameter.numel() for parameter in trainer.module.parameters())
     run.update_manifest({"machine": machine, "parameters": parameters, "status": "running"})

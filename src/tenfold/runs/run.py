@@ -42,11 +42,12 @@ from tenfold.training import recipe as recipes
 from tenfold.training.recipe import Recipe
 
 if TYPE_CHECKING:
-    from torch import Tensor
+    from torch import Tensor, nn
 
 WEIGHTS, STATE, MANIFEST, RECIPE = "weights.safetensors", "state.safetensors", "run.json", "recipe.toml"
 METRICS, DATA, VALIDATION, LOOKS = "metrics.jsonl", "data.npz", "validation.npz", "evaluations.jsonl"
 ANSWERS = re.compile(r"evaluations/[0-9]{1,9}\.npz")  # what a line of it may name
+FILES = (RECIPE, MANIFEST, METRICS, WEIGHTS, STATE, DATA, VALIDATION)  # of a network's run
 # What computes, by the model's kind; every other classical model is scikit-learn's.
 LIBRARIES = {"xgboost": ("xgboost", "sklearn")}
 DISTRIBUTIONS = {"sklearn": "scikit-learn"}  # where it has another name than the module
@@ -210,6 +211,18 @@ class Run:
         if not (self.path / WEIGHTS).exists():
             raise RunError(f"The run '{self.path}' has no weights yet. Resume it: tenfold train --resume {self.path}")
         return load_tensors(self.path / WEIGHTS)[0]
+
+    def fill(self, module: "nn.Module") -> None:
+        """Put the weights into a network; RunError where they do not fit it, or are no numbers."""
+        tensors = self.weights()
+        try:
+            module.load_state_dict(tensors)
+        except RuntimeError as error:
+            reason = str(error).strip().splitlines()[-1].strip()
+            message = f"The weights of '{self.path}' do not fit its recipe: {reason}"
+            raise RunError(f"{message.rstrip('.')}. Train the run again.") from None
+        if not all(tensor.isfinite().all() for tensor in tensors.values()):
+            raise RunError(f"The weights of '{self.path}' are not all finite: 'NaN' or infinite. Train the run again.")
 
     def weights_sha256(self) -> str:
         """Return the SHA-256 (hex) of what answers, network or classical; RunError where it cannot be read."""

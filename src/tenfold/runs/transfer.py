@@ -76,7 +76,7 @@ def starter(manifest: dict[str, Any], begun: bool) -> "Callable[[nn.Module], Non
 
     def fill(module: "nn.Module") -> None:
         if source is not None:
-            module.load_state_dict(source.weights())
+            source.fill(module)
         freeze(module, record["layers"])
 
     return fill

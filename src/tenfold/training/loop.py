@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 import torch
@@ -119,10 +119,7 @@ class Trainer:
             if (
                 self.device.type == "cpu" or position.step % ACCELERATOR_CHECK_STEPS == 0
             ) and not self.loss_sum.isfinite():
-                raise TrainingError(  # before anything of it is saved
-                    f"The loss is '{self.loss_sum.item()}' at step {position.step} (epoch {self.epoch:.2f}). "
-                    "Lower optimiser.lr or set optimiser.clip_norm=1; the last checkpoint is intact."
-                )
+                self._refuse("The loss is", self.loss_sum.item())  # before anything of it is saved
             position.seconds = time.perf_counter() - started
             if position.step % self.evaluation_steps == 0 or position.step == self.total_steps:
                 self._evaluate()
@@ -198,6 +195,8 @@ class Trainer:
         # Weights that are the last ones, and not rounded, are those that answer: asked as they will be.
         last = position.step == self.total_steps and training.keep == "last" and not training.weight_bits
         probabilities = self.look(final=last)
+        if not np.isfinite(probabilities).all():
+            self._refuse("The network answers", float("nan"))
         accuracy = float((probabilities.argmax(1) == labels).mean())
         self._note(accuracy, float(log_losses(labels, probabilities).mean()))
         if accuracy > position.best_accuracy:
@@ -211,6 +210,13 @@ class Trainer:
             position.plateau = max(position.plateau * schedule.factor, lowest)
         if training.early_stopping and position.without_gain >= training.early_stopping:
             position.stopped_early = True
+
+    def _refuse(self, what: str, value: float) -> NoReturn:
+        """Raise TrainingError for a training that has come to what is no number."""
+        raise TrainingError(
+            f"{what} '{value}' at step {self.position.step} (epoch {self.epoch:.2f}). "
+            "Lower optimiser.lr or set optimiser.clip_norm=1; the last checkpoint is intact."
+        )
 
     def _note(self, accuracy: float | None, nll: float | None) -> None:
         """Add a line to the history: the mean loss since the last one, and what validation gave, where it ran."""
@@ -250,7 +256,10 @@ class Trainer:
 
     def finish(self) -> tuple[nn.Module, Answered | None]:
         """End training: return the network that answers, and its answers to the held-out images, where there are."""
-        self.module.load_state_dict(self.weights())
+        weights = self.weights()
+        if not all(tensor.isfinite().all() for tensor in weights.values()):
+            self._refuse("A weight is", float("nan"))
+        self.module.load_state_dict(weights)
         module = lay_out(self.module).eval()
         if self.answered is None and self.validation is not None:
             self.answered = answer(module, self.validation[0], self.recipe.prediction.shifts)

@@ -18,9 +18,11 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from tenfold.data import splits
 from tenfold.errors import RecipeError, nearest
+from tenfold.files import MOST_TEXT, read_bytes
 from tenfold.models import CLASSICAL
 
 DEFAULT_RECIPE = "fast"
+SEEDS = 2**64  # so many PyTorch knows
 
 
 class Section(BaseModel):
@@ -33,8 +35,12 @@ class DataSettings(Section):
     """Which part of the training data is held out, for choosing and for an honest score."""
 
     validation: float = Field(0.05, ge=0, lt=1, description="share of the images held out, stratified")
-    split_seed: int | None = Field(None, ge=0, description="of the subset and the held-out part; else the run's")
-    folds: int | None = Field(None, ge=2, description="equal parts, one of which is held out in place of a share")
+    split_seed: int | None = Field(
+        None, ge=0, lt=SEEDS, description="of the subset and the held-out part; or the run's"
+    )
+    folds: int | None = Field(
+        None, ge=2, le=1000, description="equal parts, of which one is held out, in place of a share"
+    )
     fold: int | None = Field(None, ge=0, description="which of them, from 0 on")
 
     def seed_of(self, seed: int) -> int:
@@ -88,8 +94,10 @@ class DegradeSettings(Section):
 class SyntheticSettings(Section):
     """Images made for training by our own code, beside those of the data."""
 
-    negatives: int = Field(0, ge=0, description="pictures of what is no digit; the model needs classes = 11")
-    variants: int = Field(0, ge=0, description="drawn digits of shapes that MNIST lacks: flags, serifs, crossed sevens")
+    negatives: int = Field(0, ge=0, le=1_000_000, description="pictures of no digit; the model needs classes = 11")
+    variants: int = Field(
+        0, ge=0, le=1_000_000, description="drawn digits that MNIST lacks: flags, serifs, crossed sevens"
+    )
 
 
 class OptimiserSettings(Section):
@@ -120,9 +128,9 @@ class ScheduleSettings(Section):
 class TrainingSettings(Section):
     """How long and how training runs."""
 
-    epochs: float = Field(4.0, gt=0, description="images trained on, in multiples of the training set's size")
-    min_steps: int = Field(0, ge=0, description="train for at least so many steps, however small the training set")
-    batch_size: int = Field(128, ge=2)
+    epochs: float = Field(4.0, gt=0, le=1e6, description="images trained on, in multiples of the training set")
+    min_steps: int = Field(0, ge=0, le=10**9, description="train for at least so many, however small the training set")
+    batch_size: int = Field(128, ge=2, le=65_536)
     shards: int = Field(1, ge=1, le=16, description="parts of a batch that run side by side on a processor")
     label_smoothing: float = Field(0.0, ge=0, lt=1)
     hard_share: float = Field(1.0, gt=0, le=1, description="share of the images in a pass once hard ones are chosen")
@@ -211,7 +219,7 @@ class Recipe(Section):
     name: str
     summary: str = ""
     order: int | None = Field(None, ge=0, description="its place in tables of systems; those without stand last")
-    seed: int = Field(0, ge=0)
+    seed: int = Field(0, ge=0, lt=SEEDS)
     model: ModelSettings
     data: DataSettings = DataSettings()
     features: FeatureSettings = FeatureSettings()
@@ -296,9 +304,11 @@ def read(kind: str, name_or_path: str | Path, known: Sequence[str]) -> dict[str,
             f"No {kind} is called '{name}'.{nearest(name, known)} Give one of {', '.join(known)}, or a .toml file."
         )
     try:
-        return tomllib.loads(path.read_text("utf-8"))
+        return tomllib.loads(read_bytes(path.resolve(), MOST_TEXT).decode())
     except OSError as error:
         raise RecipeError(f"{kind.title()} '{name}' cannot be read: {error.strerror}. Give a .toml file.") from None
+    except RecursionError:
+        raise RecipeError(f"{kind.title()} '{name}' is nested too deeply. Give a .toml file.") from None
     except UnicodeDecodeError:
         raise RecipeError(f"{kind.title()} '{name}' is not UTF-8 text. Give a .toml file.") from None
     except tomllib.TOMLDecodeError as error:
@@ -307,6 +317,10 @@ def read(kind: str, name_or_path: str | Path, known: Sequence[str]) -> dict[str,
 
 def parse(tables: dict[str, Any], where: str) -> Recipe:
     """Return the recipe that these tables hold; `where` names it in errors (RecipeError)."""
+    try:
+        json.dumps(tables, ensure_ascii=False, default=str).encode()
+    except UnicodeEncodeError as error:  # an argument, or a path in one, in another encoding
+        raise RecipeError(f"Recipe '{where}' holds what is no UTF-8 text: '{error.object[-60:]}'. Rename it.") from None
     try:
         return Recipe.model_validate(tables)
     except ValidationError as error:
@@ -376,4 +390,4 @@ def _toml_value(value: Any) -> str:
         return "[\n" + "".join(f"  {_toml_value(each)},\n" for each in value) + "]"
     if isinstance(value, dict):
         return "{ " + ", ".join(f"{_toml_key(key)} = {_toml_value(value[key])}" for key in value) + " }"
-    return json.dumps(value, ensure_ascii=False)
+    return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")

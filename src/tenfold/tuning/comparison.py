@@ -8,7 +8,7 @@ from statistics import mean, stdev
 from typing import Any
 
 from tenfold.errors import RunError
-from tenfold.files import write_atomically
+from tenfold.files import MOST_TEXT, parse_json, read_bytes, write_atomically
 from tenfold.jobs import Task, run_tasks
 from tenfold.tuning.journal import Tried
 from tenfold.tuning.space import Figures, Values, objective, overrides
@@ -24,6 +24,23 @@ class SeedTraining(Figures):
 
     seed: int
     system: str
+
+
+@dataclass(frozen=True)
+class FailedTraining:
+    """Why there is nothing of one system with one seed."""
+
+    seed: int
+    system: str
+    failed: str
+
+
+@dataclass(frozen=True)
+class KeptTrainings:
+    """comparison.json: the values of the best, and what each training came to."""
+
+    values: Values
+    trainings: list[SeedTraining | FailedTraining]
 
 
 @dataclass(frozen=True)
@@ -176,10 +193,10 @@ def _read(file: Path) -> tuple[Values | None, dict[tuple[int, str], SeedTraining
     if not file.exists():
         return None, {}
     try:
-        content = json.loads(file.read_text("utf-8"))
-        return content["values"], {
-            (each["seed"], each["system"]): each["failed"] if "failed" in each else SeedTraining(**each)
-            for each in content["trainings"]
+        kept = parse_json(read_bytes(file, MOST_TEXT), KeptTrainings)
+        return kept.values, {
+            (each.seed, each.system): each.failed if isinstance(each, FailedTraining) else each
+            for each in kept.trainings
         }
-    except (ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError) as error:
         raise RunError(f"'{file}' cannot be read: {error}. Delete it and resume the tune.") from None

@@ -5,12 +5,15 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Annotated
+
+from pydantic import Field
 
 from tenfold import data as digit_data
 from tenfold.data import splits
 from tenfold.data.digits import Digits
-from tenfold.errors import RecipeError, RunError, TrainingError, UsageError
-from tenfold.files import write_atomically
+from tenfold.errors import RecipeError, RunError, TrainingError, UsageError, unwritten
+from tenfold.files import MOST_TEXT, parse_json, read_bytes, refuse_odd, write_atomically
 from tenfold.training import recipe as recipes
 from tenfold.tuning import space as spaces
 
@@ -44,16 +47,16 @@ class Plan:
 
     recipe: str
     name: str
-    method: str
-    metric: str
-    seed: int
-    subset: int | None
-    trials: int | None
-    max_seconds: float | None
-    seeds: int
+    method: Annotated[str, Field(pattern=f"^({'|'.join(METHODS)})$")]
+    metric: Annotated[str, Field(pattern=f"^({'|'.join(METRICS)})$")]
+    seed: Annotated[int, Field(ge=0, lt=recipes.SEEDS)]
+    subset: Annotated[int, Field(ge=1)] | None
+    trials: Annotated[int, Field(ge=1)] | None
+    max_seconds: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None
+    seeds: Annotated[int, Field(ge=0, le=1000)]
     spec: str
     sha256: str
-    images: int
+    images: Annotated[int, Field(ge=0)]
     started: str
     versions: dict[str, str]
     commit: str | None
@@ -62,11 +65,13 @@ class Plan:
     def read(cls, folder: Path) -> "Plan":
         """Return the plan of the tune in `folder`; RunError where it is none."""
         file = folder / PLAN
-        if not file.is_file():
+        if file.is_file():
+            refuse_odd(folder)
+        else:
             raise RunError(f"'{folder}' is no tune: it has no {PLAN}. Give the folder that `tenfold tune` wrote.")
         try:
-            return cls(**json.loads(file.read_text("utf-8")))
-        except (ValueError, TypeError) as error:
+            return parse_json(read_bytes(file, MOST_TEXT), cls)
+        except (OSError, ValueError) as error:
             raise RunError(f"'{file}' cannot be read: {error}. Start another tune without --resume.") from None
 
 
@@ -112,11 +117,11 @@ def begin(settings: TuneSettings, device: str) -> tuple[Path, Plan]:
     refuse_taken(path, f"--resume '{path}' to resume the tune there")
     try:
         path.mkdir(parents=True, exist_ok=True)
+        write_atomically(path / RECIPE, base.to_toml().encode())
+        # Last, because it makes the folder a tune.
+        write_atomically(path / PLAN, (json.dumps(asdict(plan), indent=2) + "\n").encode())
     except OSError as error:
-        raise RunError(f"'{path}' cannot be made: {error.strerror}. Give another --out.") from None
-    write_atomically(path / RECIPE, base.to_toml().encode())
-    # Last, because it makes the folder a tune.
-    write_atomically(path / PLAN, (json.dumps(asdict(plan), indent=2) + "\n").encode())
+        raise RunError(unwritten(path, error, "Give another --out.")) from None
     return path, plan
 
 
