@@ -28,7 +28,7 @@ class Compared:
     """How systems differ on the same images.
 
     data: what was scored. n: images; left_out: how many more of them one of the systems was trained on.
-    wrong_everywhere: images that every system gets wrong. page, markdown: the files that were written.
+    wrong_everywhere: images that every system gets wrong. page, markdown: the files that were written, None for none.
     """
 
     runs: list[Standing]
@@ -38,7 +38,7 @@ class Compared:
     pairs: list[Pair[str]]
     confusions: list[SharedConfusion]
     wrong_everywhere: int
-    page: str
+    page: str | None
     markdown: str | None
 
 
@@ -65,12 +65,18 @@ def compare(
     Raises RunError for what is no system or cannot be compared, DataError for data that cannot be read.
     """
     from tenfold.console import PlainConsole
+    from tenfold.data import locate
+    from tenfold.files import refuse_inputs
     from tenfold.pages import comparison as pages
+    from tenfold.pages.page import drawn
 
     if len(systems) < 2:
         raise UsageError("There is nothing to compare with. Give two or more, such as 'runs/first runs/second'.")
     if len({Path(path).resolve() for path in systems}) < len(systems):
         raise RunError(f"'{' '.join(map(str, systems))}' cannot be compared. Give at least two runs, each once.")
+    for target, option in ((page or PAGE, "--page"), (markdown, "--markdown")):
+        if target is not None:
+            refuse_inputs(Path(target), [data, data and locate(data, "evaluate"), *systems], option)
     opened = [open_system(name, device=device) for name in systems]
     names = [system.name for system in opened]
     if len(set(names)) < len(names):
@@ -85,8 +91,8 @@ def compare(
         pairs=found.pairs(),
         confusions=found.shared_confusions(),
         wrong_everywhere=len(found.wrong_everywhere()),
-        page=pages.write_page(Path(page or PAGE), "Systems compared", [(found, rows)]),
-        markdown=pages.write_markdown(None if markdown is None else Path(markdown), pages.markdown(found)),
+        page=drawn(pages.write_page, Path(page or PAGE), "Systems compared", [(found, rows)]),
+        markdown=drawn(pages.write_markdown, None if markdown is None else Path(markdown), pages.markdown(found)),
     )
     _show(result, found.note, PlainConsole(quiet=quiet))
     return result
@@ -117,7 +123,7 @@ def _held_out(systems: Sequence[System], names: Sequence[str]) -> tuple[SideBySi
 def _evaluated(systems: Sequence[System], names: Sequence[str], data: str) -> tuple[SideBySide, int]:
     """Return the systems' answers, but for the images that a run was trained on, and how many those are."""
     from tenfold.data import load
-    from tenfold.pages.page import name_of
+    from tenfold.pages.page import drawn, name_of
     from tenfold.pages.report import write_report
 
     digits = load(data, "evaluate")
@@ -128,7 +134,7 @@ def _evaluated(systems: Sequence[System], names: Sequence[str], data: str) -> tu
             unknown.append(name)
             sides.append(Side(name, scored.probabilities, run=system.path, recipe=system.recipe))
             continue
-        write_report(system.run)
+        drawn(write_report, system.run)
         sides.append(scoring.side(system.run, name, scored.probabilities))
         seen |= scored.seen.mask(len(digits))
         if scored.seen.unchecked:
@@ -177,4 +183,5 @@ def _show(result: Compared, note: str, console: "Console") -> None:
     )
     if note:
         console.print(Text(note), soft_wrap=True)
-    console.print(Text(f"Page: {result.page}"), soft_wrap=True)
+    if result.page:
+        console.print(f"Page: {result.page}", soft_wrap=True)

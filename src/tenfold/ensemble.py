@@ -53,9 +53,16 @@ class Ensembled:
     rules: "list[Nested]"
     member_seconds: float
     selection_seconds: float
-    page: str
+    page: str | None
     distilled: "Distilled | None" = None
     seconds: float = 0.0
+
+    @property
+    def problem(self) -> str | None:
+        """What is to be done about the members that could not be trained; the ensemble of the others is there."""
+        which = "; ".join(f"{name}: {reason}" for name, reason in self.lost.items())
+        left = f"The ensemble in '{self.run}' is of the other {self.models}. Mend what is said, and run the same again."
+        return f"Members could not be trained: '{which}'. {left}" if which else None
 
 
 def ensemble(
@@ -95,7 +102,10 @@ def ensemble(
     ] = None,
     threads: Annotated[int, typer.Option("--threads", metavar="N", min=1, help="Threads of each.")] = 1,
     overrides: Annotated[Sequence[str], options.OVERRIDES] = (),
-    seed: Annotated[int, typer.Option("--seed", metavar="N", min=0, help="Of the split and the first member.")] = 0,
+    seed: Annotated[
+        int,
+        typer.Option("--seed", metavar="N", min=0, max=options.MOST_SEED, help="Of the split and the first member."),
+    ] = 0,
     subset: Annotated[int | None, options.SUBSET] = None,
     deduplicate: Annotated[bool, options.DEDUPLICATE] = False,
     device: Annotated[str, options.DEVICE] = "auto",
@@ -170,6 +180,7 @@ def _chosen(
     from tenfold.ensembles.pool import answers, assemble
     from tenfold.metrics.intervals import wilson
     from tenfold.pages import ensemble as pages
+    from tenfold.pages.page import drawn
     from tenfold.pages.report import write_report
     from tenfold.runs.begin import same_data
 
@@ -188,8 +199,8 @@ def _chosen(
     images = same_data(runs[0], (), console).images[held.indices]
     run = assemble(pool.path, runs, choice, held, together, images)
     rows = rows_of(members, runs, held, choice.weights)
-    page = pages.write(pool.path / PAGE, rows, rules, choice, held.probabilities, held.labels, images)
-    write_report(run)
+    page = drawn(pages.write, pool.path / PAGE, rows, rules, choice, held.probabilities, held.labels, images)
+    drawn(write_report, run)
     n, errors = len(held.labels), int((together.argmax(1) != held.labels).sum())
     result = Ensembled(
         run=str(run.path),
@@ -206,7 +217,7 @@ def _chosen(
         rules=rules,
         member_seconds=round(sum(row.seconds for row in rows), 3),
         selection_seconds=round(selection_seconds, 3),
-        page=str(page),
+        page=page,
     )
     for line in describe(result):
         console.print(line, markup=False)
@@ -223,6 +234,6 @@ def describe(result: Ensembled) -> list[str]:
         f"({100 * low:.2f} to {100 * high:.2f}), {result.errors} wrong",
         f"One member: {100 * result.mean_member_accuracy:.2f}% in the mean, {best.errors} wrong at best",
         f"Members: {result.member_seconds:.0f} s of training in all. Choosing: {result.selection_seconds:.1f} s",
-        f"Page: {result.page}",
+        *([f"Page: {result.page}"] if result.page else []),
         *(f"Not trained: {name}: {reason}" for name, reason in result.lost.items()),
     ]

@@ -56,10 +56,12 @@ def evaluate(
     console.print()
     console.print(table)
     if opened.run is not None:
+        from tenfold.pages.page import drawn
         from tenfold.pages.report import write_report
 
-        result = replace(result, report=str(write_report(opened.run)))
-        console.print(f"Report: {result.report}", markup=False, soft_wrap=True)
+        result = replace(result, report=drawn(write_report, opened.run))
+        if result.report:
+            console.print(f"Report: {result.report}", soft_wrap=True)
     return result
 
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from tenfold import options
-from tenfold.errors import DataError, ExportError
+from tenfold.errors import DataError, ExportError, unwritten
 from tenfold.graphs.exported import ExportedGraph, ExportedHeader
 
 if TYPE_CHECKING:
@@ -43,8 +43,8 @@ def export(
     weights, DataError for data that cannot be read.
     """
     from tenfold.console import PlainConsole
-    from tenfold.data import load
-    from tenfold.files import write_atomically
+    from tenfold.data import load, locate
+    from tenfold.files import refuse_inputs, write_atomically
     from tenfold.graphs.proven import Subject, proven_graph, proven_header
     from tenfold.runs.estimator import from_run
     from tenfold.runs.run import Run
@@ -52,9 +52,10 @@ def export(
     console = PlainConsole(quiet=quiet, soft_wrap=True)
     opened, out = Run.open(run), Path(out)
     _check_out(out, opened, force)
+    spec = data or _default_data(opened)
+    refuse_inputs(out, [spec, locate(spec, "submit"), run])
     _check_possible(out, opened, int8)
     classifier = from_run(opened, "cpu")
-    spec = data or _default_data(opened)
     images = load(spec, "submit").images
     if not len(images):
         raise DataError(f"'{spec}' holds '0' images. Give at least one to compare on.")
@@ -67,7 +68,7 @@ def export(
     try:
         write_atomically(out, content)
     except OSError as error:
-        raise ExportError(f"'{out}' cannot be written: {error.strerror}. Give --out another file.") from None
+        raise ExportError(unwritten(out, error, "Give --out another file.")) from None
     for line in describe(result):
         console.print(line, markup=False)
     return result

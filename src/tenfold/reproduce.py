@@ -91,8 +91,10 @@ def reproduce(
     Raises RecipeError for an unknown recipe, DataError where a protocol's data is not to be had.
     """
     from tenfold.console import PlainConsole
+    from tenfold.files import refuse_inputs
     from tenfold.pages import comparison as comparisons
     from tenfold.pages import reproduced
+    from tenfold.pages.page import drawn
 
     if workers is not None and on is None:
         raise UsageError(f"'--workers {workers}' goes with --on PLACE. Add --on local, or omit it.")
@@ -100,6 +102,9 @@ def reproduce(
     console = PlainConsole(quiet=quiet, soft_wrap=True)
     protocols = _protocols_called(protocol)
     trainings = _trainings(recipes, protocols, seeds, Path(out))
+    for target, option in ((page, "--page"), (markdown, "--markdown"), (record, "--record")):
+        if target is not None:
+            refuse_inputs(Path(target), {training.name for training in trainings}, option)
     for one in protocols:
         one.check_data()
     tally = Tally(len(trainings), device, console)
@@ -112,9 +117,9 @@ def reproduce(
     sections = [section for one in protocols if (section := _section(one, trainings, tally, record))]
     page_written = markdown_written = None
     if sections:
-        page_written = comparisons.write_page(Path(page), "Published systems, reproduced", sections)
+        page_written = drawn(comparisons.write_page, Path(page), "Published systems, reproduced", sections)
         text = "\n\n".join(f"**{found.title}**\n\n{reproduced.markdown(rows)}" for found, rows in sections)
-        markdown_written = comparisons.write_markdown(None if markdown is None else Path(markdown), text)
+        markdown_written = drawn(comparisons.write_markdown, None if markdown is None else Path(markdown), text)
     result = Reproduced(
         rows=[row for _, rows in sections for row in rows],
         failed=tally.failed,
@@ -145,6 +150,7 @@ def _protocols_called(name: str) -> "list[Protocol]":
 def _trainings(names: str | Sequence[str], protocols: "Sequence[Protocol]", seeds: int, out: Path) -> "list[Training]":
     """Return all that is to be there in the end, in the order of the tables; RecipeError for what is no recipe."""
     from tenfold.pages import reproduced
+    from tenfold.runs.begin import folder_name
     from tenfold.runs.protocols import Training
     from tenfold.training import recipe as recipes
 
@@ -157,7 +163,7 @@ def _trainings(names: str | Sequence[str], protocols: "Sequence[Protocol]", seed
         if twice:
             raise RecipeError(f"Two recipes are called '{twice[0]}'. Name each once.")
         found += [
-            Training(protocol, name, recipe, seed, out / protocol.name / f"{recipe.name}-{seed}")
+            Training(protocol, name, recipe, seed, out / protocol.name / f"{folder_name(recipe.name)}-{seed}")
             for name, recipe in sorted(systems, key=lambda system: reproduced.place(system[1]))
             for seed in range(seeds)
         ]

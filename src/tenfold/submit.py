@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 
 from tenfold import options
 from tenfold.data import load, locate
-from tenfold.errors import DataError, TenfoldError
-from tenfold.files import write_atomically
+from tenfold.errors import DataError, TenfoldError, remedy
+from tenfold.files import refuse_inputs, write_atomically
 from tenfold.runs.systems import open_system
 
 HEADER = "ImageId,Label"
@@ -57,6 +57,7 @@ def submit(
     from tenfold.console import PlainConsole
 
     out, opened = Path(out), open_system(system, device=device)
+    refuse_inputs(out, [data, locate(data, "submit"), system])
     console = PlainConsole(quiet=quiet, soft_wrap=True)
     digits = load(data, "submit")
     if not len(digits):
@@ -65,7 +66,7 @@ def submit(
         raise DataError(f"'{data}' has labels, so it is no test set to submit. Give kaggle:test, or add --force.")
     if digits.labels is None:  # the sample is about the test set, whatever is forced
         _check_ids(digits.ids, data)
-    _check_target(out, data)
+    _check_target(out)
     with console.status(f"Reading {len(digits):,} images"):
         seen = None
         if opened.run is not None:
@@ -129,12 +130,10 @@ def _warnings(counts: NDArray[np.int64], seen: int | None) -> list[str]:
     return warnings
 
 
-def _check_target(out: Path, spec: str) -> None:
+def _check_target(out: Path) -> None:
     """Make the folder of `out`, and raise TenfoldError where no file can be written there, before time is spent."""
     if out.is_dir():
         raise TenfoldError(f"'{out}' is a folder. Give a file in it, such as '{out / 'submission.csv'}'.")
-    if out.exists() and Path(spec).exists() and out.samefile(spec):
-        raise TenfoldError(f"'{out}' is the data that are to be read. Give --out another file.")
     probe = out.with_name(f".{out.name}.writable")
     _write(probe, b"", out)
     probe.unlink()
@@ -146,6 +145,5 @@ def _write(file: Path, content: bytes, out: Path) -> None:
         file.parent.mkdir(parents=True, exist_ok=True)
         write_atomically(file, content)
     except OSError as error:
-        raise TenfoldError(
-            f"Cannot write '{out}' ({error.strerror}). Give --out a file in a folder that you may write to."
-        ) from error
+        advice = remedy(error, "Give --out a file in a folder that you may write to.")
+        raise TenfoldError(f"Cannot write '{out}' ({error.strerror}). {advice}") from error

@@ -41,7 +41,7 @@ class Trained:
     validation_ci95: tuple[float, float] | None
     validation_n: int
     copies: dict[str, Any] | None
-    report: str
+    report: str | None
     total_seconds: float
 
 
@@ -79,6 +79,7 @@ def train(
     Raises TenfoldError: UsageError, RecipeError, DataError, RunError, TrainingError.
     """
     from tenfold.console import PlainConsole
+    from tenfold.pages.page import drawn
     from tenfold.pages.report import write_report
     from tenfold.runs import begin as beginnings
     from tenfold.runs.fit import train_run
@@ -116,7 +117,7 @@ def train(
     if not run.finished:
         deadline = None if max_seconds is None else began + max_seconds
         train_run(run, digits, console, deadline=deadline, device=device, threads=threads)
-    result = _summary(run, str(write_report(run)), time.monotonic() - began)
+    result = _summary(run, drawn(write_report, run), time.monotonic() - began)
     console.print(describe(result), markup=False, soft_wrap=True)
     if (warning := nothing_learnt(result, digits.labels, run.manifest["data"]["spec"])) is not None:
         console.print(warning, style="yellow", soft_wrap=True)
@@ -167,7 +168,7 @@ def _start(path: str | Path | None, recipe: Any, layers: str | None) -> Any:
     return None
 
 
-def _summary(run: Any, report: str, total_seconds: float) -> Trained:
+def _summary(run: Any, report: str | None, total_seconds: float) -> Trained:
     from tenfold.metrics.intervals import wilson
 
     manifest = run.manifest
@@ -193,4 +194,4 @@ def describe(result: Trained) -> str:
         lines[0] += f", validation accuracy {result.validation_accuracy:.2%} (95% interval {low:.2%} to {high:.2%})"
     if result.status != "finished":
         lines.append(f"Cut short. To resume: tenfold train --resume {result.run}")
-    return "\n".join([*lines, f"Run: {result.run}", f"Report: {result.report}"])
+    return "\n".join([*lines, f"Run: {result.run}", *([f"Report: {result.report}"] if result.report else [])])

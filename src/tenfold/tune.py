@@ -23,6 +23,7 @@ from tenfold.data.names import anywhere
 from tenfold.errors import TrainingError
 from tenfold.files import write_atomically
 from tenfold.jobs import Place, check_place
+from tenfold.pages.page import drawn
 from tenfold.pages.tuning import write_page
 from tenfold.training import recipe as recipes
 from tenfold.tuning import plan as plans
@@ -72,7 +73,7 @@ class Tuned:
     best: TrialFigures | None
     comparison: SeedComparison | None
     best_recipe: str | None
-    page: str
+    page: str | None
     seconds: float
 
 
@@ -101,7 +102,7 @@ def tune(
     ] = None,
     metric: Annotated[str | None, typer.Option("--metric", metavar="METRIC", help=METRIC_HELP)] = None,
     method: Annotated[str | None, typer.Option("--method", metavar="METHOD", help=METHOD_HELP)] = None,
-    seeds: Annotated[int | None, typer.Option("--seeds", metavar="N", min=0, help=SEEDS_HELP)] = None,
+    seeds: Annotated[int | None, typer.Option("--seeds", metavar="N", min=0, max=1000, help=SEEDS_HELP)] = None,
     name: Annotated[
         str | None, typer.Option("--name", metavar="NAME", help="Name of the new recipe [default: RECIPE-tuned].")
     ] = None,
@@ -193,7 +194,8 @@ def _finish(folder: Path, journal: Journal, plan: Plan, status: str, console: Pl
     if recipe:
         write_atomically(folder / BEST, recipe.encode())
         lines.append(f"Recipe: {folder / BEST}")
-    page = write_page(
+    page = drawn(
+        write_page,
         folder / PAGE,
         plan=plan,
         space=journal.space,
@@ -203,7 +205,7 @@ def _finish(folder: Path, journal: Journal, plan: Plan, status: str, console: Pl
         verdict=conclusion,
         recipe=recipe,
     )
-    console.print("\n".join([*lines, f"Page: {page}"]), markup=False)
+    console.print("\n".join([*lines, *([f"Page: {page}"] if page else [])]))
     states = [each.state for each in tried]
     return Tuned(
         folder=str(folder),
@@ -216,7 +218,7 @@ def _finish(folder: Path, journal: Journal, plan: Plan, status: str, console: Pl
         best=_figures(best),
         comparison=comparison,
         best_recipe=str(folder / BEST) if recipe else None,
-        page=str(page),
+        page=page,
         seconds=round(time.monotonic() - began, 3),
     )
 

@@ -6,6 +6,7 @@ URIs) are in it. Pictures of digits are alpha masks, so that ink takes the page'
 
 import base64
 import io
+import sys
 from collections.abc import Callable, Iterable, Sequence
 from functools import cache
 from pathlib import Path
@@ -14,7 +15,7 @@ from typing import TYPE_CHECKING, Any, TypeGuard
 import numpy as np
 from numpy.typing import NDArray
 
-from tenfold.errors import DataError
+from tenfold.errors import DataError, TenfoldError, printable, remedy
 from tenfold.files import write_atomically
 
 if TYPE_CHECKING:
@@ -28,17 +29,30 @@ def render(template: str, **values: Any) -> str:
     return _environment().get_template(template).render(**values)
 
 
-def write(path: Path, text: str, remedy: str = "Free it or move it.", what: str = "The page ") -> Path:
+def write(path: Path, text: str, otherwise: str = "Free it or move it.", what: str = "The page ") -> Path:
     """Return `path`, written whole: a crash leaves the old page or the new one, never half of one.
 
-    Raises DataError, which begins with `what` and ends with `remedy`, where it cannot be written.
+    Raises DataError, which begins with `what` and ends with what to do, where it cannot be written: `otherwise` where
+    the system's reason says nothing.
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        write_atomically(path, text.encode())
+        write_atomically(path, printable(text).encode())
     except OSError as error:
-        raise DataError(f"{what}'{path}' cannot be written: {error.strerror}. {remedy}") from None
+        advice = remedy(error, otherwise)
+        raise DataError(f"{what}'{path}' cannot be written: {error.strerror}. {advice}") from None
     return path
+
+
+def drawn(write: Callable[..., str | Path | None], *arguments: Any, **named: Any) -> str | None:
+    """Return the path of what `write` writes, or None with a warning on stderr: no result is lost to its page."""
+    try:
+        path = write(*arguments, **named)
+    except Exception as error:  # whatever a template makes of a file that is damaged
+        reason = str(error) if isinstance(error, TenfoldError) else f"{type(error).__name__}: {error}"
+        print(f"Warning: the result stands, but not its page. {printable(reason)}", file=sys.stderr, flush=True)
+        return None
+    return None if path is None else str(path)
 
 
 def picture(ink: NDArray[np.uint8]) -> str:

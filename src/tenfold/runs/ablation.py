@@ -17,7 +17,7 @@ from tenfold import data as digit_data
 from tenfold.data import splits
 from tenfold.data.digits import Digits
 from tenfold.errors import RecipeError, RunError
-from tenfold.files import write_atomically
+from tenfold.files import MOST_TEXT, read_bytes, write_atomically
 from tenfold.runs.results import DataUsed, Record, Result, Trial
 from tenfold.training import recipe as recipes
 from tenfold.training.recipe import Recipe, Section
@@ -223,7 +223,7 @@ def results(study: Ablation, files: Sequence[Sequence[Path]], digits: Parts, spe
 
 def _read(file: Path) -> Outcome:
     try:
-        return Outcome.model_validate_json(file.read_bytes())
+        return Outcome.model_validate_json(read_bytes(file, MOST_TEXT))
     except (OSError, ValidationError) as error:
         reason = error.strerror if isinstance(error, OSError) else "not what `tenfold ablate` wrote"
         raise RunError(f"'{file}' cannot be used ({reason}). Delete it, and run the same again.") from None

@@ -7,8 +7,10 @@ file opened for appending, which processes at the same time cannot tear; a line 
 Nor is a score on images that the run was trained on: which ones those are is found here too.
 """
 
+import errno
 import json
 import os
+import sys
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
@@ -22,8 +24,8 @@ from tenfold import __version__, settings
 from tenfold.data import load
 from tenfold.data.digits import Digits, image_hashes
 from tenfold.data.overlap import find_overlap
-from tenfold.errors import DataError, RunError, TenfoldError
-from tenfold.files import npz, read_npz, write_atomically
+from tenfold.errors import DataError, RunError, TenfoldError, remedy, unwritten
+from tenfold.files import npz, open_regular, read_npz, write_atomically
 from tenfold.metrics.intervals import wilson
 
 if TYPE_CHECKING:
@@ -86,11 +88,10 @@ def record(look: Look) -> None:
     """Append one look. Raises TenfoldError where the cache folder cannot be written."""
     try:
         path().parent.mkdir(parents=True, exist_ok=True)
-        append_line(path(), look._asdict())
+        append_line(path().resolve(), look._asdict())
     except OSError as error:
-        raise TenfoldError(
-            f"Cannot write the ledger of looks '{path()}' ({error.strerror}). Name a writable folder in TENFOLD_CACHE."
-        ) from error
+        message = unwritten(path(), error, "A file is in the way.")
+        raise TenfoldError(f"The ledger of looks {message} Or name another folder in TENFOLD_CACHE.") from error
 
 
 def looks(data_sha256: str) -> tuple[int, int]:
@@ -100,14 +101,18 @@ def looks(data_sha256: str) -> tuple[int, int]:
 
 
 def append_line(file: Path, entry: Mapping[str, Any]) -> None:
-    """Append `entry` as one JSON line in a single write; a line that was cut short before it is closed first."""
+    """Append `entry` as one JSON line in a single write; a line that was cut short before it is closed first.
+
+    Raises OSError, also where the disk had room for a part of the line alone.
+    """
     line = (json.dumps(entry, allow_nan=False) + "\n").encode()
-    with file.open("a+b", buffering=0) as stream:  # unbuffered: the line is one write
+    with open_regular(file, sys.maxsize, os.O_RDWR | os.O_APPEND | os.O_CREAT, "a+b") as stream:  # unbuffered
         # Another process's write may show by halves here; then a blank line more is written, which readers pass over.
         if stream.tell():
             stream.seek(-1, os.SEEK_END)
             line = line if stream.read(1) == b"\n" else b"\n" + line
-        stream.write(line)
+        if stream.write(line) != len(line):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(file))
 
 
 def read_lines(file: Path) -> list[dict[str, Any]]:
@@ -137,7 +142,7 @@ def find_seen(run: "Run", digits: Digits, sha256: str) -> Seen:
     """
     exact = seen_exactly(run, digits.images)
     kept = run.path / "evaluations" / f"overlap-{sha256[:16]}.npz"
-    near = _kept_near(kept)
+    near = _kept_near(kept, len(digits))
     if near is None:
         found = _near(run, digits)
         if isinstance(found, str):
@@ -169,7 +174,8 @@ def overlap_score(seen: Seen, right: NDArray[np.bool_]) -> OverlapScore:
 
 def not_writable(folder: Path, error: OSError) -> RunError:
     """Return the error for a run's folder that cannot be written to."""
-    return RunError(f"Cannot write into the run '{folder}' ({error.strerror}). Make its folder writable.")
+    advice = remedy(error, "Make its folder writable.")
+    return RunError(f"Cannot write into the run '{folder}' ({error.strerror}). {advice}")
 
 
 def _near(run: "Run", digits: Digits) -> NDArray[np.int64] | str:
@@ -189,10 +195,11 @@ def _near(run: "Run", digits: Digits) -> NDArray[np.int64] | str:
     return find_overlap(training[used], digits.images).near[:, 1]
 
 
-def _kept_near(file: Path) -> NDArray[np.int64] | None:
-    """Return the near images that this version of Tenfold found before, or None."""
+def _kept_near(file: Path, n: int) -> NDArray[np.int64] | None:
+    """Return the near images, of n, that this version of Tenfold found before, or None."""
     try:
-        kept = read_npz(file)
-        return kept["near"].astype(np.int64) if str(kept["version"]) == __version__ else None
-    except (OSError, ValueError, KeyError):
+        kept = read_npz(file, {"near": ("i", ("k",)), "version": ("U", ())})
+        near = kept["near"].astype(np.int64)
+        return near if str(kept["version"]) == __version__ and ((near >= 0) & (near < n)).all() else None
+    except (OSError, ValueError):
         return None  # not there, or damaged: it is found again

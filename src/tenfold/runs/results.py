@@ -87,7 +87,7 @@ class Result(Record):
 def append(file: Path, record: BaseModel) -> None:
     """Append one record as one line; earlier lines are never touched."""
     file.parent.mkdir(parents=True, exist_ok=True)
-    ledger.append_line(file, record.model_dump(mode="json"))
+    ledger.append_line(file.resolve(), record.model_dump(mode="json"))
 
 
 def append_once(file: Path, result: Result) -> None:

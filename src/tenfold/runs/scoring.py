@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tenfold.data.digits import Digits
-from tenfold.errors import DataError, RunError
+from tenfold.errors import DataError, RunError, TenfoldError
 from tenfold.files import npz, write_atomically
 from tenfold.metrics import scores
 from tenfold.metrics.intervals import wilson
@@ -150,7 +150,13 @@ def score_system(
     now = datetime.now(UTC).isoformat(timespec="seconds")
     card = None if system.model is None else system.model.card
     place = system.path if system.run is None else str(system.run.path.resolve())
-    ledger.record(ledger.Look(now, place, system.sha256, sha256, spec, n, score["accuracy"]))
+    kept = None if system.run is None else _keep(system.run, digits, answers.probabilities)
+    try:
+        ledger.record(ledger.Look(now, place, system.sha256, sha256, spec, n, score["accuracy"]))
+    except TenfoldError:
+        if kept is not None:
+            kept.unlink()
+        raise
     looks, models = ledger.looks(sha256)
     evaluation = Evaluation(
         run=None if system.run is None else system.path,
@@ -167,7 +173,7 @@ def score_system(
         time=now,
         looks=looks,
         models_looked=models,
-        file=None if system.run is None else _keep(system.run, digits, answers.probabilities),
+        file=None if kept is None else f"{kept.parent.name}/{kept.name}",
     )
     if system.run is not None:
         line = {key: value for key, value in asdict(evaluation).items() if key not in NOT_IN_THE_RUN}
@@ -228,18 +234,21 @@ def _coverage(answers: "Answers", wrong: NDArray[np.bool_]) -> dict[str, Any]:
     }
 
 
-def _keep(run: "Run", digits: Digits, probabilities: NDArray[np.float32]) -> str:
-    """Return the name of the file in the run's folder that keeps the answers, and the pictures of the mistakes."""
+def _keep(run: "Run", digits: Digits, probabilities: NDArray[np.float32]) -> Path:
+    """Return the file in the run's folder that keeps the answers, and the pictures of the mistakes."""
     assert digits.labels is not None
     mistakes = scores.most_confident_mistakes(digits.labels, probabilities, KEPT_MISTAKES)
+    arrays: dict[str, NDArray[Any]] = {"labels": digits.labels, "probabilities": probabilities, "ids": digits.ids}
+    pictures: dict[str, NDArray[Any]] = {"mistake_indices": mistakes, "mistake_images": digits.images[mistakes]}
+    file = None
     try:
         file = _next_file(run.path / "evaluations")
-        arrays: dict[str, NDArray[Any]] = {"labels": digits.labels, "probabilities": probabilities, "ids": digits.ids}
-        pictures: dict[str, NDArray[Any]] = {"mistake_indices": mistakes, "mistake_images": digits.images[mistakes]}
         write_atomically(file, npz(arrays | pictures))
     except OSError as error:
+        if file is not None:
+            file.unlink(missing_ok=True)
         raise not_writable(run.path, error) from error
-    return file.relative_to(run.path).as_posix()
+    return file
 
 
 def _next_file(folder: Path) -> Path:
