@@ -349,7 +349,7 @@ def test_parts_in_any_container(pack: Callable[[dict[str, bytes]], Path], files:
 )
 def test_pictures_in_any_container(pack: Callable[[dict[str, bytes]], Path], train: str, test: str | None) -> None:
     """The level that holds 0 to 9 is found; parts go by their names, samples and bystanders are left out."""
-    files = pictures(train, *TRAIN_SET) | {"labels.csv": b"file,label\n1.png,3"}
+    files = pictures(train, *TRAIN_SET) | {"README.md": b"Handwritten digits, " * 99 + b"\n"}
     if test is not None:
         files |= pictures(test, *TEST_SET) | pictures("trainingSample/", *TEST_SET)
     path = pack(files)
@@ -366,8 +366,8 @@ def test_flat_pictures_to_submit(pack: Callable[[dict[str, bytes]], Path]) -> No
     """A part of pictures without classes is for submit; the numbers in the names are the ids and the order."""
     images = TEST_SET[0]
     flat = pictures("", images, np.arange(10))
-    flat = {f"testSet/img_{at + 1}.png": content for at, content in enumerate(flat.values())}
-    path = pack(flat | pictures("trainingSet/", *TRAIN_SET))
+    flat = {f"versions/1/testSet/img_{at + 1}.png": content for at, content in enumerate(flat.values())}
+    path = pack(flat | pictures("versions/1/trainingSet/", *TRAIN_SET))
     digits = formats.read(path, "submit")
     assert digits.labels is None
     np.testing.assert_array_equal(digits.ids, np.arange(1, 11))

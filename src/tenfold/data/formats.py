@@ -122,13 +122,17 @@ def sample_submission_ids(path: Path) -> NDArray[np.int64] | None:
     """
     beside = path.with_name(SAMPLE_SUBMISSION)
     with walk(path) as entries:
-        found = [entry for entry in entries if PurePosixPath(entry.name).name.lower() == SAMPLE_SUBMISSION]
+        found = list(filter(_is_sample, entries))
         if not found and path.is_file() and beside.is_file() and [kind_of(entry) for entry in entries] == ["csv"]:
             found = [Entry(SAMPLE_SUBMISSION, beside)]
         if len(found) > 1:
             names = quoted(", ".join(entry.name for entry in found))
             raise DataError(f"{quoted(path)} holds {names}. Leave one '{SAMPLE_SUBMISSION}' in it.")
         return parse_sample_submission(bytes(found[0].read()), found[0].file) if found else None
+
+
+def _is_sample(entry: Entry) -> bool:
+    return PurePosixPath(entry.name).name.lower() == SAMPLE_SUBMISSION
 
 
 def kind_of(entry: Entry) -> str:
@@ -158,19 +162,17 @@ def _sets(entries: Sequence[Entry], single: bool) -> tuple[list[Set], list[Entry
         kind = "picture" if ending in PICTURE_ENDINGS and not single else kind_of(entry)
         if kind == "picture" and not single:
             folders = PurePosixPath(entry.name).parts[:-1]
-            place = max((at for at, each in enumerate(folders) if each in CLASSES), default=None)
-            key = "/".join(each for at, each in enumerate(folders) if at != place)
-            pictures[key, place is not None].append(entry)
+            labelled = folders[-1:] != () and folders[-1] in CLASSES
+            pictures["/".join(folders[:-1] if labelled else folders), labelled].append(entry)
         else:
             if sum(map(len, kinds.values())) >= MAX_OTHERS:
                 raise DataError(f"There are more than '{MAX_OTHERS}' files that are no pictures. Give fewer.")
             kinds[kind].append(entry)
     sets, used = _array_sets(kinds.pop("idx", []) + kinds.pop("npy", []))
     tables = _distinct(kinds.pop("csv", []))
-    images = [entry for entry in tables if len(entries) == 1 or _layout(entry)]
-    sets += [Set("csv", entry.name, (entry,), True) for entry in images or (tables if not sets else [])]
-    others = used + [entry for entry in tables if entry not in images and sets]
-    others += [entry for kind in kinds.values() for entry in kind if entry.name != SAMPLE_SUBMISSION]
+    of_images = [entry for entry in tables if single or _layout(entry)]
+    sets += [Set("csv", entry.name, (entry,), True) for entry in of_images]
+    others = used + [entry for kind in kinds.values() for entry in kind if not _is_sample(entry)]
     for (key, labelled), found in pictures.items():
         above, _, last = key.rpartition("/")
         if not labelled and (above, True) in pictures and not _part(last) and NEAR_CLASSES.search(last.lower()):
@@ -180,7 +182,9 @@ def _sets(entries: Sequence[Entry], single: bool) -> tuple[list[Set], list[Entry
             sets.append(Set("picture", key, tuple(found), labelled))
         else:
             others += found
-    return sets, others
+    if not sets:  # why the tables can't be read is told when they are
+        return [Set("csv", entry.name, (entry,), True) for entry in tables], others
+    return sets, others + [entry for entry in tables if entry not in of_images]
 
 
 def _array_sets(entries: list[Entry]) -> tuple[list[Set], list[Entry]]:
