@@ -123,6 +123,21 @@ def test_full_disk(source: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert not [path for path in (settings.cache_folder() / "parsed").iterdir() if path.is_file()]
 
 
+def test_a_zip_of_many_is_hashed_once(source: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of a file that has many roles, as a zip of pictures, the bytes are read once before and once after."""
+    read: list[Path] = []
+    monkeypatch.setattr(cache, "file_chunks", lambda path: read.append(path) or [b""])
+    cache.parsed({f"{number}.png": source for number in range(99)}, Reader(source))
+    assert read == [source, source]
+
+
+def test_large_sets_are_not_kept(source: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A set that would take much memory to pack is read each time."""
+    monkeypatch.setattr(cache, "MAX_KEPT", 100)
+    cache.parsed({"csv": source}, Reader(source))
+    assert entries() == []
+
+
 def test_changed_while_read(source: Path) -> None:
     """What was read from a file that changed meanwhile is refused, and not kept under the hash from before."""
 

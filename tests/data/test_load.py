@@ -53,7 +53,17 @@ def test_an_unknown_part_is_named(name: str, part: str) -> None:
 
 @pytest.mark.parametrize(
     ("spec", "hint"),
-    [("mnits", "Did you mean 'mnist'?"), ("MNIST", ""), ("missing.csv", ""), ("", ""), ("a\0b", ""), ("x" * 5000, "")],
+    [
+        ("mnits", "Did you mean 'mnist'?"),
+        ("MNIST", ""),
+        ("missing.csv", ""),
+        ("", ""),
+        ("a\0b", ""),
+        ("x" * 91_000, ""),
+        ("~nobody/x.csv", ""),
+        ("a\nb", ""),
+        ("d\udce4ta", ""),
+    ],
 )
 def test_what_is_neither_name_nor_path_is_an_error(
     spec: str, hint: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -66,6 +76,7 @@ def test_what_is_neither_name_nor_path_is_an_error(
         message = str(caught.value)
         assert hint in message
         assert "mnist, kaggle, uci" in message
+        assert len(message) < 250 and message.isprintable()
 
 
 def test_unlabelled_data_are_for_explore_and_submit_alone(tmp_path: Path, digits: Digits) -> None:

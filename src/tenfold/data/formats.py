@@ -42,7 +42,6 @@ NEEDS_LABELS = ("train", "evaluate")
 SAMPLE_SUBMISSION = "sample_submission.csv"
 PICTURES = re.compile(rb"\x89PNG|\xff\xd8\xff|GIF8|BM.{4}\0\0\0\0|II\*\0|MM\0\*|RIFF.{4}WEBP", re.DOTALL)
 PICTURE_ENDINGS = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff")
-MAX_PICTURE = 64 << 20
 MAX_OTHERS = 20_000  # files that are no pictures, each of which is opened
 # Names of parts, and what each purpose takes first where there are several; "" is a name that says nothing.
 PARTS = {"sample": r"sample|small|subset|tiny", "valid": r"val(id\w*)?|dev|holdout", "test": r"test\w*|eval\w*",
@@ -316,16 +315,13 @@ def _read_pictures(entries: Sequence[Entry], labelled: bool) -> Digits:
 
     Where they have no classes, a number in each name is its id, and its place.
     """
-    from tenfold.imaging.decode import decode
+    from tenfold.imaging.decode import MAX_BYTES, decode
     from tenfold.imaging.frame import is_framed, to_frame
 
     ids = labels = None
     if labelled:
-        classes = {
-            entry: next(each for each in reversed(entry.name.split("/")[:-1]) if each in CLASSES) for entry in entries
-        }
-        entries = sorted(entries, key=lambda entry: (classes[entry], entry.name))
-        labels = np.array([int(classes[entry]) for entry in entries], dtype=np.int64)
+        entries = sorted(entries, key=lambda entry: PurePosixPath(entry.name).parts[-2:])  # by class, then name
+        labels = np.array([int(PurePosixPath(entry.name).parts[-2]) for entry in entries], dtype=np.int64)
     else:
         numbers = [int((re.findall(r"\d{1,9}", PurePosixPath(entry.name).stem) or [-1])[-1]) for entry in entries]
         if len(set(numbers)) == len(numbers) and min(numbers) >= 0:
@@ -333,7 +329,7 @@ def _read_pictures(entries: Sequence[Entry], labelled: bool) -> Digits:
             ids = np.sort(np.array(numbers, dtype=np.int64))
     images = np.empty((len(entries), 28, 28), dtype=np.uint8)
     for index, entry in enumerate(entries):
-        picture = decode(bytes(entry.read(MAX_PICTURE)), quoted(entry.name)[1:-1])
+        picture = decode(bytes(entry.read(MAX_BYTES)), quoted(entry.name)[1:-1])
         if picture.shape == (28, 28) and is_framed(255 - picture):  # only the other way round
             picture = 255 - picture
         images[index] = to_frame(picture)
