@@ -5,7 +5,7 @@
 # make bench   seconds to an accuracy, against the usual tutorial network
 PYTHON ?= python3
 BIN := .venv/bin
-TABLES := README.md docs/results.md docs/leak.md docs/recogniser.md docs/ensemble.md src/tenfold/pretrained/card.md
+TABLES := README.md docs/results.md docs/leak.md docs/recogniser.md docs/ensemble.md docs/reliability.md src/tenfold/pretrained/card.md
 
 .PHONY: run test check tables bench clean
 .DEFAULT_GOAL := run

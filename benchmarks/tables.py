@@ -21,6 +21,7 @@ from pathlib import Path
 import ablations
 import card
 import ensemble
+import faults
 import latency
 import leak
 import recogniser
@@ -41,6 +42,7 @@ SCRIPTS = (
     ablations,
     card,
     ensemble,
+    faults,
     latency,
     leak,
     recogniser,
