@@ -4,6 +4,7 @@ What `import tenfold` offers is loaded when it is first used, so that importing 
 """
 
 import importlib
+import os
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -11,6 +12,8 @@ if TYPE_CHECKING:
     from tenfold.data.digits import Digits
     from tenfold.runs.estimator import DigitClassifier
     from tenfold.runtime.recogniser import Prediction, Recogniser
+
+os.environ["ORT_DISABLE_TELEMETRY"] = "1"  # onnxruntime reads it when it is imported, and no later call undoes that
 
 __version__ = "0.1.0"
 __all__ = ["DigitClassifier", "Digits", "Prediction", "Recogniser", "__version__", "load"]

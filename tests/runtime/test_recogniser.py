@@ -1,12 +1,17 @@
 """The recogniser: pictures of any kind to digits, in order, the same by every way."""
 
+import asyncio
+import copy
 import hashlib
 import io
 import json
+import os
+import pickle
 import subprocess
 import sys
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
+from multiprocessing import get_context
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -230,6 +235,59 @@ def test_threads_at_once(reader: Recogniser, bars: Any) -> None:
     with ThreadPoolExecutor(8) as pool:
         for found in pool.map(lambda _: reader.predict(np.tile(bars, (60, 1, 1))).probabilities, range(16)):
             np.testing.assert_array_equal(found, expected)
+
+
+IN_A_FORK = """
+import os, sys, numpy as np, tenfold
+reader = tenfold.Recogniser.load(sys.argv[1], threads=2)
+frames = np.random.default_rng(0).integers(0, 256, (1000, 28, 28)).astype(np.uint8)
+expected = reader.predict(frames).digits
+child = os.fork()
+if child == 0:
+    os._exit(0 if (reader.predict(frames).digits == expected).all() else 3)
+raise SystemExit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs a system that forks")
+def test_fork(model_path: Path) -> None:
+    """A fork of a process whose threads have read many images answers as it does, on threads of its own."""
+    done = subprocess.run([sys.executable, "-c", IN_A_FORK, model_path], timeout=100, check=False)
+    assert done.returncode == 0
+
+
+@pytest.mark.parametrize("name", ["a path", "tiny", None])
+def test_pickle_and_copy(name: str | None, model_path: Path, bars: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A pickle and a copy have the threshold, the threads and the answers, in whatever folder they are opened."""
+    monkeypatch.chdir(model_path.parent)
+    reader = Recogniser.load(model_path.name if name == "a path" else name, threads=2, threshold=0.9)
+    content = pickle.dumps(reader)
+    monkeypatch.chdir("/")
+    assert len(content) < 1000
+    for other in (pickle.loads(content), copy.copy(reader), copy.deepcopy(reader)):
+        assert (other.threshold, other.threads, other.sha256) == (0.9, 2, reader.sha256)
+        np.testing.assert_array_equal(other.probabilities(bars), reader.probabilities(bars))
+
+
+def test_pickle_of_a_file_that_has_changed(tmp_path: Path, model_path: Path) -> None:
+    """A pickle is not opened with another model than it was made of."""
+    path = tmp_path / "m.onnx"
+    path.write_bytes(model_path.read_bytes())
+    content = pickle.dumps(Recogniser.load(path))
+    path.write_bytes((model_file.PRETRAINED / "tiny.onnx").read_bytes())
+    with pytest.raises(ModelError, match="not the expected"):
+        pickle.loads(content)
+
+
+def test_other_processes_and_asyncio(reader: Recogniser, bars: Any) -> None:
+    """A process that is spawned, and asyncio's threads, are given the recogniser as it is."""
+    with ProcessPoolExecutor(1, get_context("spawn")) as pool:
+        assert pool.submit(reader.predict, bars).result().digits.tolist() == list(range(10))
+
+    async def ask() -> list[Any]:
+        return await asyncio.gather(*(asyncio.to_thread(reader.predict, bars) for _ in range(4)))
+
+    assert [answers.digits.tolist() for answers in asyncio.run(ask())] == [list(range(10))] * 4
 
 
 def test_shipped_model_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, model_path: Path) -> None:

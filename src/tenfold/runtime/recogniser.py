@@ -1,11 +1,13 @@
 """Images -> digits with their confidence, or a refusal: an exported model, run by onnxruntime, without torch."""
 
+import os
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -81,18 +83,25 @@ class Answers:
 
 
 class Recogniser:
-    """An open model with a threshold. All methods may be called from several threads at once.
+    """An open model with a threshold. All methods may be called from several threads at once, and after a fork.
 
-    card: what the model says of itself. threshold: the confidence from which it answers. sha256: of the model file.
+    card: what the model says of itself. threshold: the confidence from which it answers. sha256: of the model file,
+    which a pickle names by its path and this hash: where it is opened again, the same file has to lie.
     """
 
-    def __init__(self, model: Model, threshold: float, threads: int) -> None:
+    def __init__(self, model: Model, threshold: float, threads: int, path: str | Path) -> None:
         self.card: Card = model.card
         self.sha256 = model.sha256
         self.threshold = threshold
         self.threads = threads
+        self._path = path
         self._model = model
-        self._pool = ThreadPoolExecutor(threads, thread_name_prefix="tenfold")  # starts a thread when it needs one
+        self._pool, self._process = _pool(threads), os.getpid()
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Return how a pickle or a copy is opened: as this one was."""
+        again = partial(type(self).load, threads=self.threads, threshold=self.threshold, sha256=self.sha256)
+        return again, (self._path,)
 
     @classmethod
     def load(
@@ -124,7 +133,12 @@ class Recogniser:
             threshold = guarantee(model.card, max_error).threshold
         elif threshold is None:
             threshold = model.card.threshold
-        return cls(model, threshold, threads or settings.threads())
+        named = file == Path(
+            str(path)
+        )  # by where it lies, which holds in other folders too; or by a shipped one's name
+        return cls(
+            model, threshold, threads or settings.threads(), file.absolute() if named else str(path or "shipped")
+        )
 
     def digits(self, images: "Iterable[Picture]", *, ink: "Ink" = "auto") -> list[Prediction]:
         """Return a Prediction for each picture of one digit, in their order.
@@ -175,6 +189,8 @@ class Recogniser:
         """Return probabilities (N, 10) and digit_probability (N,) of frames, chunk by chunk, side by side."""
         size = self._model.at_once
         chunks = [frames[start : start + size] for start in range(0, len(frames), size)]
+        if self._process != os.getpid():  # a fork has the threads' pool, but not the threads
+            self._pool, self._process = _pool(self.threads), os.getpid()
         parts = list((map if self.threads == 1 or len(chunks) < 2 else self._pool.map)(self._answer, chunks))
         if not parts:
             return np.zeros((0, 10), np.float32), np.zeros(0, np.float32)
@@ -188,6 +204,10 @@ class Recogniser:
         if not all(np.isfinite(each).all() for each in answers):
             raise ModelError(f"'{self.card.name}' gave an answer that is no probability. Export the model again.")
         return answers
+
+
+def _pool(threads: int) -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(threads, thread_name_prefix="tenfold")  # starts a thread when it needs one
 
 
 def _reason(probabilities: NDArray[np.float32], digit_probability: np.float32) -> str:
