@@ -46,7 +46,7 @@ def test_formats_are_named(tmp_path: Path, name: str, start: bytes, packed: bool
         message = str(error.value)
         assert f"digits.bin' is {name}" in message
         assert "\n" not in message and len(message) < 400
-        assert "archive" in name or "Make an NPZ of it in Python: " in message
+        assert "archive" in name or "Turn it into what is, in Python: " in message
 
 
 def test_zips_of_other_programs(tmp_path: Path) -> None:
@@ -70,6 +70,16 @@ def test_the_advice_works(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
         digits = formats.read(Path("digits.npz"), "train")
         np.testing.assert_array_equal(digits.images.reshape(4, 784), IMAGES)
         np.testing.assert_array_equal(digits.labels, LABELS)
+
+
+@pytest.mark.parametrize(
+    "start", [b" " * 4096, b"%\n" * 2048, b"\n %" * 1365, b"1 " * 2048, b"1 1:1" * 800, b"[" * 4096]
+)
+def test_no_start_takes_long(tmp_path: Path, start: bytes) -> None:
+    """Bytes that begin as a format does and go on otherwise are told apart in one pass."""
+    (tmp_path / "a").write_bytes(start)
+    with pytest.raises(DataError):
+        formats.read(tmp_path / "a", "explore")
 
 
 def test_tar_and_sqlite(tmp_path: Path) -> None:

@@ -51,8 +51,9 @@ def file_chunks(path: Path) -> Iterator[bytes]:
     """Yield the bytes of a regular file, piece by piece. DataError as `file_size`; also where it grows meanwhile."""
     left = file_size(path)
     try:
-        with open_regular(path.resolve(), MAX_BYTES) as file:  # people link their data, and a pipe is never waited for
-            while left >= 0 and (chunk := file.read(OUTPUT_CHUNK)):
+        real = path.resolve() if path.is_symlink() else path  # people link their data; a pipe is never waited for
+        with open_regular(real, MAX_BYTES) as file:
+            while left >= 0 and (chunk := file.read(min(OUTPUT_CHUNK, left + 1))):
                 left -= len(chunk)
                 yield chunk
     except OSError as error:

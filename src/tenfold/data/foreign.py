@@ -22,7 +22,7 @@ FORMATS = (
     (rb"[-+.\d]+(e[-+]?\d+)?([ \t]+\d+:[-+.\deE]+)+", "libsvm (svmlight) text", (
         "import numpy, sklearn.datasets; X, y = sklearn.datasets.load_svmlight_file(FILE)",
         "numpy.savez('digits.npz', X=X.toarray(), y=y)")),
-    (rb"(?i)(\s*%[^\n]*\n|\s+)*@relation", "ARFF", (
+    (rb"(?i)\s*(%[^\n]*\n\s*)*@relation", "ARFF", (
         "import numpy, pandas, scipy.io.arff; t = pandas.DataFrame(scipy.io.arff.loadarff(FILE)[0])",
         "numpy.savez('digits.npz', X=t.iloc[:, :-1], y=t.iloc[:, -1].astype(int))")),
     (rb"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1|XLSX", "Excel", ("import numpy, pandas; t = pandas.read_excel(FILE)", TABLE)),
@@ -34,8 +34,7 @@ FORMATS = (
                              "numpy.savez('digits.npz', X=d['X'], y=d['y'])")),
     (rb"(RD[XA][23]\n|[XA]\n\0\0\0)", "R's", (
         "import numpy, rdata; t = next(iter(rdata.read_rda(FILE).values()))", TABLE)),
-    (rb"(?s).{257}ustar", "a tar archive", (
-        "import tarfile", "tarfile.open(FILE).extractall('digits', filter='data')")),
+    (rb"(?s).{257}ustar", "a tar archive", None),
     (rb"7z\xbc\xaf\x27\x1c", "a 7z archive", None),
     (rb"Rar!\x1a\x07", "a rar archive", None),
     (rb"\xfd7zXZ\0|BZh[1-9]|\x28\xb5\x2f\xfd|\x04\x22\x4d\x18", "compressed by xz, bzip2, zstd or lz4", None),
@@ -58,4 +57,4 @@ def refusal(index: int, name: str) -> DataError:
     shown = "; ".join(code).replace("OPEN", "gzip.open" if name.endswith("gz") else "open")
     if len(name) < 60 and name.isprintable() and "'" not in name and "/" not in name:
         shown = shown.replace("FILE", f"'{name}'")
-    return DataError(f"{quoted(name)} is {what}, which is not read. Make an NPZ of it in Python: {shown}")
+    return DataError(f"{quoted(name)} is {what}, which is not read. Turn it into what is, in Python: {shown}")
