@@ -254,6 +254,19 @@ def test_bad_input(words: list[str], quoted: str, tmp_path: Path, monkeypatch: p
     assert (tmp_path / "file").read_text() == "not digits"
 
 
+@pytest.mark.parametrize("words", [(), ("--quiet",)])
+def test_what_is_assumed_is_said(
+    words: tuple[str, ...], digits: Digits, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """What is assumed of the data is a line on stderr of any verb, and none with --quiet."""
+    np.savez(tmp_path / "two.npz", X=digits.images > 127, y=digits.labels)
+    result = run("explore", "--data", str(tmp_path / "two.npz"), "--out", str(tmp_path / "page.html"), *words)
+    assert result.exit_code == 0, result.output
+    said = [record.getMessage() for record in caplog.records if record.name.startswith("tenfold")]
+    line = f"'{tmp_path / 'two.npz'}': the values are 0 and 1: taken as 0 and 255."
+    assert said == ([] if words else [line])
+
+
 @pytest.mark.slow
 def test_the_road(digits: Digits, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Train, evaluate and submit run after each other on a file of digits, each with the JSON that others read."""

@@ -126,6 +126,13 @@ def test_page_of_one_set(digits: Digits, tmp_path: Path) -> None:
     assert "1 and 0, equal images 2 and 11" in page.words
 
 
+def test_page_says_what_was_assumed(digits: Digits, tmp_path: Path) -> None:
+    """What was assumed of a set when it was read stands on its page."""
+    path = saved(tmp_path / "two.npz", Digits.of((digits.images > 127).astype(np.uint8), digits.labels))
+    words = read(explore([path], tmp_path / "page.html", quiet=True)).words
+    assert "Assumed: the values are 0 and 1: taken as 0 and 255." in words
+
+
 def test_page_is_self_contained(digits: Digits, tmp_path: Path) -> None:
     """Nothing on the page makes a browser ask the network, or run a script."""
     html = Path(explore([saved(tmp_path / "a.npz", digits)], tmp_path / "page.html", quiet=True).report).read_text()

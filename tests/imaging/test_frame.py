@@ -161,6 +161,13 @@ def test_bad_shapes() -> None:
             to_frame(np.zeros(shape, dtype))  # type: ignore[arg-type]
 
 
+def test_two_values() -> None:
+    """A picture of nothing but 0 and 1 is one of black and white."""
+    two = (seven(60) > 127).astype(np.uint8)
+    np.testing.assert_array_equal(to_frame(two), to_frame(two * 255))
+    np.testing.assert_array_equal(to_frame(1 - two), to_frame(255 - two * 255))
+
+
 def test_sets_share_a_polarity() -> None:
     """Most borders decide for all: a grey ground counts as light where the ink is darker, noise as neither."""
     light = np.stack([seven(28, left=3), np.full((28, 28), 255, np.uint8), seven(28)])

@@ -50,6 +50,8 @@ def to_frame(image: NDArray[np.uint8], ink: Ink = "auto") -> NDArray[np.uint8]:
 def steps(image: NDArray[np.uint8], ink: Ink = "auto") -> Iterator[tuple[str, NDArray[Any]]]:
     """Give what `to_frame` makes of the picture step by step, by the step's name; the last is the result."""
     grey = _to_grey(image)  # Shape: at most (400, 400)
+    if grey.max() == 1:  # of two values, as masks are saved
+        grey = grey * np.uint8(255)
     yield "grey", grey
     if grey.shape == (SIDE, SIDE) and ink != "dark" and is_framed(grey):
         yield "as it was", grey.copy()

@@ -100,6 +100,7 @@ def _pictures(one: ExploredSet, anchor: str) -> dict[str, Any]:
     return {
         "anchor": anchor,
         "name": _name(one),
+        "notes": one.digits.notes,
         "digits": digits,
         "bars": counts and plots.bars([counts], DIGITS, label=label, text=page.count, level=equal),
         "histograms": _histograms(one),

@@ -136,7 +136,7 @@ def _eight_bits(image: NDArray[Any], name: str, ranges: Mapping[Any, tuple[float
     """Return an array of pixels as uint8, read by the range of its like. DataError where it has no finite numbers."""
     kind = image.dtype
     if kind == np.uint8:
-        return image * np.uint8(255) if image.size and image.max() == 1 else image
+        return image
     if kind.kind not in "buif" or not image.size:
         raise DataError(f"{name} has the dtype '{kind}' and shape '{image.shape}'. Give numbers, such as uint8.")
     low, high = own = float(image.min()), float(image.max())
