@@ -212,7 +212,7 @@ def test_text_column_is_left_out() -> None:
     """A column of file names or of parts is left out, and that is said."""
     digits = parse(table(["file", "label", *PIXELS], [[f"{at}.png", *row] for at, row in enumerate(ROWS)]))
     check(digits)
-    assert digits.notes == ("left out 'file', which holds text",)
+    assert digits.notes == ("left out 'file', which holds no numbers",)
 
 
 def test_pixels_in_another_order() -> None:
@@ -250,6 +250,13 @@ def test_csv_module() -> None:
         csv.writer(file, dialect).writerows([["label", *PIXELS], *ROWS])
         check(parse(file.getvalue().encode()))
     check(parse(b"sep=;\n" + table(["label", *PIXELS], ROWS, ";")))
+    check(parse(b"# my digits\n" + table(None, ROWS)))
+
+
+@pytest.mark.parametrize("header", [None, ["label", *PIXELS, ""]])
+def test_separators_at_the_ends(header: list[str] | None) -> None:
+    """A separator at the end of each line makes no column."""
+    check(parse(table(header, [[*row, ""] for row in ROWS])))
 
 
 def test_a_float_far_down(monkeypatch: pytest.MonkeyPatch) -> None:

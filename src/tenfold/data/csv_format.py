@@ -101,7 +101,7 @@ def read_csv(chunks: Iterable[bytes], name: str) -> Digits:
         raise DataError(f"{quoted(name)} has a header but no row. Give at least one image.")
     labels, ids, notes = _judge(layout, kept, np.concatenate(extras), name)
     if text:
-        notes.append(f"left out {quoted(', '.join(map(layout.name, text)))}, which holds text")
+        notes.append(f"left out {quoted(', '.join(map(layout.name, text)))}, which holds no numbers")
     whole = np.empty((rows, len(pixels)), np.result_type(*parts))
     while parts:  # each is let go when it is copied: half the memory
         part = parts.pop()
@@ -182,7 +182,7 @@ def _is_header(cells: list[str]) -> bool:
 def _layout(start: bytes, name: str) -> tuple[Layout, int]:
     """Return what the columns of a table are by its first line, and the byte where its first row begins."""
     text = start.removeprefix(BYTE_ORDER_MARK)
-    if text[:4] == b"sep=":  # Excel's own line about what separates
+    while text[:4] == b"sep=" or text[:1] == b"#":  # Excel's own line about what separates; a comment
         text = text[text.find(b"\n") + 1 :]
     line = text.partition(b"\n")[0]
     if not line.decode("latin-1").strip() or b"\0" in line:
@@ -197,7 +197,7 @@ def _layout(start: bytes, name: str) -> tuple[Layout, int]:
         names = ("", *names)  # R's write.table gives the rows' names no name
         cells = list(names)
     # What all pixels' names share: `pixel12` and `pixel13` are `pixel#`, `3x7` is `#x#`.
-    stems = [re.sub(r"\d+", "#", each.lower()) for each in names] or [""] * len(cells)
+    stems = [re.sub(r"\d+", "#", each.lower()) for each in names] or ["" if each else "blank" for each in cells]
     stem, times = Counter(stems).most_common(1)[0]
     pixels = tuple(at for at, each in enumerate(stems) if each == stem)
     extra = tuple(at for at, each in enumerate(stems) if each != stem)
