@@ -327,6 +327,7 @@ def make_npy(name: str) -> dict[str, bytes]:
         parts(make_idx, "train-%s/train-%s".replace("%s/", "images/"), "t10k/%s"),
         parts(make_npy, "%s_train", "%s_test"),
         parts(make_npy, "train/%s", "test/%s"),
+        parts(make_csv, "mnist_train_small", "mnist_test"),
         parts(make_csv, "train", "test") | make_csv("train_small") | {"valid.csv": table(*TEST_SET)},
         parts(make_idx, "train-%s-idx3-ubyte", "t10k-%s-idx3-ubyte")
         | {"processed/training.pt": b"\x80\x02\x8a", "train-images-idx3-ubyte": idx(TRAIN_SET[0])},

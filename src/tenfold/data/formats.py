@@ -47,7 +47,7 @@ MAX_OTHERS = 20_000  # files that are no pictures, each of which is opened
 PARTS = {"sample": r"sample|small|subset|tiny", "valid": r"val(id\w*)?|dev|holdout", "test": r"test\w*|eval\w*",
          "train": r"train\w*"}  # fmt: skip
 BEFORE_PART = r"(?:x|y|mnist|kaggle|digits?)?"  # xtrain, mnisttest
-ORDER = {"train": ("train", "", "valid", "test", "sample"), "explore": ("train", "", "valid", "test", "sample"),
+ORDER = {"train": ("train", "", "sample", "valid", "test"), "explore": ("train", "", "sample", "valid", "test"),
          "evaluate": ("test", "valid", "", "train", "sample"),
          "submit": ("test", "", "valid", "train", "sample")}  # fmt: skip
 IMAGES = frozenset(("x", "image", "images", "img", "imgs", "data", "pixels", "pictures", "features"))
