@@ -4,12 +4,15 @@ Nothing heavy is imported here, and of the verbs only the one that is called: `t
 """
 
 import importlib
+import io
+import sys
 from typing import Annotated, Any, NamedTuple
 
 import typer
 from typer.core import TyperGroup
 
 from tenfold.cli.command import DEBUG, command_of
+from tenfold.cli.reporting import answer
 
 
 class Verb(NamedTuple):
@@ -110,4 +113,13 @@ def tenfold(
 
 def main() -> None:
     """Run the command line; what the `tenfold` command calls."""
-    app()
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # not where the caller put something else
+            stream.reconfigure(errors="backslashreplace")  # whatever a terminal cannot show is shown in escapes
+    try:
+        app()
+    finally:
+        try:
+            answer()
+        except typer.Exit:
+            sys.exit(1)

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import os
 import re
 import sys
 from collections.abc import Callable, Iterator
@@ -10,7 +11,7 @@ from typing import Any, NoReturn
 
 import typer
 
-from tenfold.errors import MissingExtraError, TenfoldError, UsageError
+from tenfold.errors import REMEDIES, MissingExtraError, TenfoldError, UsageError, printable, remedy, unwritten
 
 INTERRUPTED = 130  # what a shell reports for a command that Ctrl-C ended
 # What the extra "train" brings.
@@ -33,20 +34,20 @@ def reporting(as_json: bool, debug: bool) -> Iterator[Callable[[Any], None]]:
 
     def show(content: Any) -> None:
         if as_json:
-            print(json.dumps(content, allow_nan=False, default=str), flush=True)
+            answer(json.dumps(content, allow_nan=False, default=str))
 
     def finish(result: Any) -> None:
         show(dataclasses.asdict(result) if dataclasses.is_dataclass(result) else result)  # type: ignore[arg-type]
         if not as_json and (lines := getattr(result, "lines", None)):
-            print("\n".join(lines), flush=True)
+            answer(printable("\n".join(lines)))
         if getattr(result, "status", None) == "interrupted":
             raise typer.Exit(INTERRUPTED)
         if (problem := getattr(result, "problem", None)) is not None:
-            print(f"Error: {problem}", file=sys.stderr, flush=True)
+            print(f"Error: {one_line(problem)}", file=sys.stderr, flush=True)
             raise typer.Exit(1)
 
     def fail(message: str, code: int = 1) -> NoReturn:
-        message = " ".join(message.split())  # one line, whatever was quoted in it
+        message = one_line(message)
         print(message if code == INTERRUPTED else f"Error: {message}", file=sys.stderr, flush=True)
         show({"error": message})
         raise typer.Exit(code)
@@ -65,6 +66,23 @@ def reporting(as_json: bool, debug: bool) -> Iterator[Callable[[Any], None]]:
         fail(explain(error))
 
 
+def one_line(message: str) -> str:
+    """Return the message as one line of text, whatever was quoted in it."""
+    return printable(" ".join(message.split()))
+
+
+def answer(text: str = "") -> None:
+    """Print on stdout, and whatever waits to be printed there; where it takes nothing, that is an error in one line."""
+    try:
+        print(text, end="\n" if text else "", flush=True)
+    except OSError as error:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # where the rest goes when the process ends
+        if not isinstance(error, BrokenPipeError):  # who reads no further has read enough
+            message = unwritten("stdout", error, "Send it elsewhere.")
+            print(f"Error: {message}", file=sys.stderr, flush=True)
+        raise typer.Exit(1) from None
+
+
 def explain(error: Exception) -> str:
     """Return the one line that tells a user what went wrong and what to do."""
     if isinstance(error, TenfoldError):
@@ -76,6 +94,7 @@ def explain(error: Exception) -> str:
         return f"There is too little memory: '{said[:100]}'. Give fewer images or threads, or free some."
     if isinstance(error, FileNotFoundError) and not error.filename and "temporary directory" in said:
         return f"No folder takes temporary files: '{said[:200]}'. Name one that can be written in TMPDIR."
-    if isinstance(error, OSError) and error.filename:
-        return f"{error.strerror}: '{error.filename}'. Check the path, its permissions and the free space."
+    if isinstance(error, OSError) and (error.filename or error.errno in REMEDIES):
+        advice = remedy(error, "Check the path, its permissions and the free space.")
+        return f"{error.strerror}: '{error.filename or 'a file'}'. {advice}"
     return f"{said}. This is unexpected: run it again with --debug, and report what it shows."
