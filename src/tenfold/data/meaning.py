@@ -216,7 +216,7 @@ def _range(
     typical = known_range(*(float(np.median(bound(axis=(1, 2)))) for bound in (sample.min, sample.max)))
     if typical is not None and typical != known:
         wrong = (array < typical[0]) | (array > typical[1])
-        raise _fault(array, wrong, where, f"Most images lie within {typical[0]:g} to {typical[1]:g}: correct it")
+        raise _fault(array, wrong, where, "Most images lie within {:g} to {:g}: correct or clip it".format(*typical))
     if known is None and low == high and 0 <= low <= 255:  # blank
         known = KNOWN[1]
     if known is None and seen is not None and len(sample) < FEW and seen.low <= low and high <= seen.high:
