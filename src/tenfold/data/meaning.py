@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from tenfold.data.archive import quoted
 from tenfold.data.digits import IMAGE_SHAPE, Digits
 from tenfold.errors import DataError
 from tenfold.imaging.frame import is_dark, is_framed, to_frame
@@ -111,9 +112,9 @@ def digits_of(
     (N, 1), whole numbers of any dtype or text. name: what messages call the set. ids: (N,), by default 1 to N.
     DataError, with the place and the value, for what is neither.
     """
-    where = f"'{name}'" if name else "The array of images"
+    where = quoted(name) if name else "The set"
     array = as_stack(images, where)
-    classes = None if labels is None else as_labels(labels, len(array), f"'{name}'" if name else "The labels")
+    classes = None if labels is None else as_labels(labels, len(array), where)
     meaning = Meaning.of(array, where, labels=classes)
     numbers = np.arange(1, len(array) + 1, dtype=np.int64) if ids is None else ids
     return Digits(meaning.frames(array), classes, numbers, meaning.notes)
