@@ -5,6 +5,7 @@ model.onnx   a graph, for onnxruntime          model.json   trees, for XGBoost
 Graphs come from skl2onnx, or are written here as ONNX's own text; a chain of them is one graph.
 """
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -134,9 +135,13 @@ class Trees(Fitted):
         super().__init__(content, threads, width)
         self.booster = xgboost.Booster({"nthread": threads}, model_file=bytearray(checked_trees(content, width)))
         self.parameters = int(self.booster.attr(PARAMETERS) or 0)
+        self.process = os.getpid()
 
     def answer(self, rows: Floats) -> Floats:
         """Return the trees' answers."""
+        if self.process != os.getpid():  # OpenMP's threads are not in a fork, which would wait for them for ever
+            self.booster.set_param({"nthread": 1})
+            self.process = os.getpid()
         return np.asarray(self.booster.inplace_predict(rows), np.float32)
 
 

@@ -2,6 +2,7 @@
 
 import ctypes
 import functools
+import os
 import platform
 from pathlib import Path
 from typing import Literal
@@ -34,9 +35,17 @@ def choose(name: str) -> torch.device:
 def use_threads(count: int | None = None) -> int:
     """Set how many threads torch computes with (default: all that this process may use) and return it."""
     _keep_memory()
+    _compute_alone_after_a_fork()
     threads = count or settings.threads()
     torch.set_num_threads(threads)
     return threads
+
+
+@functools.cache
+def _compute_alone_after_a_fork() -> None:
+    """Let a fork compute with one thread: OpenMP's others are not in it, and it would wait for them for ever."""
+    if hasattr(os, "register_at_fork"):
+        os.register_at_fork(after_in_child=functools.partial(torch.set_num_threads, 1))
 
 
 @functools.cache
