@@ -124,7 +124,7 @@ def test_npz_of_answers(images: Any, model: Path, tmp_path: Path) -> None:
     assert {path.name for path in tmp_path.iterdir()} == {"in.npz", "a.npz", "b.npz"}
 
 
-def test_folder(images: Any, model: Path, tmp_path: Path) -> None:
+def test_folder(images: Any, model: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     """Pictures in nested folders are read in the order of their names; what cannot be read has a row that says so."""
     folder = tmp_path / "in"
     (folder / "b").mkdir(parents=True)
@@ -133,6 +133,8 @@ def test_folder(images: Any, model: Path, tmp_path: Path) -> None:
         Image.fromarray(pixels).save(folder / name)
     (folder / "b" / "broken.png").write_bytes(b"nothing")
     (folder / ".DS_Store").write_bytes(b"clutter")
+    (folder / "labels.csv").write_bytes(b"a.png,4\n")
+    (folder / "b" / "README.md").write_bytes(b"pictures")
     (folder / "c.png").symlink_to(folder / "nowhere.png")
     result = read(folder, tmp_path / "out.csv", model=model, quiet=True)
     found = {row["file"]: row for row in rows(tmp_path / "out.csv")}
@@ -144,6 +146,7 @@ def test_folder(images: Any, model: Path, tmp_path: Path) -> None:
     assert broken["reason"].startswith("unreadable: 'b/broken.png' is not a picture")
     assert found["c.png"]["reason"].startswith("unreadable: 'c.png' is not a file")
     assert (result.images, result.unreadable) == (5, 2)
+    assert f"'{folder}': left out 2 files that are text." in caplog.messages
 
 
 def test_other_sizes(model: Path, tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ import hashlib
 import io
 import itertools
 import json
+import logging
 import math
 import os
 import zipfile
@@ -30,12 +31,15 @@ from tenfold.files import write_atomically
 from tenfold.runtime.frames import FRAME, read_frame
 from tenfold.runtime.recogniser import UNKNOWN, Answers
 
+log = logging.getLogger(__name__)
+
 # The arrays of the NPZ that is written, and what the partial file holds for each image.
 ROW = np.dtype([("digits", "<i8"), ("confidences", "<f4"), ("abstained", "?"), ("probabilities", "<f4", 10)])
 ROWS = 4096  # images a chunk: 3 MB of frames. The same after an interruption, so that the answers are too
 PIXELS = FRAME[0] * FRAME[1]
 MAX_SAMPLE_BYTES = 1 << 26  # of the images that all are judged by
 PICTURE_ENDS = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".tif", ".tiff", ".webp")
+TEXT_ENDS = (".md", ".txt", ".csv", ".json", ".html", ".xml", ".rst")  # lists and notes beside pictures
 DATA_ENDS = (".csv", ".npz", ".npy", ".zip", ".gz", "-ubyte")
 
 
@@ -49,26 +53,31 @@ class Chunk:
 
 
 class FolderStream:
-    """Every file below a folder but what file managers leave behind, sorted by name, folder by folder.
+    """Every file below a folder but text and what file managers leave behind, sorted by name, folder by folder.
 
     pictures: or these files alone, in their order. count: how many images; names: what a name is; fingerprint: other
-    where the images are others. data: True where the files are data by their names, and none is a picture.
+    where the images are others. left_out: how many files of text. data: True where the files are data by their names,
+    and none is a picture.
     """
 
     names = "file"
 
     def __init__(self, path: Path, pictures: Sequence[str] | None = None) -> None:
         self.path, self.pictures = path, pictures
-        self.count, self.data, some = 0, False, False
+        self.count, self.left_out, self.data, some = 0, 0, False, False
         digest = hashlib.sha256()
         for name, state in self._entries():
+            ends = name.lower().endswith
+            self.data |= ends(DATA_ENDS)
+            some |= ends(PICTURE_ENDS)
+            if pictures is None and ends(TEXT_ENDS):
+                self.left_out += 1
+                continue
             digest.update(os.fsencode(f"{name}\0{state}\0"))
             self.count += 1
-            self.data |= name.lower().endswith(DATA_ENDS)
-            some |= name.lower().endswith(PICTURE_ENDS)
-        if not self.count:
-            raise DataError(f"'{path}' holds no pictures. Give a folder with some.")
         self.data &= not some
+        if not self.count and not self.data:
+            raise DataError(f"'{path}' holds no pictures. Give a folder with some.")
         self.fingerprint = digest.hexdigest()
 
     def _entries(self) -> Iterator[tuple[str, str]]:
@@ -76,9 +85,14 @@ class FolderStream:
             return _files(self.path, "")
         return ((name, _state(Path(name).stat)) for name in self.pictures)
 
+    def _names(self) -> Iterator[str]:
+        for name, _ in self._entries():
+            if self.pictures is not None or not name.lower().endswith(TEXT_ENDS):
+                yield name
+
     def chunks(self, start: int, threads: int) -> Iterator[Chunk]:
         """Yield chunks of `ROWS` from image number `start` (a multiple of it) on; names are paths below the folder."""
-        names = itertools.islice((name for name, _ in self._entries()), start, None)
+        names = itertools.islice(self._names(), start, None)
         with ThreadPoolExecutor(threads, thread_name_prefix="tenfold-read") as pool:
             while some := list(itertools.islice(names, ROWS)):
                 chunk = Chunk(some, np.zeros((len(some), *FRAME), np.uint8))
@@ -196,6 +210,8 @@ def open_stream(spec: str | Path) -> ImageStream:
     """Return the images of a folder, of a file of pictures or data, or of a name. DataError where there are none."""
     path = Path(spec)
     if path.is_dir() and not (folder := FolderStream(path)).data:
+        if folder.left_out:
+            log.warning("'%s': left out %d files that are text.", printable(str(spec)), folder.left_out)
         return folder
     if path.is_file() and path.name.lower().endswith(PICTURE_ENDS):
         return FolderStream(Path(), [str(path)])
