@@ -231,3 +231,27 @@ def test_other_formats(kind: str) -> None:
         pytest.skip(f"Pillow is built without {kind}")
     with pytest.raises(DataError, match="is not a picture"):
         decode(data, "a")
+
+
+def test_libtiff_prints_nothing() -> None:
+    """Of what is wrong with a TIFF libtiff says nothing on stderr: it is in the error that is raised."""
+    code = """
+import io, random
+from PIL import Image
+from tenfold.errors import DataError
+from tenfold.imaging.decode import decode
+generator = random.Random(0)
+for compression in ("tiff_lzw", "packbits", "group4", "jpeg"):
+    buffer = io.BytesIO()
+    Image.new("1" if compression == "group4" else "L", (60, 60)).save(buffer, "TIFF", compression=compression)
+    for _ in range(60):
+        content = bytearray(buffer.getvalue())
+        for _ in range(3):
+            content[generator.randrange(len(content))] = generator.randrange(256)
+        try:
+            decode(bytes(content), "a")
+        except DataError:
+            pass
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")

@@ -27,6 +27,7 @@ from tenfold.errors import DataError, ModelError
 from tenfold.imaging.frame import is_framed, to_frame
 from tenfold.runtime import model_file
 from tenfold.runtime.bounds import CHUNK
+from tenfold.runtime.frames import framed
 from tenfold.runtime.recogniser import Recogniser
 
 
@@ -318,3 +319,41 @@ def test_light(model_path: Path) -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert (done.stdout.strip(), done.stderr) == ("[]", "")
+
+
+@pytest.mark.parametrize("shape", [(100_000, 100_000), (100_000, 100_000, 3), (5000, 5000, 1)])
+@pytest.mark.parametrize("dtype", [np.uint8, np.float64, np.bool_])
+def test_arrays_have_the_bounds_of_files(reader: Recogniser, shape: tuple[int, ...], dtype: Any) -> None:
+    """An array of more pixels than a file may have is refused before any of them is looked at."""
+    array = np.broadcast_to(np.zeros((), dtype), shape)
+    for images in ([array], [array, array], array):
+        with pytest.raises(DataError, match=f"has '{shape[1]}x{shape[0]}' pixels. Give at most 16 million"):
+            reader.digits(images)
+
+
+def test_pil_images_have_the_bounds_of_files(reader: Recogniser) -> None:
+    """A PIL image of more pixels than a file may have is refused."""
+    with pytest.raises(DataError, match="image 1' has '5000x5000' pixels"):
+        reader.digits([Image.new("1", (5000, 5000))])
+
+
+MODES = "1 L P RGB RGBA CMYK YCbCr HSV I F LA PA RGBX RGBa La I;16 I;16B I;16L"
+
+
+@pytest.mark.parametrize("mode", MODES.split())
+def test_every_mode_of_pil(reader: Recogniser, mode: str) -> None:
+    """Each of PIL's modes gives the picture that it shows."""
+    grey = Image.fromarray(picture())
+    through = {"HSV": "RGB", "RGBa": "RGBA", "La": "LA", "I;16B": "I;16", "I;16L": "I;16"}.get(mode)
+    image = (grey.convert(through) if through else grey).convert(mode)
+    expected = to_frame(picture())
+    found = framed(image, 0, "auto")
+    assert np.abs(found.astype(int) - expected).max() <= 8, mode
+    assert reader.digits([image])[0].reason != "blank"
+
+
+@pytest.mark.parametrize("image", [picture(), np.zeros((28, 28), np.uint8)])
+def test_ink_that_is_none(reader: Recogniser, image: NDArray[np.uint8]) -> None:
+    """Another word than dark, light and auto is refused, whatever the picture."""
+    with pytest.raises(DataError, match="Ink is 'purple'. Give dark, light or auto."):
+        reader.digits([image], ink="purple")  # type: ignore[arg-type]

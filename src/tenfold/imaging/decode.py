@@ -5,6 +5,9 @@ bytes; sizes are read from the header, and a PNG's texts and profiles are never 
 most 20 bytes a pixel while it is decoded, 340 MB for the largest (measured: 10 for colours, 18 for WebP).
 """
 
+import contextlib
+import ctypes
+import functools
 import io
 import struct
 import warnings
@@ -55,7 +58,7 @@ def decode(data: bytes, name: str) -> NDArray[np.uint8]:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # about sizes, which are bounded here, and odd metadata
             width, height = _webp_size(data)
-            _check_size(width, height, name)  # Pillow makes room for a WebP as soon as it opens it
+            check_size(width, height, name)  # Pillow makes room for a WebP as soon as it opens it
             image = Image.open(io.BytesIO(_essential(data)), formats=formats)
             _prepare(image, data, name)
             image.load()
@@ -69,6 +72,15 @@ def decode(data: bytes, name: str) -> NDArray[np.uint8]:
         known = isinstance(error, UnidentifiedImageError)
         what = "is not a picture" if known else f"is a damaged picture ({type(error).__name__})"
         raise DataError(f"'{name}' {what}. {ADVICE}.") from error
+
+
+def pixels(image: "Image.Image", name: str) -> NDArray[np.uint8]:
+    """Return a picture that PIL has opened as `decode` does those of files. DataError where that is impossible."""
+    check_size(*image.size, name)
+    try:
+        return _to_array(image)
+    except Exception as error:  # as in `decode`
+        raise DataError(f"'{name}' is a picture that cannot be read ({image.mode}). Give it as RGB or L.") from error
 
 
 def flatten(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
@@ -147,21 +159,36 @@ def _prepare(image: "Image.Image", data: bytes, name: str) -> None:
         if data.count(b"\xff\xda") > MAX_SCANS:
             raise DataError(f"'{name}' is a JPEG of over '{MAX_SCANS}' scans. Save it again.")
         # A progressive one keeps every coefficient of the whole picture, whatever size it is decoded at.
-        _check_size(width, height, name, MAX_PIXELS if image.info.get("progressive") else MAX_JPEG_PIXELS)
+        check_size(width, height, name, MAX_PIXELS if image.info.get("progressive") else MAX_JPEG_PIXELS)
         scale = next(scale for scale in (1, 2, 4, 8) if width * height <= MAX_PIXELS * scale * scale)
         if scale > 1:
             image.draft(None, (width // scale, height // scale))
     else:
-        _check_size(width, height, name)
+        check_size(width, height, name)
     if image.format == "TIFF":
+        _silence_libtiff()
         tags = image.tag_v2  # type: ignore[attr-defined]
-        _check_size(int(tags.get(TILE_WIDTH, 1)), int(tags.get(TILE_HEIGHT, 1)), name)
+        check_size(int(tags.get(TILE_WIDTH, 1)), int(tags.get(TILE_HEIGHT, 1)), name)
         strips, rows = tags.get(STRIP_OFFSETS), int(tags.get(ROWS_PER_STRIP, height))
         if strips and len(strips) * rows < height:  # Pillow would leave the rest of the picture black
             raise ValueError("strips that end before the picture does")
 
 
-def _check_size(width: int, height: int, name: str, limit: int = MAX_PIXELS) -> None:
+@functools.cache
+def _silence_libtiff() -> None:
+    """Keep libtiff from printing what is wrong with a file, which is raised too; do nothing where it isn't found."""
+    from PIL import Image
+
+    with contextlib.suppress(OSError, AttributeError):  # Pillow was built without it, or with all its names hidden
+        library = ctypes.CDLL(Image.core.__file__)  # type: ignore[attr-defined]
+        for kind in ("Error", "Warning"):
+            handle = getattr(library, f"TIFFSet{kind}Handler")
+            handle.restype, handle.argtypes = ctypes.c_void_p, [ctypes.c_void_p]
+            handle(None)
+
+
+def check_size(width: int, height: int, name: str, limit: int = MAX_PIXELS) -> None:
+    """Raise DataError for a picture of more pixels than `limit`."""
     if width * height > limit:
         raise DataError(f"'{name}' has '{width}x{height}' pixels. {_limit(limit)}")
 
@@ -178,7 +205,7 @@ def _to_array(image: "Image.Image") -> NDArray[np.uint8]:
         return _to_eight_bits(np.array(image))
     if not transparent:
         return np.array(_converted(image, "RGB"))
-    flat = flatten(np.array(_converted(image, "RGBA")))
+    flat = flatten(np.array(_converted(image.convert("LA") if image.mode == "La" else image, "RGBA")))
     is_grey = (flat[..., 0] == flat[..., 1]).all() and (flat[..., 1] == flat[..., 2]).all()
     return np.ascontiguousarray(flat[..., 0]) if is_grey else flat
 

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tenfold.errors import DataError
-from tenfold.imaging.decode import LUMINANCE, border, flatten
+from tenfold.imaging.decode import LUMINANCE, border, check_size, flatten
 
 Ink = Literal["auto", "dark", "light"]
 
@@ -49,6 +49,7 @@ def to_frame(image: NDArray[np.uint8], ink: Ink = "auto") -> NDArray[np.uint8]:
 
 def steps(image: NDArray[np.uint8], ink: Ink = "auto") -> Iterator[tuple[str, NDArray[Any]]]:
     """Give what `to_frame` makes of the picture step by step, by the step's name; the last is the result."""
+    check_ink(ink)
     grey = _to_grey(image)  # Shape: at most (400, 400)
     if grey.max() == 1:  # of two values, as masks are saved
         grey = grey * np.uint8(255)
@@ -70,6 +71,12 @@ def steps(image: NDArray[np.uint8], ink: Ink = "auto") -> Iterator[tuple[str, ND
     fitted = _fit(wide)
     yield "20 pixels long", fitted
     yield "centre of mass", place(fitted)
+
+
+def check_ink(ink: str) -> None:
+    """Raise DataError for what says nothing of the strokes."""
+    if ink not in ("auto", "dark", "light"):
+        raise DataError(f"Ink is '{ink}'. Give dark, light or auto.")
 
 
 def is_dark(images: NDArray[np.uint8]) -> bool:
@@ -104,6 +111,8 @@ def is_framed(grey: NDArray[np.uint8]) -> bool:
 def _to_grey(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
     if image.dtype != np.uint8 or image.size == 0 or not (image.ndim == 2 or image.shape[2:] in ((3,), (4,))):
         raise DataError(f"A picture has shape '{image.shape}' and dtype '{image.dtype}'. Give (H, W[, 3 or 4]) uint8.")
+    height, width = (*image.shape, 1, 1)[:2]
+    check_size(width, height, "The picture")
     if image.shape[2:] == (4,):
         image = flatten(image)
     longer = max(image.shape[:2])

@@ -1,6 +1,5 @@
 """A picture in any of the ways that a program has one -- array, path, bytes, PIL image -- in MNIST's frame."""
 
-import io
 import os
 import sys
 from collections.abc import Iterable, Mapping, Sequence
@@ -12,7 +11,8 @@ from numpy.typing import ArrayLike, NDArray
 
 from tenfold.data.meaning import Meaning, as_stack, known_range
 from tenfold.errors import DataError
-from tenfold.imaging.frame import SIDE, is_framed, to_frame
+from tenfold.imaging.decode import MAX_PIXELS, check_size
+from tenfold.imaging.frame import SIDE, check_ink, is_framed, to_frame
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     Picture = NDArray[Any] | str | os.PathLike[str] | bytes | Image.Image
 
 FRAME = (SIDE, SIDE)
+MAX_VALUES = 4 * MAX_PIXELS  # of an array whose range is looked at
 MAX_FILE_BYTES = 64 << 20  # of a picture; 16 million pixels without compression have 48 MB
 
 
@@ -63,7 +64,12 @@ def ranges_of(images: "Sequence[Picture]") -> dict[Any, tuple[float, float]]:
     """Return the lowest and highest value of all arrays of a list that have the same dtype, by dtype."""
     found: dict[Any, tuple[float, float]] = {}
     for image in images:
-        if isinstance(image, np.ndarray) and image.dtype.kind in "iuf" and image.dtype != np.uint8 and image.size:
+        if (
+            isinstance(image, np.ndarray)
+            and image.dtype.kind in "iuf"
+            and image.dtype != np.uint8
+            and 0 < image.size <= MAX_VALUES
+        ):
             own = float(image.min()), float(image.max())
             if np.isfinite(own).all():
                 low, high = found.get(image.dtype, own)
@@ -78,7 +84,10 @@ def framed(
 
     ranges: the values that the list's arrays have, by dtype (see `ranges_of`); an array's own where it is None.
     """
+    check_ink(ink)
     if isinstance(image, np.ndarray):
+        height, width = (*image.shape, 1, 1)[:2]
+        check_size(width, height, f"Image {number + 1}")
         if image.shape == FRAME and image.dtype == np.uint8 and ink != "dark" and is_framed(image):
             return image
         return to_frame(_eight_bits(_bare(image), f"Image {number + 1}", ranges or {}), ink)
@@ -115,12 +124,10 @@ def decoded_frame(content: bytes, name: str, ink: "Ink" = "auto") -> NDArray[np.
 
 
 def _pil_frame(image: Any, name: str, ink: "Ink") -> NDArray[np.uint8]:
-    """Return a PIL image in the frame: decoded from a lossless file of its own, if it is not plain."""
-    if image.mode in ("L", "RGB"):
-        return to_frame(np.asarray(image), ink)
-    buffer = io.BytesIO()
-    image.save(buffer, "TIFF")
-    return decoded_frame(buffer.getvalue(), name, ink)
+    """Return a PIL image in the frame."""
+    from tenfold.imaging.decode import pixels
+
+    return to_frame(pixels(image, name), ink)
 
 
 def _bare(image: NDArray[Any]) -> NDArray[Any]:
