@@ -42,7 +42,7 @@ class Copies(Stored):
 
     exact: Whole
     near: Whole
-    dropped: bool
+    dropped: Whole
     held_out: Whole
 
 
