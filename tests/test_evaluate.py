@@ -1,6 +1,7 @@
 """Evaluating: runs and models by one command, with one summary and one result."""
 
 import json
+import shutil
 from dataclasses import asdict
 from pathlib import Path
 
@@ -10,11 +11,13 @@ from typer.testing import CliRunner
 
 from tenfold.cli import app
 from tenfold.data import load
-from tenfold.errors import DataError, ModelError, RunError, UsageError
+from tenfold.errors import DataError, ModelError, RunError, TenfoldError, UsageError
 from tenfold.evaluate import evaluate
 from tenfold.export import export
+from tenfold.runs import ledger
 from tenfold.runs.run import Run
 from tenfold.runtime.recogniser import Recogniser
+from tenfold.submit import submit
 from tenfold.train import train
 
 # What `evaluate --json` gave of a run and of a model before both had one result.
@@ -154,3 +157,39 @@ def test_command_line(run: str, model: str) -> None:
     code, _, error = command(model, "--data", "uci:test", "--max-error", 1e-6)
     assert code == 1
     assert error.count("\n") == 1
+
+
+def test_a_score_is_not_lost_to_its_page(run: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Where the page cannot be drawn, the look is counted, the score is given, and a warning says why."""
+    copied = Path(shutil.copytree(run, tmp_path / "run"))
+    (copied / "metrics.jsonl").write_text('{"epoch": "first"}\n')
+    result = evaluate(copied, "uci:test", quiet=True)
+    assert (result.report, result.looks) == (None, len(ledger.read_lines(ledger.path())))
+    warning = capsys.readouterr().err
+    assert warning.startswith("Warning: the result stands, but not its page. Line '1' of")
+    assert warning.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("weight", "message"),
+    [
+        (float("nan"), "not all finite"),
+        (float("inf"), "not all finite"),
+        (1e38, "too large"),
+        (None, "do not fit its recipe"),
+    ],
+)
+def test_weights_that_cannot_answer(weight: float | None, message: str, run: str, tmp_path: Path) -> None:
+    """Weights that are no numbers, lead to none, or are another network's are refused: no score, no answers."""
+    copied = Run(Path(shutil.copytree(run, tmp_path / "run")))
+    tensors = copied.weights()
+    for tensor in tensors.values():
+        if weight is not None and tensor.is_floating_point():
+            tensor.fill_(weight)
+    copied.write_weights({f"other.{name}": each for name, each in tensors.items()} if weight is None else tensors)
+    for verb, arguments in ((evaluate, {}), (submit, {"out": tmp_path / "s.csv", "force": True})):
+        with pytest.raises(TenfoldError, match=message) as caught:
+            verb(copied.path, "uci:test", quiet=True, **arguments)
+        assert "\n" not in str(caught.value)
+    assert not ledger.path().exists()
+    assert not (tmp_path / "s.csv").exists()

@@ -16,12 +16,16 @@ import pytest
 from numpy.typing import NDArray
 
 from tenfold import settings
+from tenfold.compare import compare
 from tenfold.data import load
 from tenfold.data.digits import Digits, image_hashes
 from tenfold.errors import DataError, TenfoldError
+from tenfold.explore import explore
+from tenfold.runs.run import Run
 from tenfold.runs.systems import System
 from tenfold.runtime.recogniser import Recogniser
 from tenfold.submit import Submission, render, submit
+from tenfold.training import recipe as recipes
 
 
 class CornerReader:
@@ -228,3 +232,30 @@ def test_a_model(tmp_path: Path) -> None:
     digits = load(str(good), "submit").images
     expected = Recogniser.load("tiny").probabilities(digits).argmax(1)
     assert (tmp_path / "s.csv").read_bytes() == render(np.arange(1, 26), expected)
+
+
+@pytest.mark.parametrize("name", ["data/train.csv", "link.csv", "hard.csv", "run/weights.safetensors", "data"])
+@pytest.mark.parametrize("verb", ["submit", "explore", "compare", "markdown"])
+def test_nothing_that_is_read_is_written_over(verb: str, name: str, tmp_path: Path) -> None:
+    """Data and runs, by whatever name or link they are named as a target, stay as they are; the error says so."""
+    data, folder = tmp_path / "data" / "train.csv", tmp_path / "run"
+    data.parent.mkdir()
+    data.write_text("0," * 784 + "0\n")
+    (tmp_path / "link.csv").symlink_to(data)
+    (tmp_path / "hard.csv").hardlink_to(data)
+    manifest = {"seed": 0, "status": "finished", "data": {"spec": "uci", "sha256": "00"}}
+    run = Run.create(folder, recipes.load("instant"), manifest, np.arange(1, dtype=np.uint64), np.arange(0))
+    (folder / "weights.safetensors").touch()
+    out = tmp_path / name
+    with pytest.raises(TenfoldError, match="is among what is read"):
+        match verb:
+            case "submit":
+                submit(run.path, str(data.parent), out, quiet=True)
+            case "explore":
+                explore(str(data.parent) if "run" not in name else str(run.path), out, quiet=True)
+            case "compare":
+                compare([run.path, tmp_path / "other"], str(data), page=out, quiet=True)
+            case "markdown":
+                compare([run.path, tmp_path / "other"], str(data), markdown=out, quiet=True)
+    assert data.read_text() == "0," * 784 + "0\n"
+    assert (folder / "weights.safetensors").read_bytes() == b""

@@ -72,8 +72,6 @@ def ablate(
     from rich.markdown import Markdown
 
     from tenfold.console import PlainConsole
-    from tenfold.data import locate
-    from tenfold.files import refuse_inputs
     from tenfold.pages.ablation import rows, study_table
     from tenfold.runs import ablation as ablations
     from tenfold.runs import results
@@ -82,10 +80,7 @@ def ablate(
     console = PlainConsole(quiet=quiet)
     check_place(Place.parse(on))
     studies = [ablations.load(name) for name in ([names] if isinstance(names, str) else names)]
-    if record is not None:
-        refuse_inputs(
-            Path(record), [data, locate(data, "train"), *([names] if isinstance(names, str) else names)], "--record"
-        )
+    options.check_target(record, [data], "train", [names] if isinstance(names, str) else names, "--record")
     digits = ablations.parts(data)
     _check(studies, len(digits.training), data)
     tasks: dict[Path, Task] = {}  # variants that ask for the same training share its file

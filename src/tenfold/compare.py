@@ -65,8 +65,6 @@ def compare(
     Raises RunError for what is no system or cannot be compared, DataError for data that cannot be read.
     """
     from tenfold.console import PlainConsole
-    from tenfold.data import locate
-    from tenfold.files import refuse_inputs
     from tenfold.pages import comparison as pages
     from tenfold.pages.page import drawn
 
@@ -75,8 +73,7 @@ def compare(
     if len({Path(path).resolve() for path in systems}) < len(systems):
         raise RunError(f"'{' '.join(map(str, systems))}' cannot be compared. Give at least two runs, each once.")
     for target, option in ((page or PAGE, "--page"), (markdown, "--markdown")):
-        if target is not None:
-            refuse_inputs(Path(target), [data, data and locate(data, "evaluate"), *systems], option)
+        options.check_target(target, [data], "evaluate", systems, option)
     opened = [open_system(name, device=device) for name in systems]
     names = [system.name for system in opened]
     if len(set(names)) < len(names):

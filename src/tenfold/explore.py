@@ -44,14 +44,13 @@ def explore(
     from rich.text import Text
 
     from tenfold.console import PlainConsole
-    from tenfold.data import load, locate, statistics
-    from tenfold.files import refuse_inputs
+    from tenfold.data import load, statistics
     from tenfold.pages import explore as pages
 
     specs = [data] if isinstance(data, str) else list(data)
     if not 1 <= len(specs) <= 2:
         raise DataError(f"Cannot explore '{len(specs)}' sets of data at once. Give one, or two to compare.")
-    refuse_inputs(Path(out), [*specs, *(locate(spec, "explore") for spec in specs)])
+    options.check_target(out, specs, "explore")
     start = time.perf_counter()
     console = PlainConsole(quiet=quiet)
     sets, shared, contrast = [], None, None

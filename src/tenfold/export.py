@@ -43,8 +43,8 @@ def export(
     weights, DataError for data that cannot be read.
     """
     from tenfold.console import PlainConsole
-    from tenfold.data import load, locate
-    from tenfold.files import refuse_inputs, write_atomically
+    from tenfold.data import load
+    from tenfold.files import write_atomically
     from tenfold.graphs.proven import Subject, proven_graph, proven_header
     from tenfold.runs.estimator import from_run
     from tenfold.runs.run import Run
@@ -53,7 +53,7 @@ def export(
     opened, out = Run.open(run), Path(out)
     _check_out(out, opened, force)
     spec = data or _default_data(opened)
-    refuse_inputs(out, [spec, locate(spec, "submit"), run])
+    options.check_target(out, [spec], "submit", [run])
     _check_possible(out, opened, int8)
     classifier = from_run(opened, "cpu")
     images = load(spec, "submit").images

@@ -191,4 +191,4 @@ def refuse_inputs(out: Path, inputs: Iterable["str | Path | None"], option: str 
             files = [place] if place.is_file() else (file for file in place.rglob("*") if known.st_nlink > 1)
             same = place in whole.parents or any(os.path.samestat(known, file.stat()) for file in files)
         if same:
-            raise TenfoldError(f"'{out}' is among what is read, '{each}'. Give {option} another place.")
+            raise TenfoldError(f"'{out}' is among what is read, '{each}'. Give {option} another file.")

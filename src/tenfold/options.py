@@ -1,6 +1,16 @@
 """The options that several verbs share, each declared once: a verb's signature is its command line."""
 
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING
+
 import typer
+
+from tenfold.errors import DataError
+
+if TYPE_CHECKING:
+    from tenfold.data import Purpose
 
 MOST_SEED = 2**64 - 1  # that PyTorch takes
 
@@ -30,3 +40,22 @@ ON = typer.Option("--on", metavar="PLACE", help="Where: local, ray (a cluster he
 RECORD = typer.Option("--record", metavar="FILE", help="Append the results to this .jsonl file.")
 MARKDOWN = typer.Option("--markdown", metavar="FILE", help="Write the tables as Markdown too.")
 QUIET = typer.Option("--quiet", help="Print nothing but errors.")
+
+
+def check_target(
+    out: str | Path | None,
+    specs: Sequence[str | None],
+    purpose: "Purpose",
+    others: Iterable[str | Path] = (),
+    option: str = "--out",
+) -> None:
+    """Raise TenfoldError where a verb would write over data, by name or path, or over what else it reads."""
+    from tenfold.data import locate
+    from tenfold.files import refuse_inputs
+
+    if out is not None:
+        inputs: list[str | Path | None] = [*specs, *others]
+        for spec in specs:
+            with suppress(DataError):  # what is not there is said where it is read
+                inputs.append(None if spec is None else locate(spec, purpose))
+        refuse_inputs(Path(out), inputs, option)

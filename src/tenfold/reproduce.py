@@ -91,7 +91,6 @@ def reproduce(
     Raises RecipeError for an unknown recipe, DataError where a protocol's data is not to be had.
     """
     from tenfold.console import PlainConsole
-    from tenfold.files import refuse_inputs
     from tenfold.pages import comparison as comparisons
     from tenfold.pages import reproduced
     from tenfold.pages.page import drawn
@@ -103,8 +102,7 @@ def reproduce(
     protocols = _protocols_called(protocol)
     trainings = _trainings(recipes, protocols, seeds, Path(out))
     for target, option in ((page, "--page"), (markdown, "--markdown"), (record, "--record")):
-        if target is not None:
-            refuse_inputs(Path(target), {training.name for training in trainings}, option)
+        options.check_target(target, (), "train", {training.name for training in trainings}, option)
     for one in protocols:
         one.check_data()
     tally = Tally(len(trainings), device, console)

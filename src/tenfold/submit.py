@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from tenfold import options
 from tenfold.data import load, locate
 from tenfold.errors import DataError, TenfoldError, remedy
-from tenfold.files import refuse_inputs, write_atomically
+from tenfold.files import write_atomically
 from tenfold.runs.systems import open_system
 
 HEADER = "ImageId,Label"
@@ -57,7 +57,7 @@ def submit(
     from tenfold.console import PlainConsole
 
     out, opened = Path(out), open_system(system, device=device)
-    refuse_inputs(out, [data, locate(data, "submit"), system])
+    options.check_target(out, [data], "submit", [system])
     console = PlainConsole(quiet=quiet, soft_wrap=True)
     digits = load(data, "submit")
     if not len(digits):

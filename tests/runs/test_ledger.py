@@ -1,5 +1,6 @@
 """The ledger counts every look and survives crashes and crowds."""
 
+import io
 import json
 import subprocess
 import sys
@@ -202,3 +203,23 @@ def test_a_run_that_cannot_be_written_is_named(training: Digits, others: Digits,
     (tmp_path / "evaluations").write_text("a file where a folder must be")
     with pytest.raises(RunError, match=f"'{tmp_path}'.*Make its folder writable"):
         found(run(tmp_path, training), others)
+
+
+def test_a_line_that_fits_in_part_is_an_error(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where the disk takes a part of the line alone, the look is not recorded, and that is said."""
+
+    class Full(io.BytesIO):
+        def write(self, line: Any) -> int:
+            return super().write(line[:10])
+
+    monkeypatch.setattr(ledger, "open_regular", lambda *_: Full())
+    with pytest.raises(TenfoldError, match="No space left on device. Free some space there.* TENFOLD_CACHE"):
+        ledger.record(LOOK)
+
+
+def test_a_linked_file_is_not_appended_to(tmp_path: Path) -> None:
+    """A link in a run's folder leads no line elsewhere."""
+    (tmp_path / "evaluations.jsonl").symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(OSError, match="it is a link"):
+        ledger.append_line(tmp_path / "evaluations.jsonl", {})
+    assert not (tmp_path / "elsewhere").exists()

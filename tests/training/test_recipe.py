@@ -109,3 +109,22 @@ def test_unknown_model_and_argument_are_named() -> None:
         build("convnt", {})
     with pytest.raises(RecipeError, match="has no argument 'width'. Did you mean 'widths'?"):
         build("convnet", {"width": [[8]]})
+
+
+@pytest.mark.parametrize("name", ["a\x7fb", 'a"b', "a\nb", "[/x]"])
+def test_names_survive_toml(name: str) -> None:
+    """Whatever letters a name has, what is written is read again."""
+    recipe = load("instant").model_copy(update={"name": name})
+    assert parse(tomllib.loads(recipe.to_toml()), "again").name == name
+
+
+@pytest.mark.parametrize(
+    "override",
+    ["seed=18446744073709551616", "training.batch_size=1000000000", "training.epochs=1e300", "data.folds=1000000000",
+     "synthetic.negatives=1000000000", "name=a\udcff"],
+)  # fmt: skip
+def test_sizes_have_bounds(override: str) -> None:
+    """A seed, a count or a size beyond all use, and a name that is no text, are refused in one line."""
+    with pytest.raises(RecipeError, match="'instant'") as caught:
+        load("instant", [override])
+    str(caught.value).encode(errors="backslashreplace")
