@@ -64,7 +64,9 @@ def wrote(graph: ModelProto) -> set[tuple[str, str]]:
 
 
 @pytest.mark.slow
-def test_what_exports_write_and_nothing_else(digits: Digits, card: dict[str, Any]) -> None:
+def test_what_exports_write_and_nothing_else(
+    digits: Digits, card: dict[str, Any], capfd: pytest.CaptureFixture[str]
+) -> None:
     """Networks, ensembles and classical models, in 32 bits and in 8, and the models of their runs are opened."""
     found: set[tuple[str, str]] = set()
     for path in SHIPPED.values():
@@ -84,6 +86,7 @@ def test_what_exports_write_and_nothing_else(digits: Digits, card: dict[str, Any
             assert np.isfinite(model.run(digits.images)[0]).all()
     known = {(name, each) for name, (attributes, _) in OPERATORS.items() for each in ("", *attributes.split())}
     assert found == known
+    assert capfd.readouterr() == ("", "")  # onnxruntime says nothing of its own
 
 
 @pytest.mark.parametrize("shape", ["float[N, 12]", "float[N, 3, 4]"])

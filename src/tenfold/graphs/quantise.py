@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from onnx import ModelProto
 
 BATCH = 64
+LOG_WARNING, LOG_FATAL = 2, 4
 OPERATORS = ["Conv", "Gemm", "MatMul"]  # where the time goes; all else stays as it is, in float32
 
 
@@ -22,6 +23,7 @@ def quantised(content: bytes, images: NDArray[np.uint8]) -> "ModelProto":
     parameters of batch norm, shapes and the softmax stay in float32.
     """
     import onnx
+    import onnxruntime
     from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
 
     class Batches(CalibrationDataReader):  # type: ignore[misc]
@@ -37,6 +39,7 @@ def quantised(content: bytes, images: NDArray[np.uint8]) -> "ModelProto":
     logger = logging.getLogger()
     level = logger.level
     logger.setLevel(logging.ERROR)  # it writes advice and progress to the root logger
+    onnxruntime.set_default_logger_severity(LOG_FATAL)  # and its sessions, which it opens itself, warnings to stderr
     try:
         with tempfile.TemporaryDirectory() as folder:
             before, after = Path(folder) / "before.onnx", Path(folder) / "after.onnx"
@@ -54,6 +57,7 @@ def quantised(content: bytes, images: NDArray[np.uint8]) -> "ModelProto":
             model: ModelProto = onnx.load(after)
     finally:
         logger.setLevel(level)
+        onnxruntime.set_default_logger_severity(LOG_WARNING)  # as it was
     used = {node.domain for node in model.graph.node}
     opsets = [opset for opset in model.opset_import if opset.domain in used]  # onnxruntime names all that it knows
     del model.opset_import[:]
