@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 MODELS = 10  # where neither a number nor a budget is given
 MOST = 1000  # members that a budget may buy
 AUTO, PAGE = "auto", "ensemble.html"
+SEED = typer.Option("--seed", metavar="N", min=0, max=options.MOST_SEED, help="Of the split and the first member.")
 RULES = "all, top:K, random:K or greedy:K; auto: what is best."
 
 
@@ -102,10 +103,7 @@ def ensemble(
     ] = None,
     threads: Annotated[int, typer.Option("--threads", metavar="N", min=1, help="Threads of each.")] = 1,
     overrides: Annotated[Sequence[str], options.OVERRIDES] = (),
-    seed: Annotated[
-        int,
-        typer.Option("--seed", metavar="N", min=0, max=options.MOST_SEED, help="Of the split and the first member."),
-    ] = 0,
+    seed: Annotated[int, SEED] = 0,
     subset: Annotated[int | None, options.SUBSET] = None,
     deduplicate: Annotated[bool, options.DEDUPLICATE] = False,
     device: Annotated[str, options.DEVICE] = "auto",

@@ -6,6 +6,7 @@ inside, and training that is resumed gives the same weights as an unbroken one, 
 thread count.
 """
 
+import math
 import time
 from collections.abc import Callable
 from contextlib import nullcontext
@@ -119,7 +120,7 @@ class Trainer:
             if (
                 self.device.type == "cpu" or position.step % ACCELERATOR_CHECK_STEPS == 0
             ) and not self.loss_sum.isfinite():
-                self._refuse("The loss is", self.loss_sum.item())  # before anything of it is saved
+                _refuse(self, "The loss is", self.loss_sum.item())  # before anything of it is saved
             position.seconds = time.perf_counter() - started
             if position.step % self.evaluation_steps == 0 or position.step == self.total_steps:
                 self._evaluate()
@@ -196,7 +197,7 @@ class Trainer:
         last = position.step == self.total_steps and training.keep == "last" and not training.weight_bits
         probabilities = self.look(final=last)
         if not np.isfinite(probabilities).all():
-            self._refuse("The network answers", float("nan"))
+            _refuse(self, "The network answers", math.nan)
         accuracy = float((probabilities.argmax(1) == labels).mean())
         self._note(accuracy, float(log_losses(labels, probabilities).mean()))
         if accuracy > position.best_accuracy:
@@ -210,13 +211,6 @@ class Trainer:
             position.plateau = max(position.plateau * schedule.factor, lowest)
         if training.early_stopping and position.without_gain >= training.early_stopping:
             position.stopped_early = True
-
-    def _refuse(self, what: str, value: float) -> NoReturn:
-        """Raise TrainingError for a training that has come to what is no number."""
-        raise TrainingError(
-            f"{what} '{value}' at step {self.position.step} (epoch {self.epoch:.2f}). "
-            "Lower optimiser.lr or set optimiser.clip_norm=1; the last checkpoint is intact."
-        )
 
     def _note(self, accuracy: float | None, nll: float | None) -> None:
         """Add a line to the history: the mean loss since the last one, and what validation gave, where it ran."""
@@ -258,7 +252,7 @@ class Trainer:
         """End training: return the network that answers, and its answers to the held-out images, where there are."""
         weights = self.weights()
         if not all(tensor.isfinite().all() for tensor in weights.values()):
-            self._refuse("A weight is", float("nan"))
+            _refuse(self, "A weight is", math.nan)
         self.module.load_state_dict(weights)
         module = lay_out(self.module).eval()
         if self.answered is None and self.validation is not None:
@@ -305,6 +299,14 @@ class Trainer:
 
     def _on_device(self, array: NDArray[Any]) -> Tensor:
         return torch.from_numpy(np.ascontiguousarray(array)).to(self.device)
+
+
+def _refuse(trainer: Trainer, what: str, value: float) -> NoReturn:
+    """Raise TrainingError for a training that has come to what is no number."""
+    raise TrainingError(
+        f"{what} '{value}' at step {trainer.position.step} (epoch {trainer.epoch:.2f}). "
+        "Lower optimiser.lr or set optimiser.clip_norm=1; the last checkpoint is intact."
+    )
 
 
 def _step_seed(seed: int, step: int, part: int = 0) -> int:
