@@ -129,8 +129,7 @@ def ensemble(
     console = PlainConsole(quiet=quiet, soft_wrap=True)
     joined = recipes if isinstance(recipes, str) else ",".join(recipes)
     names = tuple(name.strip() for name in joined.split(",") if name.strip())
-    specs = (data,) if isinstance(data, str) else tuple(data)
-    made_of = Settings(names, specs, seed, subset, deduplicate, folds, tuple(overrides))
+    made_of = Settings(names, (data,) if isinstance(data, str) else tuple(data), seed, subset, deduplicate, folds, tuple(overrides))
     resources = Resources(on, workers, threads, device)
     count = MODELS if models is None and budget is None else MOST if models is None else models
     _check(made_of, resources, select, count + len(trained), distil)
