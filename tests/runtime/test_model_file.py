@@ -263,3 +263,12 @@ def test_noise(content: bytes) -> None:
     for noise in (content, b"\x08\x08\x3a" + bytes([len(content) & 127]) + content):
         with pytest.raises(ModelError):
             check(noise, "m")
+
+
+@pytest.mark.parametrize("name", ["", "weights.safetensors"])
+def test_a_run_is_named_as_one(name: str, tmp_path: Path) -> None:
+    """A run's folder or weights in the place of a model are named, with the command that makes the model."""
+    (tmp_path / "run.json").write_text("{}")
+    (tmp_path / "weights.safetensors").write_bytes(bytes(100))
+    with pytest.raises(ModelError, match=f"is a run's, and no model. Make one: tenfold export '{tmp_path}' --out"):
+        open_model(tmp_path / name)

@@ -184,6 +184,9 @@ def check(content: bytes, name: str) -> tuple[Card, int]:
 def read_model(path: Path, most: int) -> bytes:
     """Return a file's bytes, `most` at most; ModelError where that is no file, is larger or cannot be read."""
     try:
+        run = path if path.is_dir() else path.parent
+        if path.suffix != ".onnx" and (run / "run.json").is_file():
+            raise ModelError(f"'{path}' is a run's, and no model. Make one: tenfold export '{run}' --out model.onnx")
         if not path.is_file():
             raise ModelError(f"There is no model at '{path}'. {ADVICE}")
         with path.open("rb") as file:
