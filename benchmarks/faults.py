@@ -36,6 +36,7 @@ from records import NOTHING, Measured, dumped, newest, save, versions
 from tenfold.data import load
 from tenfold.files import npz
 from tenfold.pages.page import table
+from tenfold.runs.ledger import read_lines
 from tenfold.runs.run import commit
 
 FILE = "faults.jsonl"  # in the folder of results
@@ -223,10 +224,10 @@ def looks(bench: Bench, generator: random.Random, count: int) -> Outcome:
         cache = bench.folder / "cache"
         shutil.rmtree(cache, ignore_errors=True)
         environment = os.environ | {"TENFOLD_CACHE": str(cache)}
-        words = ["evaluate", run, "--data", bench.test, "--quiet", "--threads", "1"]
+        words = ["evaluate", run, "--data", bench.test, "--quiet"]
         processes = [start(*words, env=environment) for _ in range(8)]
         said = [process.communicate()[1] for process in processes]
-        lines = [json.loads(line) for line in (cache / "ledger.jsonl").read_text().splitlines() if line]
+        lines = read_lines(cache / "ledger.jsonl")
         bad = [strange(text, process.returncode, (0,)) for text, process in zip(said, processes, strict=True)]
         yield (
             next(filter(None, bad), None if len(lines) == 8 else "lost"),
