@@ -84,10 +84,7 @@ def ensemble(
     ] = None,
     select: Annotated[str, typer.Option("--select", metavar="RULE", help=RULES)] = AUTO,
     folds: Annotated[
-        int | None,
-        typer.Option(
-            "--folds", metavar="K", min=2, help="Each member holds out another fold, not all the same images."
-        ),
+        int | None, typer.Option("--folds", metavar="K", min=2, help="Each member holds out another fold.")
     ] = None,
     trained: Annotated[
         Sequence[str | Path],
@@ -129,7 +126,8 @@ def ensemble(
     console = PlainConsole(quiet=quiet, soft_wrap=True)
     joined = recipes if isinstance(recipes, str) else ",".join(recipes)
     names = tuple(name.strip() for name in joined.split(",") if name.strip())
-    made_of = Settings(names, (data,) if isinstance(data, str) else tuple(data), seed, subset, deduplicate, folds, tuple(overrides))
+    specs = (data,) if isinstance(data, str) else tuple(data)
+    made_of = Settings(names, specs, seed, subset, deduplicate, folds, tuple(overrides))
     resources = Resources(on, workers, threads, device)
     count = MODELS if models is None and budget is None else MOST if models is None else models
     _check(made_of, resources, select, count + len(trained), distil)
