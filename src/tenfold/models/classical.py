@@ -14,10 +14,11 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt, ValidationError
 
-from tenfold.errors import DataError, RecipeError, RunError, TrainingError, nearest
+from tenfold.errors import DataError, ModelError, RecipeError, RunError, TrainingError, nearest
 from tenfold.files import write_atomically
 from tenfold.models import CLASSICAL, fitted
-from tenfold.models.fitted import PARAMETERS, Fitted, Graph, Trees, open_fitted
+from tenfold.models.fitted import MAX_BYTES, PARAMETERS, Fitted, Graph, Trees, open_fitted
+from tenfold.runtime.model_file import read_model
 
 if TYPE_CHECKING:
     from tenfold.models.features import Features
@@ -241,10 +242,10 @@ class Classical:
             raise RunError(f"The run '{folder}' has no model yet. Resume it: tenfold train --resume {folder}")
         learned = folder / FEATURES
         try:
-            self.features.restore(load(learned.read_bytes()) if self.features.learns else {})
-        except FileNotFoundError:
-            raise RunError(f"'{learned}' is missing. Train the run again.") from None
-        except (SafetensorError, OSError, ValueError) as error:
+            if self.features.learns and not learned.exists():
+                raise RunError(f"'{learned}' is missing. Train the run again.")
+            self.features.restore(load(read_model(learned, MAX_BYTES)) if self.features.learns else {})
+        except (SafetensorError, ModelError, OSError, ValueError) as error:
             raise RunError(f"'{learned}' cannot be read: {error}. Train the run again.") from None
         self.fitted = open_fitted(path, self.features.width, threads)
         return self
