@@ -5,6 +5,7 @@
 FOLDER holds the originals that `faults.py` made. One mutant at a time lies in its folder `work`.
 """
 
+import copy
 import gzip
 import io
 import json
@@ -96,7 +97,7 @@ def changed(value: Any, generator: random.Random) -> Any:
         return value
     if isinstance(value, str) and value.lstrip("-").replace(".", "").isdigit() and generator.random() < 0.7:
         return str(generator.choice(NUMBERS))
-    return generator.choice(ABSURD)
+    return copy.deepcopy(generator.choice(ABSURD))  # else what is changed later would be all of them
 
 
 def graphs() -> list[bytes]:
