@@ -114,6 +114,7 @@ HOSTILE: dict[str, Hostile] = {
     ),
     "too many nodes": (chain("Add", bounds.MAX_NODES, "a"), {"a": SIDE[0, :1]}, "operators, over"),
     "much work": (chain("Mul", 1000, "a"), {"a": np.ones((10_000, 1, 1, 1), np.float32)}, "multiplications for"),
+    "an input that is omitted": ([node("Max", "pixels", "")], {}, "an input that is omitted"),
     "a constant that is missing": (chain("Add", 2, "nothing"), {}, "nothing"),
 }
 
