@@ -239,3 +239,10 @@ def test_unwritable_folder(digits: Digits, tmp_path: Path) -> None:
     model = Classical("knn", {}, {}).fit(digits.images, digits.labels)
     with pytest.raises(RunError, match="cannot be written to"):
         model.save(tmp_path / "nowhere")
+
+
+@pytest.mark.parametrize("kind", ["logistic", "forest", "xgboost"])
+def test_any_seed_of_a_network_is_one(kind: str, digits: Digits) -> None:
+    """The largest seed that PyTorch takes is one for classical models, too."""
+    fitted = Classical(kind, {}, {}, seed=2**64 - 1).fit(digits.images[:50], digits.labels[:50])  # type: ignore[index]
+    assert fitted.probabilities(digits.images[:2]).shape == (2, 10)

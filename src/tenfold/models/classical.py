@@ -150,7 +150,7 @@ class Classical:
         self.kind = kind
         self.arguments = checked(kind, arguments)
         self.features = _features(features)
-        self.seed = seed
+        self.seed = seed % 2**32  # more than that scikit-learn does not take
         self.threads = threads
         self.fitted: Fitted | None = None
 
