@@ -167,7 +167,7 @@ def kills(bench: Bench, generator: random.Random, count: int) -> Outcome:
         "train": ["train", *TRAIN, "--out", "OUT"],
         "ensemble": ["ensemble", *TRAIN, "--models", "2", "--out", "OUT"],
         "read": ["read", "--data", folder / "many.npz", "--out", "OUT.csv", "--threads", "1", "--quiet"],
-        "tune": ["tune", *TRAIN, "--trials", "2", "--seeds", "1", "--subset", "300", "--workers", "1", "--out", "OUT"],
+        "tune": "tune instant --data uci:train --trials 2 --seeds 1 --subset 300 --workers 1 --quiet --out OUT".split(),
     }
     (folder / "many.npz").write_bytes(npz({"X": load("uci", "train").images.repeat(20, 0)}))
 
@@ -287,7 +287,7 @@ def disks(bench: Bench, generator: random.Random, count: int) -> Outcome:
     ]
     for number in range(count):
         words = verbs[number % len(verbs)]
-        used = sum(file.stat().st_size for file in run.rglob("*")) if "evaluate" in words else 0
+        used = sum(file.stat().st_size + 8192 for file in run.rglob("*")) if "evaluate" in words else 0
         size = used + int(2 ** generator.uniform(12, 21))
         with small_disk(disk, size):
             if used:
