@@ -167,7 +167,7 @@ def kills(bench: Bench, generator: random.Random, count: int) -> Outcome:
         "train": ["train", *TRAIN, "--out", "OUT"],
         "ensemble": ["ensemble", *TRAIN, "--models", "2", "--out", "OUT"],
         "read": ["read", "--data", folder / "many.npz", "--out", "OUT.csv", "--threads", "1", "--quiet"],
-        "tune": "tune instant --data uci:train --trials 2 --seeds 1 --subset 300 --workers 1 --quiet --out OUT".split(),
+        "tune": ["tune", *TRAIN[:3], "--trials", "2", "--seeds", "1", "--subset", "300", "--quiet", "--out", "OUT"],
     }
     (folder / "many.npz").write_bytes(npz({"X": load("uci", "train").images.repeat(20, 0)}))
 
