@@ -50,7 +50,8 @@ def explore(
     specs = [data] if isinstance(data, str) else list(data)
     if not 1 <= len(specs) <= 2:
         raise DataError(f"Cannot explore '{len(specs)}' sets of data at once. Give one, or two to compare.")
-    options.check_target(out, specs, "explore")
+    if not Path(out).is_dir():  # which no page replaces
+        options.check_target(out, specs, "explore")
     start = time.perf_counter()
     console = PlainConsole(quiet=quiet)
     sets, shared, contrast = [], None, None
