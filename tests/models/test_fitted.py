@@ -68,6 +68,7 @@ def test_a_runs_graph_passes_the_door(edit: Callable[[ModelProto], None], messag
     estimator = SimpleNamespace(n_neighbors=3, weights="distance")
     graph = knn(estimator, rows, np.arange(40) % 10)
     path = tmp_path / "model.onnx"
+    (tmp_path / "run.json").write_text("{}")
     path.write_bytes(graph.SerializeToString())
     assert open_fitted(path, 784, 1).answer(rows).shape == (40, 10)
     edit(graph)

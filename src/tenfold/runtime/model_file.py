@@ -5,6 +5,7 @@ functions, operators of other makers, files beside the model, sizes. What runs i
 The shipped models are found by their names, and have to be what their card says.
 """
 
+import contextlib
 import hashlib
 import json
 from dataclasses import dataclass
@@ -148,6 +149,10 @@ def open_model(path: Path, sha256: str | None = None) -> Model:
 
     ModelError where it cannot be read, is not what the exporter writes (see `check`), or does not run.
     """
+    with contextlib.suppress(OSError, ValueError):  # `read_model` says what is wrong with the path
+        run = path if path.is_dir() else path.parent
+        if path.suffix != ".onnx" and (run / "run.json").is_file():
+            raise ModelError(f"'{path}' is a run's, and no model. Make one: tenfold export '{run}' --out model.onnx")
     content = read_model(path, MAX_BYTES)
     digest = hashlib.sha256(content).hexdigest()
     if sha256 is not None and digest != sha256.lower():
@@ -184,9 +189,6 @@ def check(content: bytes, name: str) -> tuple[Card, int]:
 def read_model(path: Path, most: int) -> bytes:
     """Return a file's bytes, `most` at most; ModelError where that is no file, is larger or cannot be read."""
     try:
-        run = path if path.is_dir() else path.parent
-        if path.suffix != ".onnx" and (run / "run.json").is_file():
-            raise ModelError(f"'{path}' is a run's, and no model. Make one: tenfold export '{run}' --out model.onnx")
         if not path.is_file():
             raise ModelError(f"There is no model at '{path}'. {ADVICE}")
         with path.open("rb") as file:
