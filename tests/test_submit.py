@@ -234,7 +234,7 @@ def test_a_model(tmp_path: Path) -> None:
     assert (tmp_path / "s.csv").read_bytes() == render(np.arange(1, 26), expected)
 
 
-@pytest.mark.parametrize("name", ["data/train.csv", "link.csv", "hard.csv", "run/weights.safetensors", "data"])
+@pytest.mark.parametrize("name", ["data/train.csv", "link.csv", "hard.csv", "run/weights.safetensors"])
 @pytest.mark.parametrize("verb", ["submit", "explore", "compare", "markdown"])
 def test_nothing_that_is_read_is_written_over(verb: str, name: str, tmp_path: Path) -> None:
     """Data and runs, by whatever name or link they are named as a target, stay as they are; the error says so."""
@@ -247,7 +247,7 @@ def test_nothing_that_is_read_is_written_over(verb: str, name: str, tmp_path: Pa
     run = Run.create(folder, recipes.load("instant"), manifest, np.arange(1, dtype=np.uint64), np.arange(0))
     (folder / "weights.safetensors").touch()
     out = tmp_path / name
-    with pytest.raises(TenfoldError, match="is among what is read|cannot be written"):
+    with pytest.raises(TenfoldError, match="is among what is read"):
         match verb:
             case "submit":
                 submit(run.path, str(data.parent), out, quiet=True)
