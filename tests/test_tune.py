@@ -301,6 +301,7 @@ def test_bad_input_is_one_line_and_makes_no_folder(
 ) -> None:
     """What cannot work is refused before anything is written."""
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("TENFOLD_CACHE", str(tmp_path.with_name("cache")))
     before = sorted(path.name for path in tmp_path.iterdir())
     arguments = {"recipe": network, "data": spec} | options
     with pytest.raises(TenfoldError) as caught:

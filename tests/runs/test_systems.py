@@ -107,7 +107,7 @@ def test_what_is_refused(folder: Path, tmp_path: Path) -> None:
         open_system(folder / "run", max_error=1e-6)
     with pytest.raises(UsageError, match="not on 'cuda'. Omit --device"):
         open_system("tiny", device="cuda")
-    with pytest.raises(DataError, match="Frames have shape"):
+    with pytest.raises(DataError, match="frames has the shape"):
         open_system("tiny").answers(np.zeros((1, 5, 5), np.uint8))
 
 

@@ -5,6 +5,7 @@ Every key may be missing, as runs of earlier versions lack some, and others may 
 
 import json
 import os
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -155,10 +156,11 @@ class KeptLook(Stored):
 class Known(dict[str, Any]):
     """What a file holds; a key that is not there is a RunError where it is needed."""
 
-    def __init__(self, path: Path, content: dict[str, Any]) -> None:
+    # As a dictionary is made, so that whatever copies one, such as dataclasses.asdict, copies this too.
+    def __init__(self, content: Mapping[str, Any] | Iterable[tuple[str, Any]] = (), path: Path | None = None) -> None:
         self.path = path
         super().__init__(
-            {key: Known(path, value) if isinstance(value, dict) else value for key, value in content.items()}
+            {key: Known(value, path) if isinstance(value, dict) else value for key, value in dict(content).items()}
         )
 
     def __missing__(self, key: str) -> Any:
@@ -168,7 +170,7 @@ class Known(dict[str, Any]):
 def read(path: Path, schema: type[Stored]) -> Known:
     """Return what a JSON file of a run holds; RunError where it cannot be read, or is not what it should be."""
     try:
-        return Known(path, _parsed(read_bytes(path, MOST_TEXT), schema))
+        return Known(_parsed(read_bytes(path, MOST_TEXT), schema), path)
     except (OSError, ValueError) as error:
         raise unreadable(path, error) from None
 
