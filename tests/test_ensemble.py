@@ -24,7 +24,13 @@ from tenfold.runtime.recogniser import Recogniser
 
 QUICK = [
     word
-    for value in ("training.epochs=2", "model.widths=[[8],[16]]", "data.validation=0.2", "training.precision=fp32")
+    for value in (
+        "training.epochs=2",
+        "training.min_steps=30",
+        "model.widths=[[8],[16]]",
+        "data.validation=0.2",
+        "training.precision=fp32",
+    )
     for word in ("--set", value)
 ]  # one precision: pools that are compared would each take what is fastest when they begin
 POOL = ["ensemble", "instant", "--data", "uci:train", "--quiet", "--json", *QUICK]

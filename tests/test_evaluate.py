@@ -32,7 +32,7 @@ MODEL_KEYS = {"model", "threshold", "coverage", "coverage_ci95", "answered", "ab
 def run(tmp_path_factory: pytest.TempPathFactory) -> str:
     """A real run: `instant` on the small digits' training part, for so many epochs that it learns them."""
     folder = tmp_path_factory.mktemp("runs") / "uci"
-    train("instant", "uci", folder, overrides=["training.epochs=4"], quiet=True)
+    train("instant", "uci", folder, overrides=["training.epochs=4", "training.min_steps=60"], quiet=True)
     return str(folder)
 
 

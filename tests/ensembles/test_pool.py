@@ -17,7 +17,7 @@ from tenfold.runs.estimator import from_run
 from tenfold.runs.fit import fit
 from tenfold.runs.run import Run
 
-QUICK = ("training.epochs=1", "model.widths=[[8],[16]]")
+QUICK = ("training.epochs=1", "training.min_steps=30", "model.widths=[[8],[16]]")
 
 
 def trained(pool: Pool, count: int) -> list[Run]:
@@ -54,7 +54,7 @@ def test_members_differ_and_hold_out_the_same(shared: tuple[Pool, list[Run]]) ->
 
 def test_folds_leave_each_image_to_those_that_did_not_see_it(tmp_path: Path) -> None:
     """Recipes take turns before folds do; every image has exactly one member a round, the other rows are NaN."""
-    overrides = ("training.epochs=0.3",)
+    overrides = ("training.epochs=0.3", "training.min_steps=30")
     settings = Settings(("instant",), ("uci:train",), subset=600, folds=2, overrides=overrides)
     runs = trained(Pool.begin(tmp_path / "pool", settings), 4)
     held = answers(runs)

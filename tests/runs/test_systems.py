@@ -19,7 +19,13 @@ from tenfold.train import train
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return a folder with `run`, a network, `model.onnx`, its export, and `logistic`, a classical run."""
     made = tmp_path_factory.mktemp("systems")
-    train("instant", "uci:train", made / "run", overrides=["training.epochs=2", "data.validation=0.2"], quiet=True)
+    train(
+        "instant",
+        "uci:train",
+        made / "run",
+        overrides=["training.epochs=2", "training.min_steps=60", "data.validation=0.2"],
+        quiet=True,
+    )
     export(str(made / "run"), str(made / "model.onnx"), data="uci:test", quiet=True)
     train("logistic", "uci:train", made / "logistic", quiet=True)
     return made
