@@ -26,7 +26,7 @@ QUICK = [
     word
     for value in (
         "training.epochs=2",
-        "training.min_steps=30",
+        "training.min_steps=80",
         "model.widths=[[8],[16]]",
         "data.validation=0.2",
         "training.precision=fp32",
