@@ -33,7 +33,7 @@ from records import (  # beside this file
 )
 
 from tenfold.data import load, locate
-from tenfold.data.idx import find_labels, parse_idx
+from tenfold.data.arrays import find_labels, parse_idx
 from tenfold.data.walk import Entry
 from tenfold.drawing import glyphs
 from tenfold.drawing.negatives import make_negatives

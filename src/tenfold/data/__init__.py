@@ -3,7 +3,7 @@
 digits.py      the Digits type
 meaning.py     arrays -> digits: values, polarity, position, labels, judged for a whole set
 walk.py        a path -> what is there, in folders, zips and .gz alike (archive.py: bounded and checked)
-formats.py     what is there -> digits: kinds of files and parts (idx.py, csv_format.py, npz.py; foreign.py: refused)
+formats.py     what is there -> digits: kinds of files and parts (arrays.py, csv_format.py; foreign.py: refused)
 names.py       a name -> digits: where the files lie, download.py where they don't
 cache.py       what was read before
 merge.py       several sets as one

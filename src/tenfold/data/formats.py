@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tenfold.data.archive import is_gzip, quoted
+from tenfold.data.arrays import MAGIC, is_idx, parse_idx, parse_npy, read_header
 from tenfold.data.cache import parsed
 from tenfold.data.csv_format import (
     ADVICE,
@@ -29,9 +30,7 @@ from tenfold.data.csv_format import (
 )
 from tenfold.data.digits import Digits
 from tenfold.data.foreign import foreign, refusal
-from tenfold.data.idx import is_idx, parse_idx
 from tenfold.data.meaning import digits_of
-from tenfold.data.npz import MAGIC, parse_npy, read_header
 from tenfold.data.walk import Entry, walk
 from tenfold.errors import DataError
 

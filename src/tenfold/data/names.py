@@ -18,9 +18,9 @@ from numpy.typing import NDArray
 from tenfold import settings
 from tenfold.data import formats
 from tenfold.data.archive import quoted
+from tenfold.data.arrays import find_labels
 from tenfold.data.digits import Digits
 from tenfold.data.download import DownloadError, RemoteFile, fetch
-from tenfold.data.idx import find_labels
 from tenfold.data.splits import stratified_split
 from tenfold.errors import DataError, MissingExtraError, SourceError
 from tenfold.imaging.frame import BOX, place

@@ -23,9 +23,9 @@ from numpy.typing import NDArray
 
 from tenfold.data import load, say
 from tenfold.data.archive import is_clutter, open_zip, safe_members, unreadable
+from tenfold.data.arrays import KEYS, MAX_HEADER_BYTES, is_npz, read_header
 from tenfold.data.digits import Digits
 from tenfold.data.meaning import MAX_SIDE, SAMPLE, Meaning
-from tenfold.data.npz import KEYS, MAX_HEADER_BYTES, is_npz, read_header
 from tenfold.errors import DataError, TenfoldError, printable
 from tenfold.files import write_atomically
 from tenfold.runtime.frames import FRAME, read_frame
