@@ -1,6 +1,7 @@
 """Labelling many images: every one once, in order, in bounded memory, whatever stops it on the way."""
 
 import csv
+import errno
 import json
 import os
 import subprocess
@@ -309,6 +310,18 @@ def test_bad_targets(images: Any, model: Path, tmp_path: Path) -> None:
         read(tmp_path / "in.npz", tmp_path / "out.csv", model=tmp_path / "none.onnx", quiet=True)
     with pytest.raises(RunError, match="There is no run at"):
         read(tmp_path / "in.npz", tmp_path / "out.csv", model=tmp_path / "none", quiet=True)
+
+
+def test_a_full_disk_is_said(images: Any, model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where the disk is full, the error says to free space there, not to look for another folder."""
+
+    def full(path: Path, content: bytes) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
+
+    np.savez(tmp_path / "set.npz", X=images)
+    monkeypatch.setattr("tenfold.runtime.streams.write_atomically", full)
+    with pytest.raises(TenfoldError, match="Free some space there"):
+        read(tmp_path / "set.npz", tmp_path / "labels.csv", model=model, quiet=True)
 
 
 def test_a_run_reads_too(tmp_path: Path) -> None:

@@ -100,9 +100,8 @@ def claimed(path: Path) -> Iterator[None]:
     Raises RunError where another process holds it, or where its lock, `.NAME.lock` beside it, cannot be made.
     """
     lock = path.with_name(f".{path.name}.lock")
-    flags = os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
     try:
-        file = os.fdopen(os.open(lock, flags, 0o600), "r+b", buffering=0)
+        file = os.fdopen(os.open(lock, os.O_RDWR | os.O_CREAT | SAFE, 0o600), "r+b", buffering=0)
     except OSError as error:
         raise RunError(unwritten(path, error, "Give another place.")) from error
     with file:

@@ -32,7 +32,7 @@ from typing import Any, Literal
 from urllib.parse import urlsplit
 
 from tenfold import __version__, settings
-from tenfold.errors import ClusterError, MissingExtraError, TenfoldError
+from tenfold.errors import ClusterError, MissingExtraError, TenfoldError, unwritten
 
 # What the libraries that compute ask for their number of threads when they are loaded.
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "VECLIB_MAXIMUM_THREADS")
@@ -414,7 +414,7 @@ def _check_nodes(address: str, nodes: Sequence[dict[str, Any]], shared: Sequence
             "every machine, or look at its logs."
         ) from error
     except OSError as error:
-        raise ClusterError(f"'{error.filename}' cannot be written: {error.strerror}. Give another folder.") from error
+        raise ClusterError(unwritten(error.filename, error, "Give another folder.")) from error
     finally:
         for mark in marks:
             mark.unlink(missing_ok=True)

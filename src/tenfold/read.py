@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from tenfold import options
-from tenfold.errors import TenfoldError, UsageError, printable
+from tenfold.errors import TenfoldError, UsageError, printable, remedy
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -229,4 +229,5 @@ def _check_target(out: Path, sources: list[Path]) -> None:
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise TenfoldError(f"Cannot write '{out}' ({error.strerror}). Give --out another folder.") from error
+        advice = remedy(error, "Give --out another folder.")
+        raise TenfoldError(f"Cannot write '{out}' ({error.strerror}). {advice}") from error

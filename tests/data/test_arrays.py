@@ -82,7 +82,7 @@ def test_label_out_of_range(pair: tuple[Path, NDArray[np.uint8], NDArray[np.uint
     path, _, labels = pair
     labels[4] = 10
     path.with_name("train-labels-idx1-ubyte").write_bytes(pack(labels))
-    with pytest.raises(DataError, match=r"label '10' at \[4\] \(image 5\)"):
+    with pytest.raises(DataError, match=r"'train-labels-idx1-ubyte' has the label '10' at \[4\] \(image 5\)"):
         formats.read(path, "train")
 
 

@@ -82,7 +82,8 @@ class Set:
         if self.kind == "picture":
             return _read_pictures(self.entries, self.labelled)
         images, *labels = (_array(entry) for entry in self.entries)
-        return digits_of(images, labels[0] if labels else None, name=self.entries[0].file)
+        name, labels_name = self.entries[0].file, self.entries[-1].file
+        return digits_of(images, labels[0] if labels else None, name=name, labels_name=labels_name)
 
 
 def read(path: Path, purpose: str) -> Digits:

@@ -104,17 +104,24 @@ class Meaning:
 
 
 def digits_of(
-    images: ArrayLike, labels: ArrayLike | None = None, *, name: str = "", ids: NDArray[np.int64] | None = None
+    images: ArrayLike,
+    labels: ArrayLike | None = None,
+    *,
+    name: str = "",
+    labels_name: str = "",
+    ids: NDArray[np.int64] | None = None,
 ) -> Digits:
     """Return the digits of a set of arrays: the one way from what was read to Digits.
 
     images: any numeric dtype and range; (N, 28, 28), (N, 784), (N, H, W), also with axes of length 1. labels: (N,) or
-    (N, 1), whole numbers of any dtype or text. name: what messages call the set. ids: (N,), by default 1 to N.
+    (N, 1), whole numbers of any dtype or text. name: what messages call the set; labels_name: and its labels, where
+    they lie apart. ids: (N,), by default 1 to N.
     DataError, with the place and the value, for what is neither.
     """
     where = quoted(name) if name else "The set"
     array = as_stack(images, where)
-    classes = None if labels is None else as_labels(labels, len(array), where)
+    place = quoted(labels_name) if labels_name else where
+    classes = None if labels is None else as_labels(labels, len(array), where, place)
     meaning = Meaning.of(array, where, labels=classes)
     numbers = np.arange(1, len(array) + 1, dtype=np.int64) if ids is None else ids
     return Digits(meaning.frames(array), classes, numbers, meaning.notes)
@@ -142,8 +149,11 @@ def as_stack(values: ArrayLike, where: str) -> NDArray[Any]:
     return array.reshape(shape)
 
 
-def as_labels(values: ArrayLike, n: int, where: str) -> NDArray[np.int64]:
-    """Return labels as (n,) int64, 0 to 9: whole numbers of any dtype, or their text, one an image. DataError else."""
+def as_labels(values: ArrayLike, n: int, where: str, place: str | None = None) -> NDArray[np.int64]:
+    """Return labels as (n,) int64, 0 to 9: whole numbers of any dtype, or their text, one an image. DataError else.
+
+    where: what messages call the set, and the labels too, unless `place` says where these are.
+    """
     array: NDArray[Any] = np.asarray(values)
     if array.size != n or array.shape.count(1) < array.ndim - 1:
         one_hot = (
@@ -160,7 +170,7 @@ def as_labels(values: ArrayLike, n: int, where: str) -> NDArray[np.int64]:
     if wrong.any():
         at = int(np.flatnonzero(wrong)[0])
         shown = str(array[at])[:60]
-        raise DataError(f"{where} has the label '{shown}' at [{at}] (image {at + 1}). Give digits, 0 to 9.")
+        raise DataError(f"{place or where} has the label '{shown}' at [{at}] (image {at + 1}). Give digits, 0 to 9.")
     return numbers.astype(np.int64)
 
 

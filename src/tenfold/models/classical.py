@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt, ValidationError
 
-from tenfold.errors import DataError, ModelError, RecipeError, RunError, TrainingError, nearest
+from tenfold.errors import DataError, ModelError, RecipeError, RunError, TrainingError, nearest, remedy
 from tenfold.files import write_atomically
 from tenfold.models import CLASSICAL, fitted
 from tenfold.models.fitted import MAX_BYTES, PARAMETERS, Fitted, Graph, Trees, open_fitted
@@ -224,9 +224,8 @@ class Classical:
                 write_atomically(folder / FEATURES, save(arrays))
             write_atomically(folder / model_file(self.kind), self._ready().content)
         except OSError as error:
-            raise RunError(
-                f"The model cannot be written to '{folder}': {error.strerror}. Free space or rights."
-            ) from None
+            advice = remedy(error, "Free space or rights.")
+            raise RunError(f"The model cannot be written to '{folder}': {error.strerror}. {advice}") from None
 
     @classmethod
     def load(

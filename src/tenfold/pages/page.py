@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, TypeGuard
 import numpy as np
 from numpy.typing import NDArray
 
-from tenfold.errors import DataError, TenfoldError, printable, remedy
+from tenfold.errors import DataError, TenfoldError, printable, unwritten
 from tenfold.files import write_atomically
 
 if TYPE_CHECKING:
@@ -39,8 +39,7 @@ def write(path: Path, text: str, otherwise: str = "Free it or move it.", what: s
         path.parent.mkdir(parents=True, exist_ok=True)
         write_atomically(path, printable(text).encode())
     except OSError as error:
-        advice = remedy(error, otherwise)
-        raise DataError(f"{what}'{path}' cannot be written: {error.strerror}. {advice}") from None
+        raise DataError(what + unwritten(path, error, otherwise)) from None
     return path
 
 

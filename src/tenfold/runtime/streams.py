@@ -26,7 +26,7 @@ from tenfold.data.archive import is_clutter, open_zip, safe_members, unreadable
 from tenfold.data.arrays import KEYS, MAX_HEADER_BYTES, is_npz, read_header
 from tenfold.data.digits import Digits
 from tenfold.data.meaning import MAX_SIDE, SAMPLE, Meaning
-from tenfold.errors import DataError, TenfoldError, printable
+from tenfold.errors import DataError, TenfoldError, printable, remedy
 from tenfold.files import write_atomically
 from tenfold.runtime.frames import FRAME, read_frame
 from tenfold.runtime.recogniser import UNKNOWN, Answers
@@ -343,9 +343,8 @@ class Labels:
             return 0
 
     def _not_writable(self, error: OSError) -> TenfoldError:
-        return TenfoldError(
-            f"Cannot write '{self.out}' ({error.strerror}). Give --out a file in a folder that you may write to."
-        )
+        advice = remedy(error, "Give --out a file in a folder that you may write to.")
+        return TenfoldError(f"Cannot write '{self.out}' ({error.strerror}). {advice}")
 
 
 def reasons(chunk: Chunk, answers: Answers) -> dict[int, str]:
