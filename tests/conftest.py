@@ -3,12 +3,14 @@
 import os
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 from tenfold import settings
 from tenfold.data.digits import Digits
+from tenfold.runs.results import DataUsed, Result, Trial
 
 
 def pytest_configure() -> None:
@@ -64,3 +66,38 @@ def make_digits() -> Callable[..., Digits]:
 def digits(make_digits: Callable[..., Digits]) -> Digits:
     """Return 200 labelled generated digits, 20 of each."""
     return make_digits()
+
+
+@pytest.fixture(scope="session")
+def ablation() -> Callable[..., Result]:
+    """Return a function that makes a record of one variant of an ablation, a seed for each accuracy."""
+
+    def make(variant: str, accuracies: list[float], study: str = "kernel", **changes: Any) -> Result:
+        values: dict[str, Any] = {
+            "time": "2026-01-01T00:00:00+00:00",
+            "recipe": "base",
+            "config_sha256": "c" * 64,
+            "commit": "abc",
+            "machine": {"cpu": "Example CPU", "threads": 1},
+            "versions": {},
+            "train_data": DataUsed(spec="mnist", sha256="a" * 64, n=50_000),
+            "test_data": DataUsed(spec="mnist, held out", sha256="b" * 64, n=10_000),
+            "parameters": 24_058,
+            "epochs": 2.0,
+            "trials": [
+                Trial(seed=seed, accuracy=accuracy, nll=0.03 + 0.01 * seed, seconds=10.0 + seed)
+                for seed, accuracy in enumerate(accuracies)
+            ],
+            "protocol": "ablation",
+            "study": study,
+            "variant": variant,
+        }
+        return Result(**(values | changes))
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def kernels(ablation: Callable[..., Result]) -> tuple[Result, Result]:
+    """Return the records of two variants, small and large filters, the second the better one."""
+    return ablation("3x3", [0.980, 0.981, 0.985]), ablation("5x5", [0.984, 0.986, 0.988])
