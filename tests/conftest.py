@@ -7,9 +7,11 @@ from typing import Any
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from tenfold import settings
 from tenfold.data.digits import Digits
+from tenfold.metrics.side_by_side import Side, SideBySide
 from tenfold.runs.results import DataUsed, Result, Trial
 
 
@@ -101,3 +103,35 @@ def ablation() -> Callable[..., Result]:
 def kernels(ablation: Callable[..., Result]) -> tuple[Result, Result]:
     """Return the records of two variants, small and large filters, the second the better one."""
     return ablation("3x3", [0.980, 0.981, 0.985]), ablation("5x5", [0.984, 0.986, 0.988])
+
+
+@pytest.fixture(scope="session")
+def answers() -> Callable[[list[int]], NDArray[np.float32]]:
+    """Return a function that makes probabilities of 0.91 for the digits given."""
+
+    def make(given: list[int]) -> NDArray[np.float32]:
+        probabilities = np.full((len(given), 10), 0.01, np.float32)
+        probabilities[np.arange(len(given)), given] = 0.91
+        return probabilities
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def comparison(answers: Callable[[list[int]], NDArray[np.float32]]) -> Callable[..., SideBySide]:
+    """Return a function that makes a comparison of three systems on six images.
+
+    All take the 4 for a 9 and the 9 for a 4; the first two take the 3 for a 5, the last for an 8.
+    """
+
+    def make(**changes: Any) -> SideBySide:
+        sides = [
+            Side("slow", answers([0, 1, 2, 5, 9, 4]), seconds=100.0, parameters=1000),
+            Side("quick", answers([0, 1, 2, 5, 9, 4]), seconds=1.0, parameters=None),
+            Side("worse", answers([6, 1, 2, 8, 9, 4]), seconds=10.0, parameters=10),
+        ]
+        labels = np.array([0, 1, 2, 3, 4, 9])
+        images = {i: np.full((28, 28), 40 * i, np.uint8) for i in range(6)}
+        return SideBySide(**({"title": "Six images", "labels": labels, "sides": sides, "images": images} | changes))
+
+    return make

@@ -1,35 +1,14 @@
 """Systems on the same images: how well each reads them, what tells them apart, what they share and what they cost."""
 
-from typing import Any
+from collections.abc import Callable
 
 import numpy as np
 import pytest
-from numpy.typing import NDArray
 
-from tenfold.metrics.side_by_side import Side, SideBySide, frontier
-
-LABELS = np.array([0, 1, 2, 3, 4, 9])
+from tenfold.metrics.side_by_side import SideBySide, frontier
 
 
-def answers(given: list[int]) -> NDArray[np.float32]:
-    """Return probabilities of 0.91 for the digit given."""
-    probabilities = np.full((len(given), 10), 0.01, np.float32)
-    probabilities[np.arange(len(given)), given] = 0.91
-    return probabilities
-
-
-def comparison(**changes: Any) -> SideBySide:
-    """Three systems: all take the 4 for a 9 and the 9 for a 4; the first two take the 3 for a 5, the last for an 8."""
-    sides = [
-        Side("slow", answers([0, 1, 2, 5, 9, 4]), seconds=100.0, parameters=1000),
-        Side("quick", answers([0, 1, 2, 5, 9, 4]), seconds=1.0, parameters=None),
-        Side("worse", answers([6, 1, 2, 8, 9, 4]), seconds=10.0, parameters=10),
-    ]
-    images = {i: np.full((28, 28), 40 * i, np.uint8) for i in range(6)}
-    return SideBySide(**({"title": "Six images", "labels": LABELS, "sides": sides, "images": images} | changes))
-
-
-def test_standings() -> None:
+def test_standings(comparison: Callable[..., SideBySide]) -> None:
     """Each system has its accuracy, errors and NLL on the shared images."""
     first, _, last = comparison().standings()
     assert (first.accuracy, first.errors, first.n) == (0.5, 3, 6)
@@ -37,7 +16,7 @@ def test_standings() -> None:
     assert last.errors == 4
 
 
-def test_shared_confusions() -> None:
+def test_shared_confusions(comparison: Callable[..., SideBySide]) -> None:
     """A confusion counts where two systems make it, by its mean share of their errors; images are those in common."""
     found = {(one.true, one.given): one for one in comparison().shared_confusions()}
     assert set(found) == {(4, 9), (9, 4), (3, 5)}
@@ -47,7 +26,7 @@ def test_shared_confusions() -> None:
     assert comparison().shared_confusions()[-1].given == 5
 
 
-def test_wrong_everywhere() -> None:
+def test_wrong_everywhere(comparison: Callable[..., SideBySide]) -> None:
     """The images that every system gets wrong are found, however they are misread."""
     assert comparison().wrong_everywhere().tolist() == [3, 4, 5]
 
@@ -59,7 +38,7 @@ def test_frontier() -> None:
     assert frontier([None], [0.9]) == []
 
 
-def test_pairs() -> None:
+def test_pairs(comparison: Callable[..., SideBySide]) -> None:
     """Pairs are named, in the order of the systems, and tested."""
     found = comparison().pairs()
     assert [(pair.first, pair.second) for pair in found] == [("slow", "quick"), ("slow", "worse"), ("quick", "worse")]

@@ -1,5 +1,6 @@
 """The page and the Markdown that show several systems on the same images."""
 
+from collections.abc import Callable
 from html.parser import HTMLParser
 from pathlib import Path
 from types import SimpleNamespace
@@ -15,24 +16,6 @@ from tenfold.pages import comparison as comparisons
 
 LABELS = np.array([0, 1, 2, 3, 4, 9])
 VOID = {"meta", "link", "br", "img", "input"}
-
-
-def answers(given: list[int]) -> NDArray[np.float32]:
-    """Return probabilities of 0.91 for the digit given."""
-    probabilities = np.full((len(given), 10), 0.01, np.float32)
-    probabilities[np.arange(len(given)), given] = 0.91
-    return probabilities
-
-
-def comparison(**changes: Any) -> SideBySide:
-    """Three systems: all take the 4 for a 9 and the 9 for a 4; the first two take the 3 for a 5, the last for an 8."""
-    sides = [
-        Side("slow", answers([0, 1, 2, 5, 9, 4]), seconds=100.0, parameters=1000),
-        Side("quick", answers([0, 1, 2, 5, 9, 4]), seconds=1.0, parameters=None),
-        Side("worse", answers([6, 1, 2, 8, 9, 4]), seconds=10.0, parameters=10),
-    ]
-    images = {i: np.full((28, 28), 40 * i, np.uint8) for i in range(6)}
-    return SideBySide(**({"title": "Six images", "labels": LABELS, "sides": sides, "images": images} | changes))
 
 
 class Page(HTMLParser):
@@ -58,7 +41,7 @@ class Page(HTMLParser):
         self.text += data
 
 
-def test_markdown() -> None:
+def test_markdown(comparison: Callable[..., SideBySide]) -> None:
     """The Markdown has a row a system and a row a pair."""
     lines = comparisons.markdown(comparison(note="A note.")).splitlines()
     assert lines[0] == "**Six images**"
@@ -70,7 +53,7 @@ def test_markdown() -> None:
     ]
 
 
-def test_page(tmp_path: Path) -> None:
+def test_page(tmp_path: Path, comparison: Callable[..., SideBySide]) -> None:
     """The page closes its tags, asks the network for nothing, names every system and shows what all get wrong."""
     path = comparisons.write_page(
         tmp_path / "new" / "c.html", "A <b>title</b>", [(comparison(), comparison().standings())]
@@ -87,7 +70,7 @@ def test_page(tmp_path: Path) -> None:
         assert name in page.text
 
 
-def test_page_with_published_scores(tmp_path: Path) -> None:
+def test_page_with_published_scores(tmp_path: Path, comparison: Callable[..., SideBySide]) -> None:
     """A row with a published score says whether it was reached, and where it was leaked."""
     published: dict[str, Any] = {
         "published": 0.4, "published_on": "kaggle", "leaked": False, "meets_published": True, "seeds": 3,
@@ -106,7 +89,9 @@ def test_page_with_published_scores(tmp_path: Path) -> None:
     assert "worse33.33% 40.00%leaderboard, leaked –" in text
 
 
-def test_page_of_one_perfect_system_without_pictures(tmp_path: Path) -> None:
+def test_page_of_one_perfect_system_without_pictures(
+    tmp_path: Path, comparison: Callable[..., SideBySide], answers: Callable[[list[int]], NDArray[np.float32]]
+) -> None:
     """One system has no pairs; no error, no known cost and no picture are no failure."""
     one = comparison(sides=[Side("only", answers(LABELS.tolist()))], images={})
     page = Page(Path(comparisons.write_page(tmp_path / "c.html", "T", [(one, one.standings())])).read_text())
@@ -114,7 +99,9 @@ def test_page_of_one_perfect_system_without_pictures(tmp_path: Path) -> None:
     assert "Which differences" not in page.text
 
 
-def test_page_of_many_systems_has_a_matrix(tmp_path: Path) -> None:
+def test_page_of_many_systems_has_a_matrix(
+    tmp_path: Path, comparison: Callable[..., SideBySide], answers: Callable[[list[int]], NDArray[np.float32]]
+) -> None:
     """Past three systems the differences are a square table too, mirrored about its diagonal."""
     sides = [*comparison().sides, Side("best", answers(LABELS.tolist()), 5.0, 50)]
     found = comparison(sides=sides)
@@ -124,7 +111,7 @@ def test_page_of_many_systems_has_a_matrix(tmp_path: Path) -> None:
     assert matrix.count("+50.00") == matrix.count("−50.00") == 2
 
 
-def test_unwritable_files(tmp_path: Path) -> None:
+def test_unwritable_files(tmp_path: Path, comparison: Callable[..., SideBySide]) -> None:
     """A page or Markdown that cannot be written is an error that names the option."""
     (tmp_path / "file").write_text("")
     with pytest.raises(DataError, match="--page"):
