@@ -1,5 +1,6 @@
 """What the tests of `tenfold.jobs` have worker processes do. Not a test: workers import it by name."""
 
+import errno
 import os
 import signal
 from pathlib import Path
@@ -71,3 +72,8 @@ def refuses(value: str) -> dict[str, Any]:
 def breaks() -> dict[str, Any]:
     """Raise an error that is nobody's but ours."""
     return {"value": {}["missing"]}
+
+
+def finds_no_room() -> dict[str, Any]:
+    """Raise what a write to a full disk raises."""
+    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "somewhere")

@@ -214,3 +214,19 @@ def test_one_process_fills_a_pool(tmp_path: Path) -> None:
     with claimed(tmp_path / "pool"):
         said = run(*POOL, "--models", "2", "--out", str(tmp_path / "pool"), code=1)["error"]
     assert said.startswith(f"Error: '{tmp_path / 'pool'}' is being written by another process.")
+
+
+def test_a_lost_member_is_an_error(tmp_path: Path) -> None:
+    """Where a member could not be trained, the others are an ensemble, and the command says so and ends with 1."""
+    folder = tmp_path / "pool" / "members" / "000-instant"
+    run(*POOL, "--models", "2", "--out", str(tmp_path / "pool"))
+    shutil.rmtree(folder)
+    shutil.rmtree(tmp_path / "pool" / "members" / "001-instant")
+    folder.mkdir()
+    (folder / "mine").write_text("")
+    for name in ("run.json", "weights.safetensors"):
+        (tmp_path / "pool" / name).unlink(missing_ok=True)
+    result = CliRunner().invoke(app, [*POOL, "--models", "2", "--out", str(tmp_path / "pool")])
+    assert result.exit_code == 1, result.stderr
+    assert "Error: Members could not be trained: '000-instant: " in result.stderr
+    assert json.loads(result.stdout.splitlines()[-1])["models"] == 1

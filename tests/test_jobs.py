@@ -120,6 +120,7 @@ def hard_tasks(folder: Path) -> list[Task]:
         task("killed_always", key="killed always", folder=str(folder)),
         task("refuses", key="refuses", value="x"),
         task("breaks", key="breaks"),
+        task("finds_no_room", key="full"),
     ]
 
 
@@ -139,9 +140,12 @@ def check_hard(notes: Notes, folder: Path) -> None:
     assert dict(zip(expected, json.loads(lone), strict=True)) == notes.results
     assert notes.reasons["refuses"] == "'x' is no data. Give some."
     assert notes.reasons["breaks"].startswith("KeyError: 'missing' (job_tasks.py, line ")
+    assert notes.reasons["full"] == (
+        "No space left on device: 'somewhere'. Free some space there, and run the same again."
+    )
     assert "ended without an answer, 3 times" in notes.reasons["killed always"]
     assert (folder / "attempts").read_text().count("begun") == 3
-    assert len(notes.reasons) == 3
+    assert len(notes.reasons) == 4
 
 
 # -- here ---------------------------------------------------------------------------------------------------------
@@ -369,7 +373,10 @@ def test_own_cluster_equals_processes(tmp_path: Path, capsys: pytest.CaptureFixt
 @RAY
 @pytest.mark.slow
 def test_own_cluster_is_cut_off(tmp_path: Path) -> None:
-    """The deadline ends what is under way on Ray too."""
+    """The deadline ends what is under way on Ray too; also where Ray was used without a token in this process."""
+    from ray._raylet import get_authentication_mode
+
+    assert int(get_authentication_mode()) == 0  # which Ray keeps
     os.mkfifo(tmp_path / "pipe")
     notes = Notes()
     assert not notes.run([task("waits_for_ever", folder=str(tmp_path))], on="ray", deadline=time.monotonic())

@@ -4,6 +4,7 @@ import csv
 import errno
 import json
 import os
+import shutil
 import subprocess
 import sys
 import zipfile
@@ -418,6 +419,31 @@ def test_whatever_is_data_is_read(kind: str, model: Path, tmp_path: Path) -> Non
     read(source, tmp_path / "out.npz", model=model, quiet=True)
     expected = Recogniser.load(model).predict(test.images)
     np.testing.assert_array_equal(read_npz(tmp_path / "out.npz")["digits"], expected.digits)
+
+
+def test_pictures_on_their_side_in_a_folder_and_a_zip(tmp_path: Path) -> None:
+    """Pictures that all lie on their side are read upright, and from a zip as from the folder in it, by their names."""
+    digits = load("uci:test", "evaluate").take(np.arange(80))
+    for number, image in enumerate(digits.images):
+        folder = tmp_path / "in" / str(number % 2)
+        folder.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(image.T.copy()).save(folder / f"{number:02}.png")
+    (tmp_path / "in" / "README.md").write_text("mine")
+    shutil.make_archive(str(tmp_path / "in"), "zip", tmp_path / "in")
+    read(tmp_path / "in", tmp_path / "folder.csv", model="tiny", quiet=True)
+    read(tmp_path / "in.zip", tmp_path / "zip.csv", model="tiny", quiet=True)
+    assert (tmp_path / "folder.csv").read_bytes() == (tmp_path / "zip.csv").read_bytes()
+    found = {Path(row["file"]).stem: row["digit"] for row in rows(tmp_path / "zip.csv")}
+    expected = Recogniser.load("tiny").predict(digits.images).digits
+    assert [found[f"{number:02}"] for number in range(80)] == [str(digit) for digit in expected]
+
+
+def test_one_hot_labels_are_refused(images: Any, model: Path, tmp_path: Path) -> None:
+    """An NPZ whose labels every other verb refuses is refused here too, though its labels aren't needed."""
+    np.savez(tmp_path / "in.npz", X=images, y=np.eye(10)[np.arange(100) % 10])
+    with pytest.raises(DataError, match="one-hot: give y.argmax"):
+        read(tmp_path / "in.npz", tmp_path / "out.csv", model=model, quiet=True)
+    assert not (tmp_path / "out.csv").exists()
 
 
 def test_probabilities_in_the_csv(images: Any, model: Path, tmp_path: Path) -> None:

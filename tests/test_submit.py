@@ -16,11 +16,16 @@ import pytest
 from numpy.typing import NDArray
 
 from tenfold import settings
+from tenfold.ablate import ablate
 from tenfold.compare import compare
 from tenfold.data import load
 from tenfold.data.digits import Digits, image_hashes
 from tenfold.errors import DataError, TenfoldError
 from tenfold.explore import explore
+from tenfold.export import export
+from tenfold.reproduce import reproduce
+from tenfold.runs import protocols
+from tenfold.runs.protocols import Protocol
 from tenfold.runs.run import Run
 from tenfold.runs.systems import System
 from tenfold.runtime.recogniser import Recogniser
@@ -234,19 +239,27 @@ def test_a_model(tmp_path: Path) -> None:
     assert (tmp_path / "s.csv").read_bytes() == render(np.arange(1, 26), expected)
 
 
-@pytest.mark.parametrize("name", ["data/train.csv", "link.csv", "hard.csv", "run/weights.safetensors"])
-@pytest.mark.parametrize("verb", ["submit", "explore", "compare", "markdown"])
-def test_nothing_that_is_read_is_written_over(verb: str, name: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", ["data/train.csv", "link.csv", "hard.csv", "run/weights.safetensors", "hard.onnx"])
+@pytest.mark.parametrize("verb", ["submit", "explore", "compare", "markdown", "export", "ablate", "reproduce"])
+def test_nothing_that_is_read_is_written_over(
+    verb: str, name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Data and runs, by whatever name or link they are named as a target, stay as they are; the error says so."""
     data, folder = tmp_path / "data" / "train.csv", tmp_path / "run"
     data.parent.mkdir()
     data.write_text("0," * 784 + "0\n")
     (tmp_path / "link.csv").symlink_to(data)
     (tmp_path / "hard.csv").hardlink_to(data)
+    (tmp_path / "hard.onnx").hardlink_to(data)
     manifest = {"seed": 0, "status": "finished", "data": {"spec": "uci", "sha256": "00"}}
     run = Run.create(folder, recipes.load("instant"), manifest, np.arange(1, dtype=np.uint64), np.arange(0))
     (folder / "weights.safetensors").touch()
     out = tmp_path / name
+    if verb in ("ablate", "reproduce", "export") and "run" in name:
+        return  # these read none, or write no such file
+    if verb == "export":
+        out = tmp_path / "hard.onnx"
+    monkeypatch.setattr(protocols, "PROTOCOLS", {"mine": Protocol("mine", "Mine", str(data), None)})
     with pytest.raises(TenfoldError, match="is among what is read"):
         match verb:
             case "submit":
@@ -257,5 +270,11 @@ def test_nothing_that_is_read_is_written_over(verb: str, name: str, tmp_path: Pa
                 compare([run.path, tmp_path / "other"], str(data), page=out, quiet=True)
             case "markdown":
                 compare([run.path, tmp_path / "other"], str(data), markdown=out, quiet=True)
+            case "export":
+                export(run.path, out, data=str(data), force=True, quiet=True)
+            case "ablate":
+                ablate("kernel", str(data), out=tmp_path / "parts", record=out, quiet=True)
+            case "reproduce":
+                reproduce(recipes="instant", protocol="mine", out=tmp_path / "all", markdown=out, quiet=True)
     assert data.read_text() == "0," * 784 + "0\n"
     assert (folder / "weights.safetensors").read_bytes() == b""

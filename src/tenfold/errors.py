@@ -30,6 +30,13 @@ REMEDIES = {
     errno.EACCES: "Give yourself the right to write there, or give another place.",
     errno.EPERM: "Give yourself the right to write there, or give another place.",
 }
+# What the extra "train" brings.
+TRAINING = ("torch", "safetensors", "sklearn", "xgboost", "optuna", "onnx", "skl2onnx", "scipy")
+
+# How libraries say it: NumPy, PyTorch, onnxruntime and XGBoost, OpenCV, the loader of libraries.
+NO_MEMORY = re.compile(
+    r"allocat\w* .{0,20}memory|bad.?alloc|(insufficient|out of|not enough) memory|failed to map", re.I
+)
 # Control characters but line ends and tabs, marks that turn the direction of text, and halves of surrogate pairs, which
 # stand in a name for bytes that are no text.
 UNPRINTABLE = re.compile("[\0-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
@@ -96,6 +103,23 @@ def remedy(error: OSError, otherwise: str) -> str:
 def unwritten(path: "str | PathLike[str]", error: OSError, otherwise: str) -> str:
     """Return the message for a file or folder that could not be written."""
     return f"'{path}' cannot be written: {error.strerror or error}. {remedy(error, otherwise)}"
+
+
+def expected(error: Exception) -> str | None:
+    """Return what an error, of ours or of a library, tells a user to do; None where nobody foresaw it."""
+    if isinstance(error, TenfoldError):
+        return str(error)
+    if isinstance(error, ModuleNotFoundError) and (error.name or "").partition(".")[0] in TRAINING:
+        return str(MissingExtraError(f"'{error.name}'", "train"))
+    said = f"{type(error).__name__}: {error}"
+    if isinstance(error, MemoryError) or NO_MEMORY.search(said):
+        return f"There is too little memory: '{said[:100]}'. Give fewer images or threads, or free some."
+    if isinstance(error, FileNotFoundError) and not error.filename and "temporary directory" in said:
+        return f"No folder takes temporary files: '{said[:200]}'. Name one that can be written in TMPDIR."
+    if isinstance(error, OSError) and (error.filename or error.errno in REMEDIES):
+        advice = remedy(error, "Check the path, its permissions and the free space.")
+        return f"{error.strerror}: '{error.filename or 'a file'}'. {advice}"
+    return None
 
 
 def printable(text: str) -> str:

@@ -29,7 +29,7 @@ Layout = Mapping[str, tuple[str, tuple[str | int, ...]]]
 def write_atomically(path: Path, content: bytes) -> None:
     """Write `content` under a temporary name beside `path`, force it to the disk, and rename it.
 
-    Whatever happens, `path` holds the old content or the new one, never half of it. Raises OSError.
+    Whatever happens, `path` holds the old content or the new one, never half of it. Raises OSError, which names `path`.
     """
     temporary = path.with_name(f".{secrets.token_hex(8)}.part")  # a name that nobody can have laid a link under
     try:
@@ -38,6 +38,8 @@ def write_atomically(path: Path, content: bytes) -> None:
             file.flush()
             os.fsync(file.fileno())
         temporary.replace(path)
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, str(path)) from error
     finally:
         temporary.unlink(missing_ok=True)
 

@@ -32,7 +32,7 @@ from typing import Any, Literal
 from urllib.parse import urlsplit
 
 from tenfold import __version__, settings
-from tenfold.errors import ClusterError, MissingExtraError, TenfoldError, unwritten
+from tenfold.errors import ClusterError, MissingExtraError, expected, unwritten
 
 # What the libraries that compute ask for their number of threads when they are loaded.
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "VECLIB_MAXIMUM_THREADS")
@@ -43,8 +43,7 @@ LOOPBACK = "127.0.0.1"
 # Read by Ray when it is loaded: no report of its use to its makers; the last one, named after the systems where it is
 # the default, gives a cluster the loopback address instead of the machine's own, so that nobody else can reach it.
 QUIET_AND_LOCAL = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"}
-# Of a cluster of this machine's own: other users of it, who reach its ports, can't give it work. One a process, for Ray
-# keeps the first that it reads.
+# Of a cluster of this machine's own: other users of it, who reach its ports, can't give it work.
 OWN_TOKEN = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32)}
 
 
@@ -145,12 +144,10 @@ def work(task: Task, threads: int) -> dict[str, Any]:
             torch.set_num_threads(threads)  # what an earlier task set in a library that stays loaded is undone
         with threadpool_limits(threads):
             return {"result": function(**task.arguments)}
-    except TenfoldError as error:
-        return {"failed": str(error)}
-    except (MemoryError, RuntimeError) as error:  # PyTorch's want of memory is a RuntimeError
-        return {"failed": f"{type(error).__name__}: {error}"}
-    except Exception as error:  # a mistake of ours, most likely: where it happened is said too
-        frame = traceback.extract_tb(error.__traceback__)[-1]
+    except Exception as error:
+        if (message := expected(error)) is not None:
+            return {"failed": message}
+        frame = traceback.extract_tb(error.__traceback__)[-1]  # a mistake of ours, most likely: where is said too
         return {"failed": f"{type(error).__name__}: {error} ({os.path.basename(frame.filename)}, line {frame.lineno})"}
 
 
@@ -307,7 +304,9 @@ def _on_ray(place: Place, workers: int | None, threads: int, shared: Sequence[Pa
     """
     check_place(place)
     with ExitStack() as stack:
+        stack.callback(_read_token_again)  # when the environment is the caller's again
         stack.enter_context(_environment(_ray_environment(place)))
+        _read_token_again()
         stack.enter_context(redirect_stdout(sys.stderr))
         stack.enter_context(warnings.catch_warnings())
         warnings.filterwarnings("ignore", "Ray Client connection timed out")  # an error says the same
@@ -330,6 +329,14 @@ def _on_ray(place: Place, workers: int | None, threads: int, shared: Sequence[Pa
 
 def _ray_environment(place: Place) -> dict[str, str]:
     return QUIET_AND_LOCAL | (OWN_TOKEN if place.kind == "ray" else {})
+
+
+def _read_token_again() -> None:
+    """Make Ray look again whether there is a token: it keeps what it found when it was loaded, or used last."""
+    from ray import _raylet
+
+    _raylet.Config.initialize("")
+    _raylet.AuthenticationTokenLoader.instance().reset_cache()
 
 
 def _begin(address: str, threads: int, **options: Any) -> None:

@@ -102,7 +102,8 @@ def reproduce(
     protocols = _protocols_called(protocol)
     trainings = _trainings(recipes, protocols, seeds, Path(out))
     for target, option in ((page, "--page"), (markdown, "--markdown"), (record, "--record")):
-        options.check_target(target, (), "train", {training.name for training in trainings}, option)
+        specs = [spec for one in protocols for spec in (one.train, one.test)]
+        options.check_target(target, specs, "train", {training.name for training in trainings}, option)
     for one in protocols:
         one.check_data()
     tally = Tally(len(trainings), device, console)

@@ -2,12 +2,15 @@
 
 import pickle
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
 from tenfold.errors import RunError
-from tenfold.runs.run import load_tensors, save_tensors
+from tenfold.runs.run import Run, load_tensors, save_tensors
+from tenfold.training import recipe as recipes
 
 
 def test_round_trip_and_same_bytes(tmp_path: Path) -> None:
@@ -40,3 +43,22 @@ def test_missing_file_is_named(tmp_path: Path) -> None:
     """A missing file is named, with the way out."""
     with pytest.raises(RunError, match="is missing"):
         load_tensors(tmp_path / "none")
+
+
+@pytest.mark.parametrize(
+    ("rest", "message"),
+    [
+        ([], "at 'its beginning'"),
+        ({"position": {}}, "at 'history'"),
+        ({"position": {"step": "1"}, "history": []}, "at 'position.step'"),
+        ({"position": {"plateau": -1.0}, "history": []}, "at 'position.plateau'"),
+        ({"position": {}, "history": [{"validation_accuracy": "x"}]}, "at 'history.0.validation_accuracy'"),
+    ],
+)
+def test_a_state_from_elsewhere_is_checked(rest: Any, message: str, tmp_path: Path) -> None:
+    """What lies beside a state's tensors is of its kind, or the run is not resumed."""
+    manifest = {"seed": 0, "status": "running", "data": {"spec": "uci", "sha256": "00"}}
+    run = Run.create(tmp_path / "run", recipes.load("instant"), manifest, np.arange(1, dtype=np.uint64), np.arange(0))
+    save_tensors(run.path / "state.safetensors", {"a": torch.zeros(1)}, rest)
+    with pytest.raises(RunError, match=f"state.safetensors' cannot be read: {message}"):
+        run.state()

@@ -1,8 +1,10 @@
 """Scoring: the overlap is found and named before the score, and every look leaves its record."""
 
+import errno
 import hashlib
 import io
 import json
+import os
 from dataclasses import asdict
 from pathlib import Path
 from types import SimpleNamespace
@@ -15,7 +17,7 @@ from rich.console import Console
 
 from tenfold.data.digits import Digits, image_hashes
 from tenfold.errors import DataError, RunError, TenfoldError
-from tenfold.runs import ledger
+from tenfold.runs import ledger, scoring
 from tenfold.runs.scoring import Evaluation, kept_probabilities, score_system
 from tenfold.runs.systems import System
 
@@ -190,6 +192,22 @@ def test_no_score_without_the_ledger(training: Digits, test_set: Digits, tmp_pat
     run = FakeRun(tmp_path / "run", training)
     with pytest.raises(TenfoldError, match="TENFOLD_CACHE"):
         look(run, test_set)
+    assert not (run.path / "evaluations.jsonl").exists()
+
+
+def test_a_full_disk_leaves_no_empty_answers(
+    training: Digits, test_set: Digits, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Answers for which there is no room leave no file, so that nobody takes it for theirs, and there is no score."""
+
+    def full(path: Path, content: bytes) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
+
+    monkeypatch.setattr(scoring, "write_atomically", full)
+    run = FakeRun(tmp_path / "run", training)
+    with pytest.raises(RunError, match="Free some space"):
+        look(run, test_set)
+    assert not list((run.path / "evaluations").glob("[0-9]*.npz"))
     assert not (run.path / "evaluations.jsonl").exists()
 
 

@@ -211,6 +211,32 @@ def test_non_finite_loss_stops_training(digits: Digits, monkeypatch: pytest.Monk
         trainer.run()
 
 
+def test_a_diverging_loss_stops_training(digits: Digits) -> None:
+    """Plain gradient descent with an absurd rate ends with the same error, whatever it was that overflowed first."""
+    trainer = make_trainer(digits, "optimiser.kind=sgd", "optimiser.lr=100", "training.epochs=20")
+    with pytest.raises(TrainingError, match="'(nan|inf|-inf)' at step .*Lower optimiser.lr"):
+        trainer.run()
+
+
+@pytest.mark.parametrize(
+    ("name", "tensor"),
+    [
+        ("order", torch.arange(10**6)),
+        ("order", torch.zeros(3)),
+        ("order", torch.full((5,), -1)),
+        ("best/odd", torch.zeros(1)),
+        ("losses", torch.zeros(2)),
+        ("module/head.weight", torch.zeros(3, 3)),
+    ],
+)
+def test_a_state_of_another_training_is_refused(name: str, tensor: torch.Tensor, digits: Digits) -> None:
+    """What a state holds is looked at before training goes on with it."""
+    trainer = make_trainer(digits)
+    tensors, rest = trainer.state()
+    with pytest.raises((RuntimeError, ValueError)):
+        trainer.restore(tensors | {name: tensor}, rest)
+
+
 def test_small_sets_train_for_min_steps(make_digits: Callable[..., Digits]) -> None:
     """min_steps lengthens training where a few epochs would be few steps, with a curve of twenty points."""
     trainer = make_trainer(make_digits(100), "training.min_steps=60", held_out=20)

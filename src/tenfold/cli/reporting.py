@@ -3,7 +3,6 @@
 import dataclasses
 import json
 import os
-import re
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -11,16 +10,9 @@ from typing import Any, NoReturn
 
 import typer
 
-from tenfold.errors import REMEDIES, MissingExtraError, TenfoldError, UsageError, printable, remedy, unwritten
+from tenfold.errors import UsageError, expected, printable, unwritten
 
 INTERRUPTED = 130  # what a shell reports for a command that Ctrl-C ended
-# What the extra "train" brings.
-TRAINING = ("torch", "safetensors", "sklearn", "xgboost", "optuna", "onnx", "skl2onnx", "scipy")
-
-# How libraries say it: NumPy, PyTorch, onnxruntime and XGBoost, OpenCV, the loader of libraries.
-NO_MEMORY = re.compile(
-    r"allocat\w* .{0,20}memory|bad.?alloc|(insufficient|out of|not enough) memory|failed to map", re.I
-)
 
 
 @contextmanager
@@ -85,16 +77,5 @@ def answer(text: str = "") -> None:
 
 def explain(error: Exception) -> str:
     """Return the one line that tells a user what went wrong and what to do."""
-    if isinstance(error, TenfoldError):
-        return str(error)
-    if isinstance(error, ModuleNotFoundError) and (error.name or "").partition(".")[0] in TRAINING:
-        return str(MissingExtraError(f"'{error.name}'", "train"))
-    said = f"{type(error).__name__}: {error}"
-    if isinstance(error, MemoryError) or NO_MEMORY.search(said):
-        return f"There is too little memory: '{said[:100]}'. Give fewer images or threads, or free some."
-    if isinstance(error, FileNotFoundError) and not error.filename and "temporary directory" in said:
-        return f"No folder takes temporary files: '{said[:200]}'. Name one that can be written in TMPDIR."
-    if isinstance(error, OSError) and (error.filename or error.errno in REMEDIES):
-        advice = remedy(error, "Check the path, its permissions and the free space.")
-        return f"{error.strerror}: '{error.filename or 'a file'}'. {advice}"
-    return f"{said}. This is unexpected: run it again with --debug, and report what it shows."
+    advice = "This is unexpected: run it again with --debug, and report what it shows."
+    return expected(error) or f"{type(error).__name__}: {error}. {advice}"

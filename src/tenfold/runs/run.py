@@ -246,7 +246,14 @@ class Run:
 
     def state(self) -> "tuple[dict[str, Tensor], dict[str, Any]] | None":
         """Return what `write_state` was given last, or None where training was cut off before the first."""
-        return load_tensors(self.path / STATE) if (self.path / STATE).exists() else None
+        path = self.path / STATE
+        if not path.exists():
+            return None
+        tensors, rest = load_tensors(path)
+        try:
+            return tensors, schema.parsed(json.dumps(rest), schema.Resumable)
+        except ValueError as error:
+            raise schema.unreadable(path, error, "Begin a new run.") from None
 
     def _write(self, name: str, content: bytes) -> None:
         try:

@@ -101,6 +101,26 @@ class Evaluated(Stored):
     validation_nll: float | None = None
 
 
+class Reached(Stored):
+    """How far training is, as `tenfold.training.loop.Position`."""
+
+    step: Whole = 0
+    seconds: Amount = 0.0
+    loss_steps: Whole = 0
+    plateau: Annotated[float, Field(gt=0, le=1)] = 1.0
+    best_accuracy: Annotated[float, Field(ge=-1, le=1)] = -1.0
+    best_step: Whole = 0
+    without_gain: Whole = 0
+    stopped_early: bool = False
+
+
+class Resumable(Stored):
+    """What lies beside the tensors of a state."""
+
+    position: Reached
+    history: list[Evaluated]
+
+
 class DigitScore(Stored):
     """How well one digit is read."""
 
@@ -170,7 +190,7 @@ class Known(dict[str, Any]):
 def read(path: Path, schema: type[Stored]) -> Known:
     """Return what a JSON file of a run holds; RunError where it cannot be read, or is not what it should be."""
     try:
-        return Known(_parsed(read_bytes(path, MOST_TEXT), schema), path)
+        return Known(parsed(read_bytes(path, MOST_TEXT), schema), path)
     except (OSError, ValueError) as error:
         raise unreadable(path, error) from None
 
@@ -187,7 +207,7 @@ def read_lines(path: Path, schema: type[Stored]) -> list[dict[str, Any]]:
         raise unreadable(path, error) from None
     for number, line in enumerate(lines, start=1):
         try:
-            found.append(_parsed(line, schema))
+            found.append(parsed(line, schema))
         except (json.JSONDecodeError, UnicodeDecodeError):
             continue
         except ValueError as error:
@@ -195,7 +215,8 @@ def read_lines(path: Path, schema: type[Stored]) -> list[dict[str, Any]]:
     return found
 
 
-def _parsed(content: bytes, schema: type[Stored]) -> dict[str, Any]:
+def parsed(content: bytes | str, schema: type[Stored]) -> dict[str, Any]:
+    """Return what JSON holds; ValueError where it is not what it should be."""
     return parse_json(content, schema).model_dump(exclude_unset=True, by_alias=True)
 
 

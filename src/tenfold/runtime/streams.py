@@ -11,6 +11,7 @@ import json
 import logging
 import math
 import os
+import secrets
 import zipfile
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -25,10 +26,11 @@ from tenfold.data import load, say
 from tenfold.data.archive import is_clutter, open_zip, safe_members, unreadable
 from tenfold.data.arrays import KEYS, MAX_HEADER_BYTES, is_npz, read_header
 from tenfold.data.digits import Digits
-from tenfold.data.meaning import MAX_SIDE, SAMPLE, Meaning
+from tenfold.data.meaning import FEW, MAX_SIDE, SAMPLE, Meaning, upright
+from tenfold.data.walk import walk
 from tenfold.errors import DataError, TenfoldError, printable, remedy
 from tenfold.files import write_atomically
-from tenfold.runtime.frames import FRAME, read_frame
+from tenfold.runtime.frames import FRAME, MAX_FILE_BYTES, decoded_frame, read_frame
 from tenfold.runtime.recogniser import UNKNOWN, Answers
 
 log = logging.getLogger(__name__)
@@ -56,26 +58,26 @@ class FolderStream:
     """Every file below a folder but text and what file managers leave behind, sorted by name, folder by folder.
 
     pictures: or these files alone, in their order. count: how many images; names: what a name is; fingerprint: other
-    where the images are others. left_out: how many files of text. data: True where the files are data by their names,
-    and none is a picture.
+    where the images are others. left_out: how many files of text. pictured: whether one is a picture by its name; data:
+    none is, but some are data.
     """
 
     names = "file"
 
     def __init__(self, path: Path, pictures: Sequence[str] | None = None) -> None:
         self.path, self.pictures = path, pictures
-        self.count, self.left_out, self.data, some = 0, 0, False, False
+        self.count, self.left_out, self.data, self.pictured = 0, 0, False, False
         digest = hashlib.sha256()
         for name, state in self._entries():
             ends = name.lower().endswith
             self.data |= ends(DATA_ENDS)
-            some |= ends(PICTURE_ENDS)
+            self.pictured |= ends(PICTURE_ENDS)
             if pictures is None and ends(TEXT_ENDS):
                 self.left_out += 1
                 continue
             digest.update(os.fsencode(f"{name}\0{state}\0"))
             self.count += 1
-        self.data &= not some
+        self.data &= not self.pictured
         if not self.count and not self.data:
             raise DataError(f"'{path}' holds no pictures. Give a folder with some.")
         self.fingerprint = digest.hexdigest()
@@ -94,6 +96,7 @@ class FolderStream:
         """Yield chunks of `ROWS` from image number `start` (a multiple of it) on; names are paths below the folder."""
         names = itertools.islice(self._names(), start, None)
         with ThreadPoolExecutor(threads, thread_name_prefix="tenfold-read") as pool:
+            position = self._position(pool) if self.pictures is None else 0
             while some := list(itertools.islice(names, ROWS)):
                 chunk = Chunk(some, np.zeros((len(some), *FRAME), np.uint8))
                 for row, read in enumerate(pool.map(self._read, some)):
@@ -101,13 +104,42 @@ class FolderStream:
                         chunk.unreadable[row] = str(read)
                     else:
                         chunk.frames[row] = read
+                chunk.frames = upright(chunk.frames, position)
                 yield chunk
+
+    def _position(self, pool: ThreadPoolExecutor) -> int:
+        """Return how the pictures lie, by some from everywhere: those of one folder are of one origin."""
+        some = itertools.islice(self._names(), 0, None, max(1, self.count // SAMPLE))
+        frames = [read for read in pool.map(self._read, some) if not isinstance(read, DataError)]
+        meaning = Meaning.of(np.stack(frames), "") if len(frames) >= FEW else Meaning()
+        for note in meaning.notes:
+            say(str(self.path), note)
+        return meaning.position
 
     def _read(self, name: str) -> NDArray[np.uint8] | DataError:
         try:
-            return read_frame(self.path / name, name)
+            return self._frame(name)
         except DataError as error:
             return error
+
+    def _frame(self, name: str) -> NDArray[np.uint8]:
+        return read_frame(self.path / name, name)
+
+
+class ZipStream(FolderStream):
+    """Pictures in a zip, as they were in a folder."""
+
+    def __init__(self, path: Path) -> None:
+        self._opened = walk(path)  # as long as this stream is there
+        self._found = {entry.name: entry for entry in self._opened.__enter__()}
+        super().__init__(path)
+
+    def _entries(self) -> Iterator[tuple[str, str]]:
+        for name, entry in self._found.items():
+            yield name, f"{entry.info.CRC} {entry.info.file_size}" if entry.info else ""
+
+    def _frame(self, name: str) -> NDArray[np.uint8]:
+        return decoded_frame(bytes(self._found[name].read(MAX_FILE_BYTES)), name)
 
 
 class ArchiveStream:
@@ -131,16 +163,20 @@ class ArchiveStream:
         """Return the stream of a zip that is an NPZ with such an array, None of any other."""
         with open_zip(path) as archive:
             members = safe_members(archive, path.name)
-            found = [f"{key}.npy" for key, _ in KEYS if f"{key}.npy" in members]
+            found = [[f"{key}.npy" for key in keys] for keys in KEYS if f"{keys[0]}.npy" in members]
             if not found or not is_npz(members):
                 return None
-            with archive.open(members[found[0]]) as file:
-                start = file.read(12 + MAX_HEADER_BYTES)
-        shape, fortran_order, dtype, offset = read_header(start, f"{path.name}/{found[0]}")
+            heads = []
+            for member in filter(members.__contains__, found[0]):
+                with archive.open(members[member]) as file:
+                    heads.append(read_header(file.read(12 + MAX_HEADER_BYTES), f"{path.name}/{member}"))
+        (shape, fortran_order, dtype, offset), *labels = heads
         plain = dtype == np.uint8 and not fortran_order and (len(shape) == 3 or shape[1:] == (PIXELS,))
         if not plain or 1 in shape[1:] or not 1 <= min(shape) <= max(shape[1:]) <= MAX_SIDE:
             return None
-        return cls(path, found[0], shape, offset, members[found[0]])
+        if any(len(its) > 1 for its, *_ in labels):  # one-hot: `load` says so
+            return None
+        return cls(path, found[0][0], shape, offset, members[found[0][0]])
 
     def chunks(self, start: int, threads: int) -> Iterator[Chunk]:
         """Yield chunks as FolderStream does, read from the zip as they are needed; names are the images' indices."""
@@ -209,15 +245,20 @@ ImageStream = FolderStream | ArchiveStream | DigitsStream
 def open_stream(spec: str | Path) -> ImageStream:
     """Return the images of a folder, of a file of pictures or data, or of a name. DataError where there are none."""
     path = Path(spec)
-    if path.is_dir() and not (folder := FolderStream(path)).data:
-        if folder.left_out:
-            log.warning("'%s': left out %d files that are text.", printable(str(spec)), folder.left_out)
-        return folder
-    if path.is_file() and path.name.lower().endswith(PICTURE_ENDS):
+    found: FolderStream | None = None
+    if path.is_dir():
+        found = FolderStream(path)
+    elif path.is_file() and path.name.lower().endswith(PICTURE_ENDS):
         return FolderStream(Path(), [str(path)])
-    if path.is_file() and zipfile.is_zipfile(path) and (archive := ArchiveStream.open(path)) is not None:
-        return archive
-    return DigitsStream(load(str(spec), "submit"))
+    elif path.is_file() and zipfile.is_zipfile(path):
+        if (archive := ArchiveStream.open(path)) is not None:
+            return archive
+        found = ZipStream(path)
+    if found is None or found.data or not (found.pictured or path.is_dir()):
+        return DigitsStream(load(str(spec), "submit"))
+    if found.left_out:
+        log.warning("'%s': left out %d files that are text.", printable(str(spec)), found.left_out)
+    return found
 
 
 def _files(folder: Path, below: str) -> Iterator[tuple[str, str]]:
@@ -301,13 +342,13 @@ class Labels:
     def finish(self) -> None:
         """Put the file in its place, and take the partial ones away."""
         self.close()
-        whole = self.out.with_name(f"{self.out.name}.whole")
+        whole = self.out.with_name(f".{secrets.token_hex(8)}.part")  # as in `files.write_atomically`
         try:
             if self._is_csv:
                 self.partial.replace(self.out)
             else:
                 records = np.memmap(self.partial, ROW, mode="r", shape=(self.rows,))
-                with whole.open("wb") as file:  # a column at a time goes from the one file to the other, piece by piece
+                with whole.open("xb") as file:  # a column at a time goes from the one file to the other, piece by piece
                     np.savez_compressed(file, allow_pickle=False, **{name: records[name] for name in ROW.names or ()})
                     file.flush()
                     os.fsync(file.fileno())

@@ -284,14 +284,20 @@ class Trainer:
         return tensors, {"position": asdict(self.position), "history": self.history}
 
     def restore(self, tensors: dict[str, Tensor], rest: dict[str, Any]) -> None:
-        """Put back what `state` gave."""
+        """Put back what `state` gave; RuntimeError, KeyError, TypeError or ValueError where it was another training."""
+        order, best = tensors["order"], under("best", tensors)
+        if order.dtype != torch.int64 or order.ndim != 1 or not ((order >= 0) & (order < len(self.images))).all():
+            raise ValueError("its order is not one of these images")
+        shapes = [{name: tensor.shape for name, tensor in each.items()} for each in (best, self.module.state_dict())]
+        if best and shapes[0] != shapes[1]:
+            raise ValueError("its best weights are another network's")
         self.module.load_state_dict(under("module", tensors))
         self.shards.spread()
         self.optimiser.restore(under("optimiser", tensors))
-        self.best = {name: tensor.to(self.device) for name, tensor in under("best", tensors).items()}
+        self.best = {name: tensor.to(self.device) for name, tensor in best.items()}
         self.loss_sum.copy_(tensors["loss_sum"])
         self.sampler.losses.copy_(tensors["losses"])
-        self.sampler.order = tensors["order"].to(self.device)
+        self.sampler.order = order.to(self.device)
         if self.average:
             self.average.restore(under("average", tensors))
         self.position = Position(**rest["position"])
