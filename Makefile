@@ -3,11 +3,13 @@
 # make check   lint, format, types, layers, and whether the README tells the truth
 # make tables  the documents' tables and the shipped models' card, from results/
 # make bench   seconds to an accuracy, against the usual tutorial network
+# make docs    the documentation as a site, in site/, with the notebooks executed
+# make dist    what is published: the wheel and the source, in dist/
 PYTHON ?= python3
 BIN := .venv/bin
 TABLES := README.md docs/results.md docs/leak.md docs/recogniser.md docs/ensemble.md docs/reliability.md src/tenfold/pretrained/card.md
 
-.PHONY: run test check tables bench clean
+.PHONY: run test check tables bench docs dist clean
 .DEFAULT_GOAL := run
 
 run: .venv/.installed
@@ -32,8 +34,16 @@ tables: .venv/.installed
 bench: .venv/.installed
 	$(BIN)/python benchmarks/time_to_accuracy.py
 
+docs: .venv/.installed-dev
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build
+
+dist: $(BIN)/python
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check 'build>=1.3,<2'
+	rm -rf dist
+	$(BIN)/python -m build
+
 clean:
-	rm -rf .venv build dist .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis
+	rm -rf .venv build dist site .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(BIN)/python:
@@ -50,5 +60,5 @@ $(BIN)/python:
 
 .venv/.installed-dev: pyproject.toml | $(BIN)/python
 	@echo "Installing Tenfold with what training, tests and checks need into .venv (once; PyTorch is large)"
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[train,dev]'
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[train,track,docs,dev]'
 	@touch .venv/.installed $@

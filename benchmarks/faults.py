@@ -44,7 +44,7 @@ SECONDS = 10.0  # that judging one file may take
 FAULTS = ("died", "unexpected", "slow", "large", "outside", "lost")
 COLUMNS = ("dead processes", "unexpected errors", "over 10 s", "over 1 GB", "written outside", "lost or different")
 SHOWN = 8  # faults of a kind that are named
-TRAIN = ["instant", "--data", "uci:train", "--set", "training.epochs=6", "--threads", "1", "--quiet"]
+TRAIN = ["instant", "--data", "uci:train", "--set", "training.epochs=10", "--threads", "1", "--quiet"]
 
 
 class Faults(Measured):

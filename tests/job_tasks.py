@@ -77,3 +77,14 @@ def breaks() -> dict[str, Any]:
 def finds_no_room() -> dict[str, Any]:
     """Raise what a write to a full disk raises."""
     raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "somewhere")
+
+
+def far(number: int, folder: str) -> dict[str, Any]:
+    """Say that a quarter is done, or three, until that was read."""
+    from tenfold import progress
+
+    with progress.begun(progress.Work("far")), progress.steps(4) as step:
+        step(1 + 2 * number)
+        while not (Path(folder) / f"seen-{number}").exists():
+            pass
+    return {}

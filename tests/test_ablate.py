@@ -201,3 +201,11 @@ def test_errors_are_one_line() -> None:
     done = CliRunner().invoke(app, ["ablate", "dropuot", "--data", "uci"])
     assert done.exit_code == 1
     assert done.stderr.startswith("Error: No ablation is called 'dropuot'. Did you mean 'dropout'?")
+
+
+def test_a_subset_is_judged_alone(study: Path, trained: list[Path], tmp_path: Path) -> None:
+    """With a subset so many images are split, and what was trained on all of them is another training."""
+    rows = ablate(str(study), "uci", seeds=1, subset=600, out=str(tmp_path / "out"), quiet=True).studies[0].rows
+    assert [row.images for row in rows] == [500, 500, 100]
+    ablate(str(study), "uci", seeds=1, out=str(tmp_path / "out"), quiet=True)
+    assert len(trained) == len(set(trained)) == 6

@@ -15,7 +15,7 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from tenfold import __version__
-from tenfold.cli import app
+from tenfold.cli import app, main
 from tenfold.cli.reporting import explain
 from tenfold.data.digits import Digits
 from tenfold.errors import DataError
@@ -328,3 +328,54 @@ def test_ctrl_c_while_a_library_loads(library: str, options: list[str], tmp_path
 def test_what_a_machine_lacks_is_said(error: Exception, message: str) -> None:
     """Too little memory, by whatever library, and no folder for temporary files have words of their own."""
     assert explain(error).startswith(message)
+
+
+def test_what_a_bug_report_needs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`--version --json` prints versions, machine, precision with its reason, and where data lie, as one object."""
+    monkeypatch.delenv("TENFOLD_DATA", raising=False)
+    monkeypatch.setenv("TENFOLD_CACHE", str(tmp_path))
+    found = json.loads(run("--version", "--json").stdout)
+    assert found["tenfold"] == __version__
+    assert found["precision"] in ("fp32", "bf16")
+    assert found["device"] in found["precision_why"]
+    assert {"numpy", "onnxruntime", "torch"} <= set(found["libraries"])
+    assert "train" in found["extras"]
+    assert found["data"] == {"mnist": None, "kaggle": None}
+    assert found["cache"] == str(tmp_path)
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_help_has_groups_and_an_example(verb: str) -> None:
+    """Options stand in groups, without ranges and types that nobody reads, and an example ends each help."""
+    shown = run(verb, "--help").stdout
+    assert "\nWhat is said:\n" in shown
+    assert "Example: tenfold" in shown
+    assert "x>=" not in shown
+    assert "<str>" not in shown
+
+
+def test_completion(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A shell completes commands and their options."""
+
+    def completed(words: str, place: int) -> list[str]:
+        monkeypatch.setenv("_TENFOLD_COMPLETE", "complete_bash")
+        monkeypatch.setenv("COMP_WORDS", words)
+        monkeypatch.setenv("COMP_CWORD", str(place))
+        command = [sys.executable, "-c", "import sys; sys.argv[0] = 'tenfold'; from tenfold.cli import main; main()"]
+        return subprocess.run(command, capture_output=True, text=True, check=False).stdout.split()
+
+    assert completed("tenfold tr", 1) == ["train"]
+    assert "--deduplicate" in completed("tenfold train --de", 2)
+
+
+def test_a_shell_without_completion(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    """Completion for a shell that has none is one line that says which have."""
+    import shellingham
+
+    monkeypatch.setattr(sys, "argv", ["tenfold", "--install-completion"])
+    monkeypatch.setattr(shellingham, "detect_shell", lambda: ("tcsh", "/bin/tcsh"))
+    with pytest.raises(SystemExit):
+        main()
+    assert capsys.readouterr().err == (
+        "Error: The shell 'tcsh' has no completion. Run this in bash, zsh, fish, powershell, pwsh.\n"
+    )

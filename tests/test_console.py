@@ -12,17 +12,16 @@ from tenfold.errors import printable
 
 @pytest.mark.parametrize("text", ["[/x]", "[bold]a", ":smile:", "[red]", "a[0]"])
 def test_brackets_and_colons_are_text(text: str) -> None:
-    """Whatever is printed, put into a table or shown as a status is no markup."""
-    console = PlainConsole()
-    console.file = io.StringIO()
+    """Whatever is printed, put into a table or shown as under way is no markup."""
+    console = PlainConsole(file=io.StringIO(), force_terminal=True, width=80)
     table = Table(title=text, box=None)
     table.add_column(text)
     table.add_row(text)
     console.print(text)
     console.print(table)
-    with console.status(text):
+    with console.working(text):
         pass
-    assert console.file.getvalue().count(text) == 4
+    assert console.file.getvalue().count(text) >= 4
 
 
 def test_control_characters_do_not_act() -> None:

@@ -211,7 +211,7 @@ def test_terminal_summary(digits: Digits, tmp_path: Path, capsys: pytest.Capture
     assert "flawed.npz: 200 images" in captured.err
     assert "Duplicates: 1 exact, 1 near; 1 of them with another label. Empty or nearly empty: 1." in captured.err
     assert "as even as chance allows" in captured.err
-    assert captured.err.splitlines()[-1] == f"Page: {tmp_path / 'page.html'}"
+    assert captured.err.splitlines()[-2] == f"Page: {tmp_path / 'page.html'}"
     explore([spec], tmp_path / "page.html", quiet=True)
     assert capsys.readouterr() == ("", "")
 

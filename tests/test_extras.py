@@ -13,7 +13,7 @@ EXTRAS = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["p
 BROUGHT = [  # what is for working on the package itself is imported by tests
     (extra, re.split(r"[\[>=<;]", requirement)[0])
     for extra, requirements in EXTRAS.items()
-    if extra not in ("dev", "all")
+    if extra not in ("dev", "docs", "all")
     for requirement in requirements
     if "== 'darwin'" not in requirement
 ]

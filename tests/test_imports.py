@@ -11,7 +11,19 @@ import pytest
 from tenfold.cli import VERBS
 
 HEAVY = ["torch", "sklearn", "scipy", "cv2", "pandas", "numpy", "onnxruntime", "PIL", "optuna", "ray"]
-EXTRAS = ["torch", "safetensors", "sklearn", "scipy", "xgboost", "optuna", "onnx", "skl2onnx", "ray"]
+EXTRAS = [
+    "torch",
+    "safetensors",
+    "sklearn",
+    "scipy",
+    "xgboost",
+    "optuna",
+    "onnx",
+    "skl2onnx",
+    "ray",
+    "mlflow",
+    "tensorboardX",
+]
 INVOKE = "from typer.testing import CliRunner; from tenfold.cli import app; result = CliRunner().invoke(app"
 SOURCE = Path(__file__).parent.parent / "src" / "tenfold"
 COMPUTING = ("tenfold.models.", "tenfold.training.", "tenfold.runs.estimator", "tenfold.graphs.")
@@ -78,6 +90,38 @@ def test_public_names_load_when_used() -> None:
     assert all(hasattr(tenfold, name) and name in dir(tenfold) for name in tenfold.__all__)
     with pytest.raises(AttributeError, match="'nothing'"):
         _ = tenfold.nothing
+
+
+WITHOUT_EXTRAS = f"""
+import sys
+for name in {EXTRAS}: sys.modules[name] = None
+import inspect, pydoc, tenfold
+from tenfold import *
+pydoc.render_doc(tenfold)
+assert dir(tenfold) == sorted(tenfold.__all__) == [name for name, _ in inspect.getmembers(tenfold)]
+assert isinstance(DigitClassifier, type)
+class Mine(DigitClassifier): pass
+for estimator in (tenfold.DigitClassifier, Mine):
+    try:
+        estimator(recipe="instant")
+    except tenfold.errors.MissingExtraError as error:
+        print(error)
+"""
+
+
+def test_looking_around_needs_no_extra() -> None:
+    """Without extras, help, dir and `import *` work; the estimator, and what is made of it, name theirs when used."""
+    needs = "'sklearn', which 'DigitClassifier' needs, is not installed. Run: pip install 'tenfold[train]'"
+    assert run(WITHOUT_EXTRAS).splitlines() == [needs, needs]
+
+
+def test_another_missing_library_is_no_extra(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A library of the core that is missing is not hidden behind an extra."""
+    import tenfold
+
+    monkeypatch.setitem(sys.modules, "tenfold.runs.estimator", None)
+    with pytest.raises(ModuleNotFoundError, match="tenfold.runs.estimator"):
+        _ = tenfold.DigitClassifier
 
 
 LIBRARIES = [

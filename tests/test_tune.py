@@ -87,8 +87,8 @@ def killed_once(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.syspath_prepend(str(HERE))
     task = Workers.task
 
-    def killing(self: Workers, key: str, function: str, **arguments: Any) -> Task:
-        made = task(self, key, function, **arguments)
+    def killing(self: Workers, key: str, title: str, function: str, **arguments: Any) -> Task:
+        made = task(self, key, title, function, **arguments)
         return replace(made, function="tune_tasks:killed_once") if function == "search_trial" else made
 
     monkeypatch.setattr(Workers, "task", killing)

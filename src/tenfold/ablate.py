@@ -16,8 +16,7 @@ from tenfold.errors import DataError, RecipeError, TrainingError
 from tenfold.jobs import Place, Task, check_place, run_tasks
 
 if TYPE_CHECKING:
-    from rich.console import Console
-
+    from tenfold.console import PlainConsole
     from tenfold.pages.ablation import VariantRow
     from tenfold.runs.ablation import Ablation
     from tenfold.runs.scoring import ScoredData
@@ -50,6 +49,7 @@ def ablate(
     seeds: Annotated[
         int, typer.Option("--seeds", metavar="N", min=1, help="Train each variant with so many seeds.")
     ] = 3,
+    subset: Annotated[int | None, options.SUBSET] = None,
     out: Annotated[
         str | Path, typer.Option("--out", metavar="FOLDER", help="Keep what is trained here, and resume from it.")
     ] = "runs/ablate",
@@ -64,7 +64,8 @@ def ablate(
     """Return what the ablations gave; what an earlier call finished is not trained again.
 
     names: shipped ablations or .toml files. seeds: each variant is trained with the seeds 0 to seeds - 1.
-    data: labelled digits, a name or a path. out: the folder for one small JSON file a training.
+    data: labelled digits, a name or a path. subset: use so many of them, chosen stratified.
+    out: the folder for one small JSON file a training.
     on: "local", "ray" or "ray://HOST:PORT", a cluster whose machines see `out` and the data.
     record: append a line a variant to this .jsonl file. quiet: otherwise progress and a table an ablation go to stderr.
     Raises RecipeError, DataError, ClusterError, TrainingError, and RunError for a file in `out` that is none of ours.
@@ -81,7 +82,7 @@ def ablate(
     check_place(Place.parse(on))
     studies = [ablations.load(name) for name in ([names] if isinstance(names, str) else names)]
     options.check_target(record, [data], "train", [names] if isinstance(names, str) else names, "--record")
-    digits = ablations.parts(data)
+    digits = ablations.parts(data, subset)
     _check(studies, len(digits.training), data)
     tasks: dict[Path, Task] = {}  # variants that ask for the same training share its file
     files: dict[str, list[list[Path]]] = {study.name: [] for study in studies}
@@ -91,14 +92,20 @@ def ablate(
             own = [Path(out) / ablations.file_name(recipe, images, digits.sha256, seed) for seed in range(seeds)]
             files[study.name].append(own)
             for seed, file in enumerate(own):
-                arguments = {"recipe": recipe.tables(), "images": images, "seed": seed, "sha256": digits.sha256}
+                arguments = {
+                    "recipe": recipe.tables(),
+                    "images": images,
+                    "seed": seed,
+                    "subset": subset,
+                    "sha256": digits.sha256,
+                }
                 task = Task(f"{study.name}, {variant.label}, seed {seed}", f"{ablations.__name__}:train", arguments)
                 tasks.setdefault(file, task)
-    _train({file: task for file, task in tasks.items() if not file.exists()}, data, on, workers, console)
+    _train({file: task for file, task in tasks.items() if not file.exists()}, data, on, workers, console, subset)
     answers = []
     for study in studies:
         measured = ablations.results(study, files[study.name], digits, data)
-        console.print(f"\n{study.name}: {study.question}", markup=False, style="bold")
+        console.print(f"\n{study.name}: {study.question}", style="bold")
         console.print(Markdown(study_table(measured, study.baseline)))
         if record is not None:
             for result in measured:
@@ -135,7 +142,14 @@ def _check(studies: "Sequence[Ablation]", there: int, spec: str) -> None:
                 )
 
 
-def _train(missing: dict[Path, Task], data: str, on: str | None, workers: int | None, console: "Console") -> None:
+def _train(
+    missing: dict[Path, Task],
+    data: str,
+    on: str | None,
+    workers: int | None,
+    console: "PlainConsole",
+    subset: int | None,
+) -> None:
     """Train what has no file yet, side by side. TrainingError says which training failed."""
     from tenfold.data.names import anywhere
 
@@ -144,19 +158,20 @@ def _train(missing: dict[Path, Task], data: str, on: str | None, workers: int | 
     device = "auto" if Place.parse(on).kind == "local" else "cpu"
     for file, task in missing.items():
         file.parent.mkdir(parents=True, exist_ok=True)
-        task.arguments.update(data=anywhere(data), file=str(file.absolute()), device=device)
+        task.arguments.update(data=anywhere(data), subset=subset, file=str(file.absolute()), device=device)
     numbers = count(1)
 
     def done(task: Task, result: dict[str, Any]) -> None:
         trained = f"{result['accuracy']:.2%} in {result['seconds']:.1f} s"
-        console.print(f"{next(numbers)} of {len(missing)}: {task.key}: {trained}", markup=False)
+        console.print(f"{next(numbers)} of {len(missing)}: {task.key}: {trained}")
 
     def failed(task: Task, reason: str) -> None:
         raise TrainingError(f"{task.key}: {reason}")
 
     shared = [next(iter(missing)).parent]
     try:
-        run_tasks(missing.values(), on=on, workers=workers, threads=1, done=done, failed=failed, shared=shared)
+        with console.working("Training variants", len(missing)):
+            run_tasks(missing.values(), on=on, workers=workers, threads=1, done=done, failed=failed, shared=shared)
     except KeyboardInterrupt:
         console.print("What is trained is kept: the same command resumes from there.")
         raise

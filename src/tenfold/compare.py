@@ -16,7 +16,7 @@ from tenfold.runs import scoring
 from tenfold.runs.systems import System, open_system
 
 if TYPE_CHECKING:
-    from rich.console import Console
+    from tenfold.console import PlainConsole
 
 PAGE = Path("compare.html")
 SCORES = ("run", "accuracy", "95% interval", "errors", "NLL", "training", "parameters")
@@ -91,7 +91,10 @@ def compare(
         page=drawn(pages.write_page, Path(page or PAGE), "Systems compared", [(found, rows)]),
         markdown=drawn(pages.write_markdown, None if markdown is None else Path(markdown), pages.markdown(found)),
     )
-    _show(result, found.note, PlainConsole(quiet=quiet))
+    console = PlainConsole(quiet=quiet)
+    _show(result, found.note, console)
+    best = min(rows, key=lambda row: row.errors)
+    console.next("tenfold", "submit", systems[rows.index(best)], "--data", "kaggle:test", "--out", "submission.csv")
     return result
 
 
@@ -151,7 +154,7 @@ def _evaluated(systems: Sequence[System], names: Sequence[str], data: str) -> tu
     return SideBySide(name_of(data), digits.labels[kept], kept_sides, images, " ".join(notes)), left_out
 
 
-def _show(result: Compared, note: str, console: "Console") -> None:
+def _show(result: Compared, note: str, console: "PlainConsole") -> None:
     """Print the scores and the pairs."""
     from rich.table import Table
     from rich.text import Text

@@ -17,8 +17,7 @@ from tenfold.errors import RunError, UsageError
 from tenfold.jobs import Place, check_place
 
 if TYPE_CHECKING:
-    from rich.console import Console
-
+    from tenfold.console import PlainConsole
     from tenfold.ensembles.members import Distilled, MemberRow, Resources
     from tenfold.ensembles.pool import Member, Pool, Settings
     from tenfold.ensembles.selection import Nested
@@ -27,8 +26,17 @@ if TYPE_CHECKING:
 MODELS = 10  # where neither a number nor a budget is given
 MOST = 1000  # members that a budget may buy
 AUTO, PAGE = "auto", "ensemble.html"
+RECIPES = typer.Argument(metavar="RECIPE", help="Networks' recipes, which take turns: fast,deep-20.")
+OUT = typer.Option("--out", metavar="FOLDER", help="The pool; one that was cut short is resumed.")
+COUNT = typer.Option("--models", metavar="N", min=1, help="Train so many members [default: 10, or as time allows].")
+BUDGET = typer.Option("--budget", metavar="S", min=0.001, help="Train members for so many seconds.")
+SELECT = typer.Option("--select", metavar="RULE", help="all, top:K, random:K or greedy:K; auto: what is best.")
+FOLDS = typer.Option("--folds", metavar="K", min=2, help="Each member holds out another fold.")
+WITH = typer.Option("--with", metavar="RUN", help="Take this trained network in as a member too. May be repeated.")
+DISTIL = typer.Option("--distil", metavar="RECIPE", help="Then train one network on the ensemble's answers.")
+WORKERS = typer.Option("--workers", metavar="W", min=1, help="Members side by side [default: one a core].")
+THREADS = typer.Option("--threads", metavar="N", min=1, help="Threads of each.")
 SEED = typer.Option("--seed", metavar="N", min=0, max=options.MOST_SEED, help="Of the split and the first member.")
-RULES = "all, top:K, random:K or greedy:K; auto: what is best."
 
 
 @dataclass(frozen=True)
@@ -67,38 +75,19 @@ class Ensembled:
 
 
 def ensemble(
-    recipes: Annotated[
-        str | Sequence[str], typer.Argument(metavar="RECIPE", help="Networks' recipes, which take turns: fast,deep-20.")
-    ],
+    recipes: Annotated[str | Sequence[str], RECIPES],
     data: Annotated[str | Sequence[str], options.SETS],
-    out: Annotated[
-        str | Path, typer.Option("--out", metavar="FOLDER", help="The pool; one that was cut short is resumed.")
-    ],
+    out: Annotated[str | Path, OUT],
     *,
-    models: Annotated[
-        int | None,
-        typer.Option("--models", metavar="N", min=1, help="Train so many members [default: 10, or as time allows]."),
-    ] = None,
-    budget: Annotated[
-        float | None, typer.Option("--budget", metavar="S", min=0.001, help="Train members for so many seconds.")
-    ] = None,
-    select: Annotated[str, typer.Option("--select", metavar="RULE", help=RULES)] = AUTO,
-    folds: Annotated[
-        int | None, typer.Option("--folds", metavar="K", min=2, help="Each member holds out another fold.")
-    ] = None,
-    trained: Annotated[
-        Sequence[str | Path],
-        typer.Option("--with", metavar="RUN", help="Take this trained network in as a member too. May be repeated."),
-    ] = (),
-    distil: Annotated[
-        str | None,
-        typer.Option("--distil", metavar="RECIPE", help="Then train one network on the ensemble's answers."),
-    ] = None,
+    models: Annotated[int | None, COUNT] = None,
+    budget: Annotated[float | None, BUDGET] = None,
+    select: Annotated[str, SELECT] = AUTO,
+    folds: Annotated[int | None, FOLDS] = None,
+    trained: Annotated[Sequence[str | Path], WITH] = (),
+    distil: Annotated[str | None, DISTIL] = None,
     on: Annotated[str | None, options.ON] = None,
-    workers: Annotated[
-        int | None, typer.Option("--workers", metavar="W", min=1, help="Members side by side [default: one a core].")
-    ] = None,
-    threads: Annotated[int, typer.Option("--threads", metavar="N", min=1, help="Threads of each.")] = 1,
+    workers: Annotated[int | None, WORKERS] = None,
+    threads: Annotated[int, THREADS] = 1,
     overrides: Annotated[Sequence[str], options.OVERRIDES] = (),
     seed: Annotated[int, SEED] = 0,
     subset: Annotated[int | None, options.SUBSET] = None,
@@ -108,11 +97,8 @@ def ensemble(
 ) -> Ensembled:
     """Return what came of training members and choosing among them; `out` is the pool, and in the end a run.
 
-    recipes: of networks, that take turns. data: a name or a path, or several, as for `train`. models: how many members;
-    or as many as `budget` seconds allow. select: `auto`, or a rule of `tenfold.ensembles.selection`.
-    folds: each member holds out another fold; else all hold out the same images. trained: runs that become members too,
-    as copies; they may have held out other images of the same data. distil: a recipe, whose network then learns from
-    the ensemble. The same call resumes where it stopped.
+    select: `auto`, or a rule of `tenfold.ensembles.selection`. folds: without them all hold out the same images.
+    trained: copied; they may have held out other images of the same data. The same call resumes where it stopped.
     Raises TenfoldError: UsageError, RecipeError, DataError, RunError, TrainingError, ClusterError.
     """
     from tenfold.console import PlainConsole
@@ -143,6 +129,7 @@ def ensemble(
         check_alike(runs, distil is not None)
         result, run = _chosen(pool, members, runs, lost, select, console)
         distilled = None if distil is None else teach(distil, pool, run, members, resources, console)
+    console.next("tenfold", "evaluate", result.run, "--data", "mnist:test")
     return replace(result, distilled=distilled, seconds=round(time.monotonic() - began, 3))
 
 
@@ -164,7 +151,7 @@ def _check(made_of: "Settings", resources: "Resources", select: str, count: int,
 
 def _chosen(
     pool: "Pool", members: "Sequence[Member]", runs: "Sequence[Run]", lost: dict[str, str], select: str,
-    console: "Console",
+    console: "PlainConsole",
 ) -> "tuple[Ensembled, Run]":  # fmt: skip
     """Return what came of choosing among the members, told on the console, and the run that they are together."""
     import numpy as np
@@ -215,7 +202,7 @@ def _chosen(
         page=page,
     )
     for line in describe(result):
-        console.print(line, markup=False)
+        console.print(line)
     return result, run
 
 

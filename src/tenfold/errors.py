@@ -2,7 +2,8 @@
 
     TenfoldError
     ├── DataError          input that cannot be read as labelled digits
-    │   └── SourceError    a named data set that could not be found or downloaded
+    │   ├── SourceError    a named data set that could not be found or downloaded
+    │   └── InputError     arrays that an estimator cannot take; a ValueError and a TypeError too (runs/estimator.py)
     ├── RecipeError        a recipe that does not parse, or an unknown recipe, key or value
     ├── RunError           a folder that is not a run, or not the run that is needed
     ├── ModelError         a model file that is not what `tenfold export` writes, or cannot promise what is asked of it

@@ -62,6 +62,7 @@ def evaluate(
         result = replace(result, report=drawn(write_report, opened.run))
         if result.report:
             console.print(f"Report: {result.report}", soft_wrap=True)
+        console.next("tenfold", "export", opened.run.path, "--out", "model.onnx")
     return result
 
 

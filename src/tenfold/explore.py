@@ -12,8 +12,7 @@ from tenfold import options
 from tenfold.errors import DataError
 
 if TYPE_CHECKING:
-    from rich.console import Console
-
+    from tenfold.console import PlainConsole
     from tenfold.data.statistics import Contrast, SetFigures
 
 
@@ -41,7 +40,6 @@ def explore(
     data: a name or a path, or two. quiet: no progress, no summary.
     Raises DataError for data that cannot be read and a page that cannot be written.
     """
-    from rich.text import Text
 
     from tenfold.console import PlainConsole
     from tenfold.data import load, statistics
@@ -56,19 +54,20 @@ def explore(
     console = PlainConsole(quiet=quiet)
     sets, shared, contrast = [], None, None
     for spec in specs:
-        with console.status(Text(f"Looking at {spec}")):
+        with console.working(f"Looking at {spec}"):
             sets.append(statistics.look_at(load(spec, "explore"), spec))
     if len(sets) == 2:
-        with console.status("Comparing the two"):
+        with console.working("Comparing the two"):
             shared, contrast = statistics.contrast(sets[0], sets[1])
-    with console.status("Drawing the page"):
+    with console.working("Drawing the page"):
         page = pages.write(Path(out), sets, shared, contrast)
     result = Explored([one.figures for one in sets], contrast, str(page), round(time.perf_counter() - start, 2))
     _show(result, console)
+    console.next("tenfold", "train", "fast", "--data", specs[0])
     return result
 
 
-def _show(result: Explored, console: "Console") -> None:
+def _show(result: Explored, console: "PlainConsole") -> None:
     """Print what people read."""
     from rich.table import Table
     from rich.text import Text

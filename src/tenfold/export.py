@@ -36,9 +36,8 @@ def export(
 ) -> ExportedGraph | ExportedHeader:
     """Return what was written to `out`, one ONNX file or, where its name ends in .h, a C header.
 
-    run: a folder that `train` wrote. int8: in whole numbers of eight bits, which is measured on the run's held-out
-    images in place of being proven equal. data: images to compare on, a name or a path; by default MNIST's test
-    images, or, where those are not on this machine, what the run's own data have. force: replace a file that is there.
+    int8: is measured on the run's held-out images in place of being proven equal. data: where MNIST's test images are
+    not on this machine, by default what the run's own data have.
     Raises ExportError where the file does not answer as the run does, RunError for a folder that is no run or has no
     weights, DataError for data that cannot be read.
     """
@@ -60,17 +59,16 @@ def export(
     if not len(images):
         raise DataError(f"'{spec}' holds '0' images. Give at least one to compare on.")
     subject = Subject(opened, classifier, spec, images, out)
-    result: ExportedGraph | ExportedHeader
-    if out.suffix == HEADER:
-        content, result = proven_header(subject, console)
-    else:
-        content, result = proven_graph(subject, int8, console)
+    header = out.suffix == HEADER
+    content, result = proven_header(subject, console) if header else proven_graph(subject, int8, console)
     try:
         write_atomically(out, content)
     except OSError as error:
         raise ExportError(unwritten(out, error, "Give --out another file.")) from None
     for line in describe(result):
-        console.print(line, markup=False)
+        console.print(line)
+    if not header:
+        console.next("tenfold", "read", "PICTURE.png", "--model", out)
     return result
 
 

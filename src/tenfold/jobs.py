@@ -31,7 +31,7 @@ from pathlib import Path
 from typing import Any, Literal
 from urllib.parse import urlsplit
 
-from tenfold import __version__, settings
+from tenfold import __version__, progress, settings
 from tenfold.errors import ClusterError, MissingExtraError, expected, unwritten
 
 # What the libraries that compute ask for their number of threads when they are loaded.
@@ -51,13 +51,15 @@ OWN_TOKEN = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32)}
 class Task:
     """One piece of work: a function, named so that any process can import it, and its arguments.
 
-    key: tells the task from the others. function: "tenfold.module:name". arguments: by name, JSON-able.
+    key: tells the task from the others. function: "tenfold.module:name". arguments: by name, JSON-able. title: what
+    people read in place of the key.
     The function returns a JSON-able dictionary. What is large it writes to files. It may be begun more than once.
     """
 
     key: str
     function: str
     arguments: dict[str, Any]
+    title: str = ""
 
 
 Ended = tuple[Task, dict[str, Any] | None]  # with what `work` returned, None where its process ended before
@@ -108,7 +110,10 @@ def run_tasks(
     place, queue = Place.parse(on), iter(tasks)
     again: list[Task] = []
     losses: Counter[str] = Counter()
-    with _Processes(workers, threads) if place.kind == "local" else _on_ray(place, workers, threads, shared) as pool:
+    with (
+        _Processes(workers, threads) if place.kind == "local" else _on_ray(place, workers, threads, shared) as pool,
+        progress.parts(pool.shares, deadline) as ended_one,
+    ):
         while True:
             while len(pool.under_way) < pool.count and (task := again.pop() if again else next(queue, None)):
                 pool.submit(task)
@@ -121,7 +126,9 @@ def run_tasks(
                 if outcome is None and losses[task.key] < retries:
                     losses[task.key] += 1
                     again.append(task)
-                elif outcome is None:
+                    continue
+                ended_one()
+                if outcome is None:
                     times = "once" if retries == 0 else f"{retries + 1} times"
                     failed(task, f"Its process ended without an answer, {times}: killed, or out of memory.")
                 elif "failed" in outcome:
@@ -191,14 +198,14 @@ class _Processes:
 
     def __init__(self, workers: int | None, threads: int) -> None:
         self.count, self.threads = workers or max(1, settings.threads() // threads), threads
-        self.idle: list[ProcessPoolExecutor] = []
-        self.under_way: dict[Future[dict[str, Any]], tuple[Task, ProcessPoolExecutor]] = {}
+        self.idle: list[tuple[ProcessPoolExecutor, Any]] = []  # each with the double in which its process says how far
+        self.under_way: dict[Future[dict[str, Any]], tuple[Task, ProcessPoolExecutor, Any]] = {}
 
     def __enter__(self) -> "_Processes":
         return self
 
     def __exit__(self, *_: object) -> None:
-        executors = [*self.idle, *(executor for _, executor in self.under_way.values())]
+        executors = [executor for executor, _ in self.idle] + [executor for _, executor, _ in self.under_way.values()]
         for process in [process for each in executors for process in (each._processes or {}).values()]:
             process.kill()  # what kill_workers() does, from Python 3.14 on
         for executor in executors:
@@ -207,29 +214,39 @@ class _Processes:
     def submit(self, task: Task) -> None:
         """Begin a task."""
         # Spawned, not forked: a fork of a process in which PyTorch has threads can hang.
-        executor = self.idle.pop() if self.idle else ProcessPoolExecutor(1, get_context("spawn"), _begin_process)
+        if self.idle:
+            executor, share = self.idle.pop()
+        else:
+            context = get_context("spawn")
+            share = context.Value("d", lock=False)
+            executor = ProcessPoolExecutor(1, context, _begin_process, (share,))
+        share.value = 0.0
         try:
             with _environment(dict.fromkeys(THREAD_VARIABLES, str(self.threads))):  # its process may begin now
                 future = executor.submit(work, task, self.threads)
         except BrokenProcessPool:  # killed while it had nothing to do
             self.submit(task)
         else:
-            self.under_way[future] = task, executor
+            self.under_way[future] = task, executor, share
 
     def ended(self, seconds: float | None) -> list[Ended]:
         """Return the tasks that have ended, as soon as one has; none where that takes longer."""
         outcomes: list[Ended] = []
         for future in wait(self.under_way, seconds, FIRST_COMPLETED).done:
-            task, executor = self.under_way.pop(future)
+            task, executor, share = self.under_way.pop(future)
             if lost := isinstance(future.exception(), BrokenProcessPool):
                 executor.shutdown()
             else:
-                self.idle.append(executor)
+                self.idle.append((executor, share))
             outcomes.append((task, None if lost else future.result()))
         return outcomes
 
+    def shares(self) -> list[tuple[str, float | None]]:
+        """Return the tasks under way and how far each is."""
+        return [(task.title or task.key, share.value) for task, _, share in list(self.under_way.values())]
 
-def _begin_process() -> None:
+
+def _begin_process(share: Any) -> None:
     """Leave Ctrl-C and stdout to the process that began this one, and end with it, also where it was killed."""
 
     def end_with_parent(parent: Any) -> None:
@@ -237,6 +254,7 @@ def _begin_process() -> None:
         os._exit(1)
 
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    progress.watched = share
     sys.stdout = sys.stderr
     logging.getLogger("tenfold.data").setLevel(logging.ERROR)  # what is assumed of the data has been said
     threading.Thread(target=end_with_parent, args=[parent_process()], daemon=True).start()
@@ -279,6 +297,10 @@ class _Ray:
             (self.under_way.pop(reference), self._outcome(reference))
             for reference in self.ray.wait(list(self.under_way), num_returns=1, timeout=seconds)[0]
         ]
+
+    def shares(self) -> list[tuple[str, float | None]]:
+        """Return the tasks under way; how far they are stays with them."""
+        return [(task.title or task.key, None) for task in list(self.under_way.values())]
 
     def _outcome(self, reference: Any) -> dict[str, Any] | None:
         try:
@@ -333,8 +355,7 @@ def _ray_environment(place: Place) -> dict[str, str]:
 
 def _read_token_again() -> None:
     """Make Ray look again whether there is a token: it keeps what it found when it was loaded, or used last."""
-    from ray import _raylet
-
+    _raylet = importlib.import_module("ray._raylet")
     _raylet.Config.initialize("")
     _raylet.AuthenticationTokenLoader.instance().reset_cache()
 

@@ -11,8 +11,7 @@ from tenfold import options
 from tenfold.errors import SourceError
 
 if TYPE_CHECKING:
-    from rich.console import Console
-
+    from tenfold.console import PlainConsole
     from tenfold.runs.scoring import Evaluation
     from tenfold.train import Trained
 
@@ -60,18 +59,18 @@ def quickstart(
     if trained.status == "interrupted":
         return Quickstarted(name, trained.status, trained.run, trained, None, None)
     scored = evaluate(folder, f"{name}:test", quiet=quiet)
-    console.print(next_steps(name, folder), markup=False)
+    console.print(next_steps(name, folder))
     return Quickstarted(name, trained.status, trained.run, trained, scored.report, scored)
 
 
-def choose_data(console: "Console") -> str:
+def choose_data(console: "PlainConsole") -> str:
     """Return `mnist`, or `uci` after saying why where MNIST is not to be had."""
     from tenfold.data import load, names
 
     if names.available("mnist"):
         return "mnist"
     try:
-        with console.status("Downloading MNIST"):
+        with console.working("Downloading MNIST"):
             load("mnist", "train", deadline=DOWNLOAD_SECONDS)
     except SourceError:
         console.print(

@@ -12,8 +12,7 @@ from tenfold import options
 from tenfold.errors import TenfoldError, UsageError, printable, remedy
 
 if TYPE_CHECKING:
-    from rich.console import Console
-
+    from tenfold.console import PlainConsole
     from tenfold.runs.systems import System
     from tenfold.runtime.recogniser import Answers
     from tenfold.runtime.streams import Chunk, ImageStream
@@ -118,6 +117,7 @@ def read(
     """
     from tenfold.console import PlainConsole
     from tenfold.runs.systems import open_system
+    from tenfold.runtime.streams import FolderStream, open_stream
 
     console = PlainConsole(quiet=quiet, soft_wrap=True)
     names = [str(each) for each in pictures]
@@ -126,21 +126,16 @@ def read(
     if out is not None:
         _check_target(Path(out), [Path(each) for each in (names or [str(frame)])])
     system = open_system(model, max_error=max_error, threshold=threshold, threads=threads)
-    images = _images(frame, names)
+    if frame is None and not (len(names) == 1 and Path(names[0]).is_dir()):
+        images: ImageStream = FolderStream(Path(), names)
+    else:
+        images = open_stream(names[0] if frame is None else frame)
     if out is None:
         return _answered(images, system, console, probabilities)
     return _labelled(images, system, console, Path(out), probabilities)
 
 
-def _images(frame: str | Path | None, names: list[str]) -> "ImageStream":
-    from tenfold.runtime.streams import FolderStream, open_stream
-
-    if frame is None and not (len(names) == 1 and Path(names[0]).is_dir()):
-        return FolderStream(Path(), names)
-    return open_stream(names[0] if frame is None else frame)
-
-
-def _answered(images: "ImageStream", system: "System", console: "Console", probabilities: bool) -> Answered:
+def _answered(images: "ImageStream", system: "System", console: "PlainConsole", probabilities: bool) -> Answered:
     """Return the answers themselves."""
     from tenfold.runtime.streams import reasons
 
@@ -159,7 +154,9 @@ def _answered(images: "ImageStream", system: "System", console: "Console", proba
     return found
 
 
-def _labelled(images: "ImageStream", system: "System", console: "Console", out: Path, probabilities: bool) -> Labelled:
+def _labelled(
+    images: "ImageStream", system: "System", console: "PlainConsole", out: Path, probabilities: bool
+) -> Labelled:
     """Write the labels into `out`, or resume there, and return what they are."""
     from tenfold.files import claimed
     from tenfold.runtime.streams import Labels
@@ -200,21 +197,17 @@ def _label(
     start: int,
     system: "System",
     add: "Callable[[Chunk, Answers], None]",
-    console: "Console",
+    console: "PlainConsole",
 ) -> None:
     """Label every image from number `start` on."""
     if start == images.count:
         return
-    from rich.progress import track
-
-    from tenfold.runtime.streams import ROWS
-
     system.load()
-    chunks = images.chunks(start, system.threads)
-    hidden = console.quiet or not console.is_terminal
-    total, done = -(-images.count // ROWS), start // ROWS
-    for chunk in track(chunks, "Reading", total, done, console=console, transient=True, disable=hidden):
-        add(chunk, system.answers(chunk.frames))
+    with console.working(f"Reading {images.count:,} images", images.count) as work:
+        work.done = start
+        for chunk in images.chunks(start, system.threads):
+            add(chunk, system.answers(chunk.frames))
+            work.done += len(chunk.frames)
 
 
 def _check_target(out: Path, sources: list[Path]) -> None:

@@ -14,10 +14,10 @@ import typer
 from tenfold import options, settings
 from tenfold.errors import RecipeError, TenfoldError, UsageError, nearest
 from tenfold.jobs import Place, Task, check_place, run_tasks
+from tenfold.progress import track
 
 if TYPE_CHECKING:
-    from rich.console import Console
-
+    from tenfold.console import PlainConsole
     from tenfold.metrics.side_by_side import SideBySide
     from tenfold.pages.reproduced import SystemRow
     from tenfold.runs.protocols import Protocol, Training
@@ -130,9 +130,11 @@ def reproduce(
     )
     reproduced.show(sections, console)
     for failure in result.failed:
-        console.print(f"Failed: {failure.protocol}, {failure.recipe}: {failure.error}", markup=False)
+        console.print(f"Failed: {failure.protocol}, {failure.recipe}: {failure.error}")
     if result.page:
-        console.print(f"Page: {result.page}", markup=False)
+        console.print(f"Page: {result.page}")
+    if interrupted:
+        console.print("What is trained is kept: the same command resumes from there.")
     return result
 
 
@@ -172,7 +174,7 @@ def _trainings(names: str | Sequence[str], protocols: "Sequence[Protocol]", seed
 class Tally:
     """What has come of the trainings so far: the looks at those that are trained, by folder, and what failed."""
 
-    def __init__(self, count: int, device: str, console: "Console") -> None:
+    def __init__(self, count: int, device: str, console: "PlainConsole") -> None:
         self.count, self.device, self.console, self.began = count, device, console, time.monotonic()
         self.looks: dict[Path, dict[str, Any]] = {}
         self.failed: list[FailedSystem] = []
@@ -212,7 +214,7 @@ class Tally:
         from tenfold.pages.page import duration
 
         done, so_far = len(self.looks) + len(self.failed), duration(time.monotonic() - self.began)
-        self.console.print(f"[{done}/{self.count}] {training.title}: {words} ({so_far} so far)", markup=False)
+        self.console.print(f"[{done}/{self.count}] {training.title}: {words} ({so_far} so far)")
 
 
 def _train(
@@ -231,7 +233,7 @@ def _train(
     if on is not None:
         threads = threads or max(1, settings.threads() // (workers or 1))
         device, quiet = device if Place.parse(on).kind == "local" else "cpu", True
-        tally.console.print(f"{len(missing)} to train, threads for each: {threads}", markup=False)
+        tally.console.print(f"{len(missing)} to train, threads for each: {threads}")
     by_key = {each.title: each for each in missing}
     common = {"device": device, "threads": threads, "quiet": quiet}
     tasks = [Task(key, f"{__name__}:train_task", each.arguments() | common) for key, each in by_key.items()]
@@ -244,18 +246,19 @@ def _train(
     def failed(task: Task, reason: BaseException | str) -> None:
         tally.fail(by_key[task.key], reason)
 
-    if on is not None:
-        out.mkdir(parents=True, exist_ok=True)
-        run_tasks(tasks, on=on, workers=workers, threads=threads or 1, done=done, failed=failed, shared=[out])
-        return
-    for task in tasks:
-        tally.console.print(task.key, markup=False)
-        try:
-            result = train_task(**task.arguments)
-        except FAILURES as error:
-            failed(task, error)
-        else:
-            done(task, result)
+    with tally.console.working("Training systems", len(tasks)):
+        if on is not None:
+            out.mkdir(parents=True, exist_ok=True)
+            run_tasks(tasks, on=on, workers=workers, threads=threads or 1, done=done, failed=failed, shared=[out])
+            return
+        for task in track(tasks):
+            tally.console.print(task.key)
+            try:
+                result = train_task(**task.arguments)
+            except FAILURES as error:
+                failed(task, error)
+            else:
+                done(task, result)
 
 
 def train_task(

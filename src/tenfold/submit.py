@@ -67,7 +67,7 @@ def submit(
     if digits.labels is None:  # the sample is about the test set, whatever is forced
         _check_ids(digits.ids, data)
     _check_target(out)
-    with console.status(f"Reading {len(digits):,} images"):
+    with console.working(f"Reading {len(digits):,} images"):
         seen = None
         if opened.run is not None:
             from tenfold.runs.ledger import seen_exactly
@@ -78,9 +78,10 @@ def submit(
     _write(out, content, out)
     sha256, warnings = hashlib.sha256(content).hexdigest(), _warnings(counts, seen)
     for warning in warnings:
-        console.print(f"Warning: {warning}", style="yellow", markup=False)
+        console.print(f"Warning: {warning}", style="yellow")
     shown = ", ".join(f"{digit}: {count:,}" for digit, count in enumerate(counts.tolist()))
-    console.print(f"{len(digits):,} answers in {out} ({shown})", markup=False)
+    console.print(f"{len(digits):,} answers in {out} ({shown})")
+    console.print("Next: upload it at https://www.kaggle.com/competitions/digit-recognizer/submit")
     return Submission(len(digits), str(out), sha256, counts.tolist(), seen, warnings)
 
 

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+TRACK_HELP = "Send curves and report to MLflow (a folder, http://HOST:PORT), or tensorboard:FOLDER."
 LAYERS_HELP = "With --from: train on all layers or the head [default: all]."
 
 
@@ -69,6 +70,8 @@ def train(
     ] = None,
     device: Annotated[str, options.DEVICE] = "auto",
     threads: Annotated[int | None, options.THREADS] = None,
+    track: Annotated[str | None, typer.Option("--track", metavar="URI", help=TRACK_HELP)] = None,
+    callbacks: Sequence[Any] = (),
     quiet: Annotated[bool, options.QUIET] = False,
 ) -> Trained:
     """Return what came of training `recipe` on `data`, or of resuming the run `resume`; the run's folder is written.
@@ -76,7 +79,8 @@ def train(
     data: a name or a path, or several, which are merged; images that they share are then named, and `deduplicate`
     drops all but the first of equal or nearly equal ones (also within a single set).
     max_seconds: end, with a usable and resumable run, when so much time has passed since the call.
-    Raises TenfoldError: UsageError, RecipeError, DataError, RunError, TrainingError.
+    callbacks: of `tenfold.runs.tracking.Callback`, from Python alone; they watch a network's training.
+    Raises TenfoldError: UsageError, RecipeError, DataError, RunError, TrainingError, MissingExtraError.
     """
     from tenfold.console import PlainConsole
     from tenfold.pages.page import drawn
@@ -84,11 +88,13 @@ def train(
     from tenfold.runs import begin as beginnings
     from tenfold.runs.fit import train_run
     from tenfold.runs.run import Run
+    from tenfold.runs.tracking import Callbacks, open_tracker
     from tenfold.training import recipe as recipes
 
     began = time.monotonic()
     console = PlainConsole(quiet=quiet)
     specs = [data] if isinstance(data, str) else list(data)
+    tracker = None if track is None else open_tracker(track)
     if resume is not None:
         _refuse_with_resume(
             {"--set": overrides, "--precision": precision, "--seed": seed, "--subset": subset,
@@ -98,12 +104,14 @@ def train(
         if out is not None and Path(out).resolve() != run.path.resolve():
             raise RunError(f"--out '{out}' is not the run '{resume}' to resume. Omit --out.")
         beginnings.check(run.recipe, device, max_seconds)
+        watching = Callbacks(callbacks, run.recipe)
         digits = beginnings.same_data(run, specs, console)
     else:
         if not specs:
             raise UsageError("There is no '--data'. Give --data DATA, such as --data mnist, or --resume RUN.")
         chosen = recipes.load(recipe, [*overrides, *([f"training.precision={precision}"] if precision else [])])
         beginnings.check(chosen, device, max_seconds)
+        watching = Callbacks(callbacks, chosen)
         run, digits = beginnings.begin(
             chosen,
             specs,
@@ -114,13 +122,25 @@ def train(
             start=_start(from_run, chosen, layers),
             console=console,
         )
+    if tracker is not None:
+        watching.members.append(tracker)
+        tracker.begin(run)
     if not run.finished:
         deadline = None if max_seconds is None else began + max_seconds
-        train_run(run, digits, console, deadline=deadline, device=device, threads=threads)
+        try:
+            train_run(run, digits, console, deadline=deadline, device=device, threads=threads, callbacks=watching)
+        except BaseException:
+            if tracker is not None:
+                tracker.abandon()
+            raise
     result = _summary(run, drawn(write_report, run), time.monotonic() - began)
-    console.print(describe(result), markup=False, soft_wrap=True)
+    console.print(describe(result), soft_wrap=True)
+    if result.status == "finished":
+        console.next("tenfold", "evaluate", result.run, "--data", "mnist:test")
     if (warning := nothing_learnt(result, digits.labels, run.manifest["data"]["spec"])) is not None:
         console.print(warning, style="yellow", soft_wrap=True)
+    if tracker is not None:
+        tracker.close(run, result.report)
     return result
 
 

@@ -11,6 +11,7 @@ search has not used, each with another part held out, and the new recipe says ho
 
 import textwrap
 import time
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
@@ -37,11 +38,23 @@ from tenfold.tuning.trial import Workers
 COMPARISON, BEST, PAGE = "comparison.json", "best.toml", "tune.html"
 COMMENT_WIDTH = 110
 STATES = ("complete", "pruned", "failed", "lost")
-RECIPE_HELP = "A shipped recipe's name, or a .toml file, with a table [search]."
-TRIALS_HELP = "Try so many, at most [default: 30, or as time allows]."
-METRIC_HELP = "nll or accuracy of held-out images [default: nll; for a grid accuracy]."
-METHOD_HELP = "optuna (default for networks) or grid (for classical models)."
-SEEDS_HELP = "Compare at the end on so many unused seeds [default: 3]."
+BASE = typer.Argument(metavar="RECIPE", help="A shipped recipe's name, or a .toml file, with a table [search].")
+OUT = typer.Option("--out", metavar="FOLDER", help="Folder for the tune [default: runs/tune-RECIPE-N].")
+TRIALS = typer.Option("--trials", metavar="N", min=1, help="Try so many, at most [default: 30, or as time allows].")
+TIME = typer.Option("--max-seconds", metavar="S", min=0.001, help="Search so long; the comparison comes after it.")
+THREADS = typer.Option("--threads", metavar="N", min=1, help="Threads of each trial [default: its share of the cores].")
+SUBSET = typer.Option("--subset", metavar="N", min=1, help="Search on so many images, chosen stratified.")
+METRIC = typer.Option(
+    "--metric", metavar="METRIC", help="nll or accuracy of held-out images [default: nll; for a grid accuracy]."
+)
+METHOD = typer.Option(
+    "--method", metavar="METHOD", help="optuna (default for networks) or grid (for classical models)."
+)
+SEEDS = typer.Option(
+    "--seeds", metavar="N", min=0, max=1000, help="Compare at the end on so many unused seeds [default: 3]."
+)
+NAME = typer.Option("--name", metavar="NAME", help="Name of the new recipe [default: RECIPE-tuned].")
+RESUME = typer.Option("--resume", metavar="FOLDER", help="Resume a tune that was cut short.")
 
 
 @dataclass(frozen=True)
@@ -78,45 +91,30 @@ class Tuned:
 
 
 def tune(
-    recipe: Annotated[str | Path | None, typer.Argument(metavar="RECIPE", help=RECIPE_HELP)] = None,
+    recipe: Annotated[str | Path | None, BASE] = None,
     data: Annotated[str | None, options.DATA] = None,
-    out: Annotated[
-        str | Path | None,
-        typer.Option("--out", metavar="FOLDER", help="Folder for the tune [default: runs/tune-RECIPE-N]."),
-    ] = None,
+    out: Annotated[str | Path | None, OUT] = None,
     *,
-    trials: Annotated[int | None, typer.Option("--trials", metavar="N", min=1, help=TRIALS_HELP)] = None,
-    max_seconds: Annotated[
-        float | None,
-        typer.Option("--max-seconds", metavar="S", min=0.001, help="Search so long; the comparison comes after it."),
-    ] = None,
+    trials: Annotated[int | None, TRIALS] = None,
+    max_seconds: Annotated[float | None, TIME] = None,
     workers: Annotated[int, options.WORKERS] = 1,
-    threads: Annotated[
-        int | None,
-        typer.Option("--threads", metavar="N", min=1, help="Threads of each trial [default: its share of the cores]."),
-    ] = None,
+    threads: Annotated[int | None, THREADS] = None,
     on: Annotated[str | None, options.ON] = None,
     seed: Annotated[int | None, options.SEED] = None,
-    subset: Annotated[
-        int | None, typer.Option("--subset", metavar="N", min=1, help="Search on so many images, chosen stratified.")
-    ] = None,
-    metric: Annotated[str | None, typer.Option("--metric", metavar="METRIC", help=METRIC_HELP)] = None,
-    method: Annotated[str | None, typer.Option("--method", metavar="METHOD", help=METHOD_HELP)] = None,
-    seeds: Annotated[int | None, typer.Option("--seeds", metavar="N", min=0, max=1000, help=SEEDS_HELP)] = None,
-    name: Annotated[
-        str | None, typer.Option("--name", metavar="NAME", help="Name of the new recipe [default: RECIPE-tuned].")
-    ] = None,
-    resume: Annotated[
-        str | Path | None, typer.Option("--resume", metavar="FOLDER", help="Resume a tune that was cut short.")
-    ] = None,
+    subset: Annotated[int | None, SUBSET] = None,
+    metric: Annotated[str | None, METRIC] = None,
+    method: Annotated[str | None, METHOD] = None,
+    seeds: Annotated[int | None, SEEDS] = None,
+    name: Annotated[str | None, NAME] = None,
+    resume: Annotated[str | Path | None, RESUME] = None,
     device: Annotated[str, options.DEVICE] = "auto",
     quiet: Annotated[bool, options.QUIET] = False,
 ) -> Tuned:
     """Return what a search over the recipe's [search] table found, or what resuming the tune `resume` found.
 
     The folder has best.toml, tune.html, and the journal that a killed tune resumes from, with the loss of the trials
-    under way at most. trials: for a grid the most it may have. max_seconds: a resumed tune has as much again. on: on
-    Ray, machines have to see the tune's folder and the data. seeds: of the comparison at the end; 0 omits it.
+    under way at most. max_seconds: a resumed tune has as much again. on: on Ray, machines have to see the tune's folder
+    and the data. seeds: 0 omits the comparison.
     Raises TenfoldError: UsageError, RecipeError, DataError, RunError, TrainingError, ClusterError.
     """
     began = time.monotonic()
@@ -130,8 +128,7 @@ def tune(
         folder, plan = plans.begin(asked, device)
     else:
         folder, plan = Path(resume), plans.resumed(Path(resume), asked)
-    journal = Journal(folder / JOURNAL, recipes.load(folder / RECIPE).search, alone=True)
-    try:
+    with closing(Journal(folder / JOURNAL, recipes.load(folder / RECIPE).search, alone=True)) as journal:
         at_work = Workers(
             str(folder.resolve()),
             anywhere(data or plan.spec),
@@ -142,52 +139,31 @@ def tune(
         )
         status = _run(journal, plan, at_work, console, began)
         return _finish(folder, journal, plan, status, console, began)
-    finally:
-        journal.close()
 
 
 def _run(journal: Journal, plan: Plan, workers: Workers, console: PlainConsole, began: float) -> str:
     """Search, then compare; return how it ended."""
-
-    def say(line: str) -> None:
-        console.print(line, markup=False)
-
-    def show(tried: Tried) -> None:
-        say(_line(tried, best_of(journal.tried())))
-
     folder = Path(workers.folder)
     deadline = None if plan.max_seconds is None else began + plan.max_seconds
     try:
-        through = Search(journal, plan, workers, say, show).run(own_values(recipes.load(folder / RECIPE)), deadline)
+        through = Search(journal, plan, workers, console, deadline).run(own_values(recipes.load(folder / RECIPE)))
         best = best_of(journal.tried())
         if best is not None and not best.base and plan.seeds:
             seeds = range(plan.seed + 1, plan.seed + plan.seeds + 1)
-            compare_on_seeds(folder / COMPARISON, best.values, seeds, workers, say)
+            compare_on_seeds(folder / COMPARISON, best.values, seeds, workers, console)
     except KeyboardInterrupt:
         return "interrupted"
     by_time = plan.method == "optuna" and plan.trials is None  # then the end of the time is the end
     return "finished" if through or by_time else "out_of_time"
 
 
-def _line(tried: Tried, best: Tried | None) -> str:
-    """Return what is said of a trial that has ended."""
-    short = {key: float(f"{value:.4g}") if isinstance(value, float) else value for key, value in tried.values.items()}
-    values = "the recipe as it is" if tried.base else " ".join(overrides(short))
-    if tried.state != "complete" or tried.nll is None or tried.accuracy is None:
-        return f"trial {tried.number:3}  {tried.state}{f': {tried.reason}' if tried.reason else ''}  {values}"
-    mark = "  best so far" if best is not None and best.number == tried.number else ""
-    figures = f"nll {tried.nll:.4f}  accuracy {tried.accuracy:.2%}  {tried.seconds or 0.0:.1f} s"
-    return f"trial {tried.number:3}  {figures}  {values}{mark}"
-
-
 def _finish(folder: Path, journal: Journal, plan: Plan, status: str, console: PlainConsole, began: float) -> Tuned:
     """Write best.toml and the page, say how it went, and return the result."""
     tried = journal.tried()
     best = best_of(tried)
-    base = next((each for each in tried if each.base and each.state == "complete"), None)
     comparison = None if best is None else compared(folder / COMPARISON, best.values, plan.metric)
     conclusion = verdict(best, comparison)
-    recipe = "" if best is None else _best_recipe(folder, plan, tried, base, best, comparison, conclusion)
+    recipe = "" if best is None else _best_recipe(folder, plan, tried, best, comparison)
     lines = [conclusion]
     if status != "finished":
         lines.append(f"Cut short. To resume: tenfold tune --resume {folder}")
@@ -206,6 +182,8 @@ def _finish(folder: Path, journal: Journal, plan: Plan, status: str, console: Pl
         recipe=recipe,
     )
     console.print("\n".join([*lines, *([f"Page: {page}"] if page else [])]))
+    if recipe:
+        console.next("tenfold", "train", folder / BEST, "--data", plan.spec)
     states = [each.state for each in tried]
     return Tuned(
         folder=str(folder),
@@ -214,7 +192,7 @@ def _finish(folder: Path, journal: Journal, plan: Plan, status: str, console: Pl
         method=plan.method,
         metric=plan.metric,
         trials={state: states.count(state) for state in STATES},
-        base=_figures(base),
+        base=_figures(_base_of(tried)),
         best=_figures(best),
         comparison=comparison,
         best_recipe=str(folder / BEST) if recipe else None,
@@ -223,21 +201,17 @@ def _finish(folder: Path, journal: Journal, plan: Plan, status: str, console: Pl
     )
 
 
+def _base_of(tried: list[Tried]) -> Tried | None:
+    return next((each for each in tried if each.base and each.state == "complete"), None)
+
+
 def _figures(tried: Tried | None) -> TrialFigures | None:
     if tried is None:
         return None
     return TrialFigures(tried.number, tried.values, tried.nll, tried.accuracy, tried.seconds)
 
 
-def _best_recipe(
-    folder: Path,
-    plan: Plan,
-    tried: list[Tried],
-    base: Tried | None,
-    best: Tried,
-    comparison: SeedComparison | None,
-    conclusion: str,
-) -> str:
+def _best_recipe(folder: Path, plan: Plan, tried: list[Tried], best: Tried, comparison: SeedComparison | None) -> str:
     """Return the recipe with the best values as TOML, with where it comes from in comments above."""
 
     def worded(tried: Tried | None) -> str:
@@ -255,10 +229,10 @@ def _best_recipe(
         f"Search: {how}, seed {plan.seed}: {states.count('complete')} trials complete, "
         f"{states.count('pruned')} pruned, {states.count('failed')} failed. Judged by {plan.metric}, {judged}.",
         f"Data: {plan.images:,} images, SHA-256 {plan.sha256}.",
-        f"Before: {worded(base)}.",
+        f"Before: {worded(_base_of(tried))}.",
         *([] if best.base else [f"After: {worded(best)}; as the best of many, that flatters."]),
         *(comparison.lines if comparison else []),
-        conclusion,
+        verdict(best, comparison),
         "Changed: " + (", ".join(changes) or "nothing."),
     ]
     summary = f"{plan.recipe}, tuned on {plan.images:,} images of {Path(plan.spec).name}"

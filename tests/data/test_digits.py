@@ -1,10 +1,18 @@
 """A set of digits: what does not belong together is refused, and equal content has equal hashes."""
 
+import base64
+import contextlib
+import io
+import re
+from pathlib import Path
+
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from PIL import Image
 
-from tenfold.data.digits import Digits, image_hashes
+from tenfold.data import load
+from tenfold.data.digits import SHOWN, Digits, image_hashes
 from tenfold.errors import DataError
 
 IMAGES = np.random.default_rng(0).integers(0, 256, (3, 28, 28)).astype(np.uint8)
@@ -39,6 +47,31 @@ def test_take() -> None:
     assert (taken.labels.tolist(), taken.ids.tolist()) == ([3, 1], [7, 5])
     assert digits.take(np.array([False, True, False])).ids.tolist() == [6]
     assert Digits.of(IMAGES).take(np.array([1])).labels is None
+
+
+def test_what_a_notebook_shows() -> None:
+    """Digits are one line of text; in HTML few of many images, whole and within the page, with their labels."""
+    many = Digits.of(np.concatenate([IMAGES] * 700), np.arange(2100) % 10)
+    assert repr(many) == f"Digits(n=2100, counts={[210] * 10})"
+    assert repr(Digits.of(IMAGES)) == "Digits(n=3, counts=None)"
+    shown = many._repr_html_()
+    sources = re.findall(r'src="(.*?)"', shown)
+    assert len(sources) == shown.count("<figure") == shown.count("</figure>") == SHOWN
+    pictures = [Image.open(io.BytesIO(base64.b64decode(source.partition("base64,")[2]))) for source in sources]
+    assert all(np.array_equal(picture, many.images[105 * at]) for at, picture in enumerate(pictures))
+    assert re.findall("<figcaption>(.*?)</figcaption>", shown) == ["0", "5"] * (SHOWN // 2)
+    assert Digits.of(IMAGES)._repr_html_().count("<figcaption></figcaption>") == 3
+    assert "<figure" not in Digits.of(IMAGES[:0])._repr_html_()
+
+
+def test_loaded_to_look_at(tmp_path: Path) -> None:
+    """Loaded for no purpose, data are there to look at: all of `uci`, without labels too; a Path is never a name."""
+    np.savez(tmp_path / "uci", X=IMAGES)
+    (tmp_path / "uci.npz").rename(tmp_path / "uci")
+    with contextlib.chdir(tmp_path):
+        assert load(Path("uci")).labels is None
+    pytest.importorskip("sklearn")
+    assert len(load("uci")) == 1797
 
 
 def test_content_hash() -> None:

@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from rich.console import Console
 
+from tenfold.console import PlainConsole
 from tenfold.ensembles.members import Resources, rows_of, train_missing
 from tenfold.ensembles.pool import Pool, Settings, answers
 from tenfold.errors import TrainingError
@@ -43,10 +43,10 @@ def in_this_process(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("tenfold.ensembles.members.run_tasks", run_tasks)
 
 
-def console() -> tuple[Console, StringIO]:
+def console() -> tuple[PlainConsole, StringIO]:
     """Return a console and what is printed on it."""
     text = StringIO()
-    return Console(file=text, width=300, highlight=False), text
+    return PlainConsole(file=text, width=300), text
 
 
 def begin(path: Path, *recipes: str, overrides: tuple[str, ...] = QUICK, folds: int | None = None) -> Pool:

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from rich.console import Console
 
+from tenfold.console import PlainConsole
 from tenfold.data import load
 from tenfold.ensembles.averaging import combine
 from tenfold.ensembles.pool import Pool, Settings, answers, assemble, check_alike, same_held_out
@@ -117,7 +117,7 @@ def test_the_ensemble_is_a_run(shared: tuple[Pool, list[Run]]) -> None:
     choice = Choice("greedy:2", (0, 2), np.array([0.5, 0.0, 0.5]))
     held = answers(runs)
     together = combine(held.probabilities, choice.weights)
-    pictures = same_data(runs[0], (), Console(quiet=True)).images[held.indices]
+    pictures = same_data(runs[0], (), PlainConsole(quiet=True)).images[held.indices]
     run = assemble(pool.path, runs, choice, held, together, pictures)
     manifest = Run.open(pool.path).manifest
     assert manifest["parameters"] == 2 * runs[0].manifest["parameters"]

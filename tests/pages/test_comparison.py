@@ -119,3 +119,10 @@ def test_unwritable_files(tmp_path: Path, comparison: Callable[..., SideBySide])
     with pytest.raises(DataError, match="--markdown"):
         comparisons.write_markdown(tmp_path / "file" / "c.md", "text")
     assert comparisons.write_markdown(None, "text") is None
+
+
+def test_page_fits(tmp_path: Path, comparison: Callable[..., SideBySide], unfit: Callable[[Path], list[str]]) -> None:
+    """Nothing on a comparison's page is cut off or illegible, with a matrix of eight systems too."""
+    found = comparison(sides=[Side(f"a-long-name-{i}", one.probabilities, 10.0 + i) for i in range(3)
+                              for one in comparison().sides][:8])  # fmt: skip
+    assert unfit(Path(comparisons.write_page(tmp_path / "c.html", "T", [(found, found.standings())]))) == []

@@ -1,6 +1,7 @@
 """An ensemble's page: whole, safe, and true to what it shows."""
 
 import re
+from collections.abc import Callable
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from tenfold.ensembles.selection import Nested
 from tenfold.errors import DataError
 from tenfold.metrics.scores import nll
 from tenfold.pages import ensemble
+from tenfold.pages.page import percent
 
 LABELS = np.arange(100) % 10
 IMAGES = np.random.default_rng(0).integers(0, 256, (100, 28, 28)).astype(np.uint8)
@@ -98,6 +100,9 @@ def test_shows_everything(tmp_path: Path) -> None:
     assert f"It gives {wrong.sum()} of 100 held-out images the wrong digit" in page.text
     assert "2 networks, one answer" in page.text
     assert "were chosen on these same images" in page.text
+    unseen = selection.nested(["all", "top:2"], shares, LABELS, repeats=2)[1]
+    assert f"{percent(1 - unseen.errors / 100)} Held-out accuracy of members chosen in this way" in page.text
+    assert f"which flatters their {percent(1 - wrong.sum() / 100)} there" in page.text
     assert f"At least one of the 2 members gets {(~own.all(0)).sum()} images wrong" in page.text
     assert f"{(wrong & own.any(0)).sum()} of the {wrong.sum()} errors that are left could have been right" in page.text
     assert html.count("--ink-mask:url(data:image/png") == (wrong & own.any(0)).sum()
@@ -194,3 +199,9 @@ def test_difference_strip() -> None:
     assert 'class="last" cx="124.0"' in ensemble.difference(1, 0.1, 1)
     assert 'aria-label="log-loss against all: +1.0000, give or take 0.2000"' in ensemble.difference(1, 0.1, 1)
     assert 'x1="6.0" x2="65.0"' in ensemble.difference(-0.5, 0.25, 1)
+
+
+def test_page_fits(tmp_path: Path, unfit: Callable[[Path], list[str]]) -> None:
+    """Nothing on an ensemble's page is cut off or illegible."""
+    written(tmp_path, members([3, 2, 3, 2]), "top:2")
+    assert unfit(tmp_path / "new" / "ensemble.html") == []

@@ -2,11 +2,13 @@
 
 import base64
 import io
+from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
+from tenfold.errors import DataError
 from tenfold.pages import page
 
 
@@ -69,3 +71,17 @@ def test_table_is_markdown() -> None:
     """The first columns are set left, the others right, and a bar in a cell does not end it."""
     lines = page.table(["a", "b", "c"], [["x|y", "1", "2"]], left=2).splitlines()
     assert lines == ["| a | b | c |", "| --- | --- | ---: |", "| x\\|y | 1 | 2 |"]
+
+
+def test_old_page_survives_a_failure(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """When the new page cannot be put in place the old one stays, and no half page lies beside it."""
+    path = page.write(tmp_path / "page.html", "old")
+
+    def fail(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("os.replace", fail)
+    with pytest.raises(DataError, match=r"The page '.*page.html' cannot be written: No space left on device"):
+        page.write(path, "new")
+    assert path.read_text("utf-8") == "old"
+    assert list(tmp_path.iterdir()) == [path]

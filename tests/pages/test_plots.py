@@ -81,6 +81,16 @@ def test_bars_have_heights_in_proportion() -> None:
     assert texts(svg, "tiny") == ["10", "5", "0"]
 
 
+def test_dashed_level_spares_the_words() -> None:
+    """A bar's value stands above the dashed line that would strike it through, and near its bar otherwise."""
+    svg = plots.bars([[100, 96, 50, 30]], list("0123"), label="counts", text=lambda v: f"{v:g}", level=99.0)
+    level = float(re.findall(r'class="ideal"[^>]*y1="([\d.]+)"', svg)[0])
+    lines = [float(y) for y in re.findall(r'class="tiny"[^>]* y="([\d.]+)"', svg)]
+    tops = [float(y) for y in re.findall(r'class="bar s0"[^>]* y="([\d.]+)"', svg)]
+    assert all(line < level - 3 or line > level + 9 for line in lines)
+    assert [round(top - line) for top, line in zip(tops, lines, strict=True)][2:] == [5, 5]
+
+
 def test_bars_of_nothing() -> None:
     """Counts that are all 0 are drawn, not divided by."""
     assert "<svg" in plots.bars([[0] * 10], [str(i) for i in range(10)], label="counts", text=str)
@@ -134,6 +144,13 @@ def test_scatter_joins_the_frontier_in_steps() -> None:
     assert line[1] == f"{a[0]:.1f},{a[1]:.1f} {b[0]:.1f},{a[1]:.1f} {b[0]:.1f},{b[1]:.1f}"
 
 
+def test_names_keep_off_the_frontier() -> None:
+    """A name stands left of its point where, at the right, the line up to the next system would run through it."""
+    svg = scatter([("a-first-name", 10.0, 0.9), ("b", 15.0, 0.99), ("c", 1000.0, 0.5), ("d", 1.0, 0.5)], [0, 1])
+    (first, *_), (x, *_) = circles(svg, "last"), re.findall(r'class="name" x="([\d.]+)"[^>]*end">a-first-name<', svg)
+    assert float(x) < first[0]
+
+
 def test_scatter_of_equals_but_for_rounding() -> None:
     """Two accuracies, or costs, that differ in the last bit stand beside each other, in the middle."""
     accuracy = float(np.nextafter(0.9, 1))
@@ -181,6 +198,13 @@ def test_risk_falls_to_the_right_of_no_refusal() -> None:
     assert heights == sorted(heights)  # pixels count downwards: fewer and fewer errors
     assert "images refused" in drawn
     assert plots.risk_coverage(np.ones(1), np.zeros(1), label="one right image").startswith("<svg")
+
+
+def test_no_refusal_is_drawn_apart_from_the_first() -> None:
+    """The dot is the error rate without a refusal also where the very first refusal removes every error."""
+    drawn = plots.risk_coverage(np.arange(1, 51) / 50, np.array([0.0] * 49 + [0.02]), label="risk")
+    ((_, height),) = circles(drawn, "last")
+    assert height < plots.BOTTOM - 100
 
 
 def test_axis_maps_linearly() -> None:

@@ -2,6 +2,7 @@
 
 import json
 import re
+from collections.abc import Callable
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from tenfold.errors import DataError, RunError
+from tenfold.errors import RunError
 from tenfold.metrics.scores import most_confident_mistakes, score
 from tenfold.pages import report
 from tenfold.runs.run import Run
@@ -273,26 +274,34 @@ def test_several_evaluations(tmp_path: Path) -> None:
 
 
 def test_overlap_is_named_first(tmp_path: Path) -> None:
-    """Where training saw test images, the page says so above everything else, with the score without them."""
+    """Where training saw test images, the headline is the score without them; the one with them is a note."""
     run = make_run(tmp_path / "run")
     overlap = {"exact": 60, "near": 3, "near_checked": True, "accuracy_on_overlap": 1.0}
-    overlap |= {"accuracy_without": 0.978, "n_without": 137, "ci95_without": [0.93, 0.99]}
+    overlap |= {"accuracy_without": 134 / 137, "n_without": 137, "ci95_without": [0.9376, 0.9925]}
     add_look(run, "mnist:test", overlap=overlap)
     words = written(run).words
+    assert "It misreads 3 of the 137 images of mnist:test that training never saw." in words
+    assert "97.81% Test accuracy on images that training never saw, with 95% confidence between 93.76% and" in words
+    assert "Errors 3 of 137 Validation accuracy" in words  # no log-loss: it counts what training saw
     assert "60 of the 200 test images are in the training data, and 3 more are nearly equal to one there." in words
-    assert "On the 137 images that training never saw, accuracy is 97.80% (95% interval 93.00% to 99.00%)" in words
+    assert "on those that it saw 100%, on all of them together 98.50%, which says less about new digits" in words
+    assert "What follows counts all 200 images, those that it was trained on too: 98.50% read correctly" in words
+    assert "mnist:test 97.81% 93.76% to 99.25% 3 137 2025" in words  # the table of looks
     assert words.index("Training and test data overlap.") < words.index("Learning curves")
 
 
 def test_overlap_of_everything(tmp_path: Path) -> None:
-    """Where no test image is new to the model, the page says that the score means nothing."""
+    """Where no test image is new to the model, its score is no headline, and the page says that it means nothing."""
     run = make_run(tmp_path / "run")
     overlap = {"exact": 200, "near": 0, "near_checked": False, "accuracy_on_overlap": 1.0}
     overlap |= {"accuracy_without": None, "n_without": 0, "ci95_without": None}
     add_look(run, "mnist:test", overlap=overlap)
     words = written(run).words
     assert "near duplicates were not looked for" in words
-    assert "the score says nothing about new digits" in words
+    assert "the score on them, 98.50%, says nothing about new digits" in words
+    assert "evaluated on nothing but images that it was trained on: the figures are of 50 images held out" in words
+    assert "98.00% Validation accuracy, with 95%" in words
+    assert "mnist:test – – – 0 2025" in words
 
 
 def test_mistakes_are_the_surest_first(tmp_path: Path) -> None:
@@ -383,17 +392,8 @@ def test_file_outside_the_run_is_not_read(tmp_path: Path) -> None:
     assert "no pictures were kept" in written(run).words
 
 
-def test_old_report_survives_a_failure(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """When the new page cannot be put in place the old one stays, and no half page lies beside it."""
-    run = make_run(tmp_path / "run")
-    path = report.write_report(run)
-    before, files = path.read_bytes(), sorted(run.path.iterdir())
-
-    def fail(*_: object) -> None:
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr("os.replace", fail)
-    with pytest.raises(DataError, match=r"The page '.*report.html' cannot be written: No space left on device"):
-        report.write_report(run)
-    assert path.read_bytes() == before
-    assert sorted(run.path.iterdir()) == files
+def test_page_fits(tmp_path: Path, unfit: Callable[[Path], list[str]]) -> None:
+    """Nothing on a report is cut off or illegible: a large test set, many mistakes, long lines in the recipe."""
+    run = make_run(tmp_path / "run", name="a-recipe-of-a-name-that-goes-on-" * 4)
+    add_look(run, "a-file-of-a-long-name-" * 5 + ".npz", n=10_000, wrong=70)
+    assert unfit(report.write_report(run)) == []

@@ -1,6 +1,7 @@
 """The page of a search: whole, safe, and drawn also where there is little to draw."""
 
 import re
+from collections.abc import Callable
 from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
@@ -90,17 +91,26 @@ class Balanced(HTMLParser):
 def test_shows_what_was_tried(tmp_path: Path) -> None:
     """The page has the verdict, the chart, a row for each trial but lost ones, and both values of every key."""
     tried = [BASE, BETTER, PRUNED, FAILED, LOST]
-    html = written(
-        tmp_path, tried, importances={"optimiser.lr": 0.8, "model.norm": 0.2}, comparison=SEEDS, recipe='name = "x"'
-    )
+    html = written(tmp_path, tried, comparison=SEEDS, recipe='name = "x"')
     page = Balanced(html)
     assert page.count["svg"] == 1
     assert "So it is." in page.text
     assert "2 trials complete, 1 ended early, 1 failed, on digits.npz" in re.sub(r"\s+", " ", page.text)
-    for value in ("80%", "20%", "0.1200", "0.2100", "96.00%", "true", "false", 'name = "x"', "9f9f9f"):
+    for value in ("0.1200", "0.2100", "96.00%", "true", "false", 'name = "x"', "9f9f9f"):
         assert value in page.text
     rows = re.findall(r'<tr><td class="left">(\d+)</td><td>[^<]*</td><td>(?:true|false)</td>', html)
     assert rows == ["1", "0", "2", "3"]  # the best first, what has no figure last
+
+
+def test_few_trials_rank_no_keys(tmp_path: Path) -> None:
+    """Which keys matter is said from fifty complete trials on, with their number; of fewer, that they are too few."""
+    shares = {"optimiser.lr": 0.8, "model.norm": 0.2}
+    for n, ranked in ((49, False), (50, True)):
+        tried = [replace(BETTER, number=i) for i in range(n)]
+        text = re.sub(r"\s+", " ", Balanced(written(tmp_path, [*tried, PRUNED], importances=shares)).text)
+        assert ("optimiser.lr80%" in text.replace(" ", "")) is ranked
+        assert ("PED-ANOVA of the 50 complete trials" in text) is ranked
+        assert ("49 complete trials: too few to say which keys matter" in text) is not ranked
 
 
 def test_nothing_from_outside_and_nothing_unescaped(tmp_path: Path) -> None:
@@ -137,3 +147,15 @@ def test_grid_shows_accuracy(tmp_path: Path) -> None:
     assert "coarse-to-fine grid of three stages" in page.text
     assert "in cross-validation" in page.text
     assert "99.17%" in page.text
+
+
+def test_page_fits(tmp_path: Path, unfit: Callable[[Path], list[str]]) -> None:
+    """Nothing on a search's page is cut off or illegible, however many keys it has and long reasons."""
+    values: Values = {f"training.some_long_setting_{i}": 0.123456 for i in range(6)}
+    tried = [
+        replace(BASE, values=values),
+        replace(FAILED, values=values, reason="The loss is 'nan'. Lower optimiser.lr. " * 2),
+    ]
+    ranges: Space = dict.fromkeys(values, Range(low=0.0, high=1.0))
+    written(tmp_path, tried, space=ranges, comparison=SEEDS, recipe="# a long line" * 30)
+    assert unfit(tmp_path / "tune.html") == []

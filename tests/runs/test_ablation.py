@@ -32,13 +32,13 @@ def test_a_training_is_reproducible(recipe: recipes.Recipe, tmp_path: Path) -> N
     sha256 = trainings.parts("uci").sha256
     files = [tmp_path / name for name in ("a", "b")]
     for file in files:
-        trainings.train(recipe.tables(), 100, 0, "uci", sha256, str(file), "cpu")
+        trainings.train(recipe.tables(), 100, 0, "uci", None, sha256, str(file), "cpu")
     first, second = (trainings.Outcome.model_validate_json(file.read_bytes()) for file in files)
     assert (first.trial.accuracy, first.trial.nll) == (second.trial.accuracy, second.trial.nll)
     assert first.config_sha256 == recipe.config_hash()
     assert first.machine["threads"] == 1
     with pytest.raises(RunError, match="The data 'uci' are others for the process that trains"):
-        trainings.train(recipe.tables(), 100, 0, "uci", "0" * 64, str(files[0]), "cpu")
+        trainings.train(recipe.tables(), 100, 0, "uci", None, "0" * 64, str(files[0]), "cpu")
 
 
 def test_held_out_images_are_the_same_for_all() -> None:

@@ -55,7 +55,7 @@ def test_fit_refuses_what_is_no_digit_data(digits: Digits) -> None:
         model.fit(digits.images, np.full(200, 11))
     with pytest.raises(DataError, match=r"X has the shape '\(200, 27\)'"):
         model.fit(digits.images.reshape(200, 784)[:, :27], digits.labels)
-    with pytest.raises(DataError, match="X has the value 'nan'"):
+    with pytest.raises(DataError, match="X has the value 'NaN'"):
         model.fit(np.full((200, 784), np.nan), digits.labels)
     with pytest.raises(RecipeError, match="No recipe is called"):
         DigitClassifier(recipe="nothing").fit(digits.images, digits.labels)

@@ -17,10 +17,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from rich.console import Console
 from typer.testing import CliRunner, Result
 
 from tenfold.cli import app
+from tenfold.console import PlainConsole
 from tenfold.data import load
 from tenfold.data.digits import Digits, image_hashes
 from tenfold.errors import RunError, TenfoldError, TrainingError
@@ -28,9 +28,9 @@ from tenfold.files import claimed
 from tenfold.models import build
 from tenfold.models.classical import Classical
 from tenfold.runs.estimator import from_run
-from tenfold.runs.fit import TrainingProgress
 from tenfold.runs.ledger import find_seen
 from tenfold.runs.run import Run
+from tenfold.runs.tracking import Curve
 from tenfold.submit import submit
 from tenfold.train import train
 from tenfold.training import recipe as recipes
@@ -170,10 +170,9 @@ def test_progress_counts_to_the_epochs_that_will_be(digits: Digits) -> None:
     assert digits.labels is not None
     recipe = recipes.load("instant", ["training.epochs=1", "training.min_steps=20", "training.batch_size=100"])
     trainer = Trainer(recipe, digits.images, digits.labels, None, seed=0, device=torch.device("cpu"), threads=1)
-    progress = TrainingProgress("instant", Console(quiet=False, force_terminal=True))
-    progress.update(trainer)
-    assert progress.bar.tasks[0].description == "instant  epoch 0.0 of 10"
-    assert progress.bar.tasks[0].total == 20
+    with PlainConsole(quiet=True).working("instant") as work:
+        Curve(PlainConsole(), work).step(trainer)
+    assert work.doing == "instant, epoch 0.0 of 10"
 
 
 def command(*words: object) -> Result:

@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from rich.console import Console
 
+from tenfold.console import PlainConsole
 from tenfold.data.digits import Digits, image_hashes
 from tenfold.errors import DataError, RunError, TenfoldError
 from tenfold.runs import ledger, scoring
@@ -132,7 +132,7 @@ def test_overlap_is_named_before_the_score(training: Digits, test_set: Digits, t
     out = io.StringIO()
     one = system(FakeRun(tmp_path / "other", training), SimpleNamespace(answer=fails))
     with pytest.raises(RuntimeError):
-        score_system(one, test_set, "t", console=Console(file=out, width=120))
+        score_system(one, test_set, "t", console=PlainConsole(file=out, width=120))
     assert "6 of these 20 images were trained on (4 exactly, 2 nearly)" in out.getvalue()
     assert ledger.looks(test_set.content_hash()) == (0, 0)
 

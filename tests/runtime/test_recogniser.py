@@ -4,13 +4,16 @@ import asyncio
 import copy
 import hashlib
 import io
+import itertools
 import json
 import os
 import pickle
 import subprocess
 import sys
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
+from dataclasses import replace
 from multiprocessing import get_context
 from pathlib import Path
 from types import SimpleNamespace
@@ -151,11 +154,109 @@ def test_thresholds(model_path: Path) -> None:
         Recogniser.load(model_path, threads=0)
 
 
-@pytest.mark.parametrize("single", ["a.png", Path("a.png"), b"x", Image.new("L", (3, 3))])
-def test_single_image(reader: Recogniser, single: Any) -> None:
-    """An image that is not in a list is an error that says so."""
-    with pytest.raises(DataError, match=r"Give \[image\]"):
-        reader.digits(single)
+def test_single_picture(reader: Recogniser, tmp_path: Path) -> None:
+    """A picture that is in no list is a list of one, whatever its kind; and the recogniser itself gives its answer."""
+    path = tmp_path / "one.png"
+    Image.fromarray(picture()).save(path)
+    content = path.read_bytes()
+    expected = reader.probabilities(to_frame(picture())[None])[0]
+    for single in (
+        str(path),
+        path,
+        content,
+        bytearray(content),
+        memoryview(content),
+        Image.fromarray(picture()),
+        picture(),
+    ):
+        for found in (*reader.digits(single), reader(single)):
+            np.testing.assert_allclose(found.probabilities, expected, atol=1e-6, err_msg=str(type(single)))
+    assert reader(picture(), ink="dark").digit == int(expected.argmax())
+    for ask in (reader.digits, reader):
+        with pytest.raises(DataError, match="'int'"):
+            ask(7)  # type: ignore[operator]
+
+
+@pytest.fixture
+def frames(digits: Any) -> NDArray[np.uint8]:
+    """Return ten images in the frame, (10, 28, 28) uint8, each with probabilities of its own."""
+    return np.stack([to_frame(image) for image in digits.images[:10]])
+
+
+def test_stream(reader: Recogniser, frames: NDArray[np.uint8]) -> None:
+    """A stream gives each picture's answer in order, and reads no more than a batch ahead of what is asked of it."""
+    expected, read = reader.probabilities(frames), []
+
+    def endless() -> Iterator[Any]:
+        for number in itertools.count():
+            read.append(number)
+            yield frames[number % 10]
+
+    answers = reader.stream(endless(), batch_size=4)
+    assert read == []
+    for number in range(15):
+        np.testing.assert_allclose(next(answers).probabilities, expected[number % 10], atol=1e-6)
+        assert len(read) == 4 * (number // 4 + 1)
+    for streamed in (reader.stream(frames), reader.stream(iter(frames), batch_size=1)):
+        np.testing.assert_allclose([each.probabilities for each in streamed], expected, atol=1e-6)
+    assert list(reader.stream([])) == []
+    with pytest.raises(ModelError, match="A batch of '0' pictures"):
+        next(reader.stream(frames, batch_size=0))
+
+
+def test_the_event_loop_goes_on(reader: Recogniser, frames: NDArray[np.uint8]) -> None:
+    """While pictures are read with `digits_async`, the loop does other work: a picture waits for it here."""
+    ticked = threading.Event()
+
+    def late() -> Iterator[Any]:
+        assert ticked.wait(timeout=60), "the loop stands still"
+        yield from frames
+
+    async def tick() -> None:
+        for _ in range(3):
+            await asyncio.sleep(0)
+        ticked.set()
+
+    async def ask() -> list[Any]:
+        answers, _ = await asyncio.gather(reader.digits_async(late()), tick())
+        return answers
+
+    assert [each.to_dict() for each in asyncio.run(ask())] == [each.to_dict() for each in reader.digits(frames)]
+
+
+def test_what_a_prediction_says(reader: Recogniser, frames: NDArray[np.uint8]) -> None:
+    """A prediction is plain values for JSON, one line, and HTML with what the model saw; text in it is escaped."""
+    found = reader(frames[3])
+    probabilities = [float(each) for each in found.probabilities]
+    expected = {"digit": found.digit, "confidence": found.confidence, "abstained": True, "reason": found.reason}
+    assert json.loads(json.dumps(found.to_dict())) == expected | {"probabilities": probabilities}
+    assert repr(found) == f"Prediction(digit={found.digit}, confidence={found.confidence:.3f}, reason={found.reason!r})"
+    np.testing.assert_array_equal(found.frame, frames[3])
+    assert not np.shares_memory(found.frame, frames)
+    shown = found._repr_html_()
+    assert (shown.count("data:image/png;base64,"), shown.count("<rect"), shown.count("src=")) == (1, 10, 1)
+    assert found.reason is not None and found.reason in shown
+    assert f"{found.digit} ({found.confidence:.3f})" in replace(found, reason=None)._repr_html_()
+    assert "<b>" not in replace(found, reason="<b>")._repr_html_()
+
+
+def test_what_answers_say(model_path: Path, bars: Any) -> None:
+    """Answers are a sequence of predictions, plain values for JSON, one line, and HTML; a blank one among them."""
+    reader = Recogniser.load(model_path, threads=2)
+    images = np.concatenate([bars, np.zeros_like(bars[:1])])
+    answers = reader.predict(images)
+    plain = json.loads(json.dumps(answers.to_dict()))
+    assert plain["digits"] == [*range(10), -1] and plain["reasons"] == [None] * 10 + ["blank"]
+    for index, (each, image) in enumerate(zip(answers, images, strict=True)):
+        assert each.to_dict() == answers[index].to_dict()
+        assert (each.digit, each.reason) == (reader._one(image).digit, reader._one(image).reason)
+        assert plain["probabilities"][index] == each.to_dict()["probabilities"]
+        np.testing.assert_array_equal(each.frame, image)
+        assert each.frame.base is None  # one that is kept keeps none of the others
+    assert repr(answers) == f"Answers(n=11, abstained=1, counts={[1] * 10})"
+    assert answers._repr_html_().startswith(repr(answers))
+    assert answers._repr_html_().count("<figure") == 11
+    assert repr(reader) == "Recogniser('bars', threshold=0.600, threads=2)"
 
 
 @pytest.mark.parametrize(

@@ -83,6 +83,19 @@ def test_resumed_is_unbroken(digits: Digits, overrides: list[str]) -> None:
         assert timeless == [{k: v for k, v in line.items() if "second" not in k} for line in unbroken.history]
 
 
+def test_sample_weights_are_shares(digits: Digits) -> None:
+    """Equal weights of any size train as none do, to the bit; other weights train another network."""
+    shares = np.linspace(0.1, 2, 160)
+    plain, equal, steered = (
+        make_trainer(digits, "training.shards=2", sample_weight=weights)
+        for weights in (None, np.full(160, 4.0), shares)
+    )
+    for trainer in (plain, equal, steered):
+        trainer.run()
+    assert same(plain.weights(), equal.weights())
+    assert not same(plain.weights(), steered.weights())
+
+
 def test_each_epoch_sees_every_image_once(digits: Digits) -> None:
     """The order of an epoch is a permutation, another one each epoch."""
     trainer = make_trainer(digits, held_out=8)  # 192 = 6 batches of 32

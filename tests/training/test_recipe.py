@@ -128,3 +128,11 @@ def test_sizes_have_bounds(override: str) -> None:
     with pytest.raises(RecipeError, match="'instant'") as caught:
         load("instant", [override])
     str(caught.value).encode(errors="backslashreplace")
+
+
+def test_a_length_that_is_asked_for_is_the_length() -> None:
+    """`training.epochs` set by hand leaves no least number of steps of the recipe's, unless that is set too."""
+    assert load("instant").training.min_steps > 0
+    assert load("instant", ["training.epochs=1"]).training.min_steps == 0
+    assert load("instant", ["training.epochs=1", "training.min_steps=7"]).training.min_steps == 7
+    assert load("instant", ["optimiser.lr=0.1"]).training.min_steps == load("instant").training.min_steps

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from tenfold.console import PlainConsole
 from tenfold.errors import RunError
 from tenfold.jobs import Task
 from tenfold.tuning import comparison as comparisons
@@ -54,7 +55,7 @@ def run(monkeypatch: pytest.MonkeyPatch) -> Run:
         monkeypatch.setattr(comparisons, "run_tasks", run_tasks)
         seeds = range(1, len(nll["base"]) + 1)
         try:
-            compare_on_seeds(file, values, seeds, WORKERS, lambda line: None)
+            compare_on_seeds(file, values, seeds, WORKERS, PlainConsole(quiet=True))
         except Cut:
             assert len(done_now) == cut
         return done_now

@@ -5,13 +5,15 @@ Nothing heavy is imported here, and of the verbs only the one that is called: `t
 
 import importlib
 import io
+import json
 import sys
 from typing import Annotated, Any, NamedTuple
 
 import typer
 from typer.core import TyperGroup
 
-from tenfold.cli.command import DEBUG, command_of
+from tenfold import __version__
+from tenfold.cli.command import DEBUG, Command, command_of
 from tenfold.cli.reporting import answer
 
 
@@ -52,6 +54,7 @@ VERBS = {
     ),
     "read": Verb("Read pictures of digits, any number of them.", "tenfold read seven.png four.png"),
 }
+SHELLS = ("bash", "zsh", "fish", "powershell", "pwsh")  # that Typer completes in
 CONTEXT = {"help_option_names": ["-h", "--help"]}
 
 
@@ -69,7 +72,8 @@ class Verbs(TyperGroup):
         verb = VERBS[cmd_name]
         alone = typer.Typer(rich_markup_mode=None, add_completion=False, pretty_exceptions_enable=False)
         command = command_of(importlib.import_module(f"tenfold.{cmd_name}"), cmd_name)
-        alone.command(cmd_name, help=verb.summary, epilog=f"Example: {verb.example}", context_settings=CONTEXT)(command)
+        example = f"Example: {verb.example}"
+        alone.command(cmd_name, cls=Command, help=verb.summary, epilog=example, context_settings=CONTEXT)(command)
         return typer.main.get_command(alone)
 
     def format_commands(self, ctx: Any, formatter: Any) -> None:
@@ -83,36 +87,50 @@ app = typer.Typer(
     cls=Verbs,
     rich_markup_mode=None,  # Rich's boxes cost another 0.08 s
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
     context_settings=CONTEXT,
     epilog="Every command takes --json. Exit codes: 0 done, 1 an error, 2 wrong usage, 130 interrupted.",
 )
 
 
-def print_version(asked: bool) -> None:
-    """Print the version and stop."""
-    if asked:
-        from tenfold import __version__
-
-        print(f"tenfold {__version__}")
-        raise typer.Exit
-
-
-@app.callback()
+@app.callback(invoke_without_command=True)
 def tenfold(
     context: typer.Context,
     debug: DEBUG = False,
-    version: Annotated[
-        bool, typer.Option("--version", callback=print_version, is_eager=True, help="Print the version.")
-    ] = False,
+    version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="With --version: all that a bug report needs.")] = False,
 ) -> None:
     """Handwritten digits: see the data, train in minutes, trust the score, submit."""
     context.obj = debug
+    if version and as_json:
+        from tenfold.cli.facts import facts
+
+        answer(json.dumps(facts()))
+    elif version:
+        answer(f"tenfold {__version__}")
+    elif context.invoked_subcommand is None:
+        raise typer.BadParameter("Give a command, or --help.")
+    if version:
+        raise typer.Exit
+
+
+def _check_shell() -> None:
+    """Say in one line where there is no completion for this shell, which Typer would say without a way on."""
+    import shellingham
+
+    try:
+        shell = shellingham.detect_shell()[0]
+    except shellingham.ShellDetectionFailure:
+        shell = "unknown"
+    if shell not in SHELLS:
+        print(f"Error: The shell '{shell}' has no completion. Run this in {', '.join(SHELLS)}.", file=sys.stderr)
+        sys.exit(1)
 
 
 def main() -> None:
     """Run the command line; what the `tenfold` command calls."""
+    if {"--install-completion", "--show-completion"} & set(sys.argv[1:]):
+        _check_shell()
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):  # not where the caller put something else
             stream.reconfigure(errors="backslashreplace")  # whatever a terminal cannot show is shown in escapes

@@ -2,17 +2,46 @@
 
 import inspect
 import logging
+import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import ModuleType, NoneType
 from typing import Annotated, Any, get_args, get_origin, get_type_hints
 
 import typer
+from typer.core import TyperCommand
 
 from tenfold.cli.reporting import reporting
 
 JSON = Annotated[bool, typer.Option("--json", help="Print one JSON object, last on stdout.")]
 DEBUG = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")]
+
+
+# What an option is about, where that is not what the verb does.
+GROUPS = {
+    "Where and how fast": ("--device", "--precision", "--threads", "--workers", "--on", "--max-seconds", "--budget"),
+    "What is written": ("--out", "--page", "--markdown", "--record", "--force", "--track"),
+    "What is said": ("--quiet", "--json", "--debug", "--list", "--help"),
+}
+NUMBER = r"[\d.]*(<=?)?x[<>=]+[\d.]+"  # a range, which an error names where it matters
+UNREAD = re.compile(rf"  \[{NUMBER}\]|; {NUMBER}(?=\])| <[\w\[\]]+>")
+
+
+class Command(TyperCommand):
+    """A command whose help has its options in groups."""
+
+    def format_options(self, ctx: Any, formatter: Any) -> None:
+        """Write arguments, then each group of options."""
+        sections: dict[str, list[tuple[str, str]]] = {name: [] for name in ("Arguments", "Options", *GROUPS)}
+        for each in self.get_params(ctx):
+            if (record := each.get_help_record(ctx)) is not None:
+                known = (name for name, options in GROUPS.items() if set(options) & set(each.opts))
+                section = "Arguments" if each.param_type_name == "argument" else next(known, "Options")
+                sections[section].append((UNREAD.sub("", record[0]), UNREAD.sub("", record[1])))
+        for name, records in sections.items():
+            if records:
+                with formatter.section(name):
+                    formatter.write_dl(records)
 
 
 def command_of(module: ModuleType, name: str) -> Callable[..., None]:
@@ -37,6 +66,7 @@ def command_of(module: ModuleType, name: str) -> Callable[..., None]:
             annotation=plain(hints[each.name]),
         )
         for each in inspect.signature(verb).parameters.values()
+        if get_origin(hints[each.name]) is Annotated  # others are for Python alone
     ]
     switches = {"json": JSON, "debug": DEBUG}
     if (listing := getattr(module, "listing", None)) is not None:

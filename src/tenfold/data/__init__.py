@@ -15,6 +15,7 @@ statistics.py  what a set is like
 import functools
 import glob
 import logging
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -26,8 +27,11 @@ Purpose = Literal["train", "evaluate", "explore", "submit"]
 log = logging.getLogger(__name__)
 
 
-def load(spec: str, purpose: Purpose, *, deadline: float | None = None) -> "Digits":
+def load(spec: str | Path, purpose: Purpose = "explore", *, deadline: float | None = None) -> "Digits":
     """Return the digits that a name (`mnist`, `kaggle:test`, `uci`, ...) or a path stands for.
+
+    >>> len(load("mnist"))  # to look at; to train and to score, name the parts: "mnist:train", "mnist:test"
+    60000
 
     A path may omit what the names of IDX files end in: `folder/semeion` is `folder/semeion-images-idx3-ubyte.gz`.
 
@@ -39,12 +43,12 @@ def load(spec: str, purpose: Purpose, *, deadline: float | None = None) -> "Digi
     """
     from tenfold.data import formats, names
 
-    if (named := names.parse(spec)) is None:
-        digits = formats.read(_existing(spec), purpose)
+    if (named := names.parse(spec) if isinstance(spec, str) else None) is None:
+        digits = formats.read(_existing(str(spec)), purpose)
     else:
         digits = names.load(*named, purpose, deadline=names.DOWNLOAD_SECONDS if deadline is None else deadline)
     for note in digits.notes:
-        say(spec, note)
+        say(str(spec), note)
     return digits
 
 
@@ -68,10 +72,10 @@ def locate(spec: str, purpose: Purpose) -> Path | None:
 
 def _existing(spec: str) -> Path:
     from tenfold.data import names
-    from tenfold.data.archive import quoted, unreadable
-    from tenfold.errors import DataError, nearest
+    from tenfold.data.archive import fault, unreadable
+    from tenfold.errors import nearest
 
-    path = names.expanded(spec)
+    path = Path(os.path.expanduser(spec))
     try:
         if spec and path.exists():
             return path
@@ -84,7 +88,5 @@ def _existing(spec: str) -> Path:
     if len(pair) == 1:
         return pair[0]
     known = [*names.NAMES, *(f"{name}:{part}" for name in names.NAMES for part in names.PARTS)]
-    raise DataError(
-        f"{quoted(spec)} is no file or folder, and no name.{nearest(spec[:100], known)} "
-        f"Give a path, or one of {', '.join(names.NAMES)}."
-    )
+    what = f"is no file or folder, and no name.{nearest(spec[:100], known)}"
+    raise fault(spec, f"{what} Give a path, or one of {', '.join(names.NAMES)}.")

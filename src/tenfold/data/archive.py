@@ -3,6 +3,7 @@
 Sizes that an archive declares are not believed: what comes out is counted while it is decompressed.
 """
 
+import hashlib
 import os
 import re
 import stat
@@ -10,7 +11,7 @@ import struct
 import zipfile
 import zlib
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path, PurePosixPath
 from typing import BinaryIO
 
@@ -25,10 +26,7 @@ GZIP_WINDOW = 31  # zlib's wbits for a gzip stream with a window of 2**15
 ZIP_END = 1 << 17  # bytes in which a zip's end lies, comments and all
 MAX_DIRECTORY = 32 << 20  # bytes of a zip's list of entries: 300,000 pictures with long names
 SHOWN = 60  # characters of a name in a message
-SPECIAL = (
-    (stat.S_ISDIR, "a folder"), (stat.S_ISFIFO, "a pipe"), (stat.S_ISCHR, "a device"), (stat.S_ISBLK, "a device"),
-    (stat.S_ISSOCK, "a socket"),
-)  # fmt: skip
+SPECIAL = {"d": "a folder", "p": "a pipe", "c": "a device", "b": "a device", "s": "a socket"}  # as `ls -l` has them
 
 
 def file_size(path: Path) -> int:
@@ -38,12 +36,12 @@ def file_size(path: Path) -> int:
     except (OSError, ValueError) as error:
         raise unreadable(path, error) from error
     if not stat.S_ISREG(status.st_mode):
-        kind = next((name for test, name in SPECIAL if test(status.st_mode)), "no file")
-        raise DataError(f"{quoted(path)} is {kind}. Give a file or a folder with digits.")
+        kind = SPECIAL.get(stat.filemode(status.st_mode)[0], "no file")
+        raise fault(path, f"is {kind}. Give a file or a folder with digits.")
     if not status.st_size:  # so is what the kernel writes at the moment it is read, such as /proc/kmsg
-        raise DataError(f"{quoted(path)} is empty: '0' bytes. Give a file with digits.")
+        raise fault(path, "is empty: '0' bytes. Give a file with digits.")
     if status.st_size > MAX_BYTES:
-        raise DataError(f"{quoted(path)} has '{status.st_size}' bytes. Give at most {MAX_BYTES}: split the file.")
+        raise fault(path, f"has '{status.st_size}' bytes. Give at most {MAX_BYTES}: split the file.")
     return status.st_size
 
 
@@ -59,7 +57,15 @@ def file_chunks(path: Path) -> Iterator[bytes]:
     except OSError as error:
         raise unreadable(path, error) from error
     if left:
-        raise DataError(f"{quoted(path)} changed while it was read. Try again when it is whole.")
+        raise fault(path, "changed while it was read. Try again when it is whole.")
+
+
+def sha256(chunks: Iterable[bytes | memoryview]) -> str:
+    """Return the SHA-256 (hex) of bytes that come in pieces."""
+    digest = hashlib.sha256()
+    for chunk in chunks:
+        digest.update(chunk)
+    return digest.hexdigest()
 
 
 def is_gzip(start: bytes) -> bool:
@@ -70,7 +76,7 @@ def is_gzip(start: bytes) -> bool:
 def unreadable(path: Path, error: Exception) -> DataError:
     """Return the DataError for a file that the operating system does not hand over."""
     reason = getattr(error, "strerror", None) or error
-    return DataError(f"{quoted(path)} cannot be read: {reason}. Check the path and its permissions.")
+    return fault(path, f"cannot be read: {reason}. Check the path and its permissions.")
 
 
 def gunzipped(chunks: Iterable[bytes], name: str) -> Iterator[bytes]:
@@ -89,38 +95,29 @@ def gunzipped(chunks: Iterable[bytes], name: str) -> Iterator[bytes]:
                     position, part = position + len(chunk), b""
                     break
                 if chunk[:1] != b"\x1f":
-                    raise DataError(
-                        f"{quoted(name)} goes on after its gzip data ended at byte '{position}'. Get the file again."
-                    )
+                    raise fault(name, f"goes on after its gzip data ended at byte '{position}'. Get the file again.")
                 stream = zlib.decompressobj(GZIP_WINDOW)
             before = stream.copy()
             try:
                 part = stream.decompress(chunk, OUTPUT_CHUNK)
             except zlib.error as error:
                 wrong = position + _first_bad_byte(before, chunk)
-                raise DataError(
-                    f"{quoted(name)} is damaged: its gzip data breaks at byte '{wrong}'. Get the file again."
-                ) from error
+                raise fault(name, f"is damaged: its gzip data breaks at byte '{wrong}'. Get the file again.") from error
             rest = stream.unused_data or stream.unconsumed_tail
             position, total = position + len(chunk) - len(rest), total + len(part)
             refuse_bomb(name, total, position)
             yield part
             chunk = rest
     if not stream.eof:
-        raise DataError(
-            f"{quoted(name)} is truncated: its gzip data breaks off at byte '{position}', after {total} decompressed "
-            "bytes. Get the file again."
-        )
+        where = f"at byte '{position}', after {total} decompressed bytes"
+        raise fault(name, f"is truncated: its gzip data breaks off {where}. Get the file again.")
 
 
 def gunzip_start(start: bytes) -> bytes:
-    """Return the first bytes (at most 4,096) of what a file with these first bytes holds; b"" where it is damaged."""
-    if not is_gzip(start):
-        return start
-    try:
-        return zlib.decompressobj(GZIP_WINDOW).decompress(start, 4096)
-    except zlib.error:
-        return b""
+    """Return the first bytes (at most 4,096) of what a file with these first bytes holds; these where it has none."""
+    with suppress(zlib.error):  # of what is no gzip stream, or a damaged one
+        return zlib.decompressobj(GZIP_WINDOW).decompress(start, 4096) or start
+    return start
 
 
 @contextmanager
@@ -150,9 +147,9 @@ def zip_faults(name: str) -> Iterator[None]:
     try:
         yield
     except zipfile.BadZipFile as error:
-        raise DataError(f"{quoted(name)} is a damaged zip: {_one_line(error)}. Get the file again.") from error
+        raise fault(name, f"is a damaged zip: {_one_line(error)}. Get the file again.") from error
     except (zlib.error, struct.error, EOFError, NotImplementedError, RuntimeError, ValueError, OverflowError) as error:
-        raise DataError(f"{quoted(name)} cannot be unpacked: {_one_line(error)}. Get the file again.") from error
+        raise fault(name, f"cannot be unpacked: {_one_line(error)}. Get the file again.") from error
     except OSError as error:
         raise unreadable(Path(name), error) from error
 
@@ -167,40 +164,40 @@ def safe_members(archive: zipfile.ZipFile, name: str) -> dict[str, zipfile.ZipIn
     for info in archive.infolist():
         raw = info.orig_filename
         parts = re.split(r"[/\\]", raw)
-        if ".." in parts or parts[0] == "" or re.match(r"[A-Za-z]:", raw) or "\0" in raw:
-            raise DataError(
-                f"{quoted(name)} holds the entry {quoted(raw)}, which points outside it. Don't trust this file."
-            )
-        if stat.S_ISLNK(info.external_attr >> 16):
-            raise DataError(f"{quoted(name)} holds the entry {quoted(raw)}, which is a link. Don't trust this file.")
+        outside = ".." in parts or parts[0] == "" or re.match(r"[A-Za-z]:", raw) or "\0" in raw
+        if outside or stat.S_ISLNK(info.external_attr >> 16):
+            how = "points outside it" if outside else "is a link"
+            raise fault(name, f"holds the entry {quoted(raw)}, which {how}. Don't trust this file.")
         if info.flag_bits & 1:
-            raise DataError(f"{quoted(name)} holds the encrypted entry {quoted(raw)}. Unpack it and give the folder.")
+            raise fault(name, f"holds the encrypted entry {quoted(raw)}. Unpack it and give the folder.")
         if info.is_dir() or is_clutter(PurePosixPath(raw)):
             continue
         if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
-            raise DataError(
-                f"{quoted(name)} compresses {quoted(raw)} by method '{info.compress_type}'. Zip it again with deflate."
-            )
+            how = f"by method '{info.compress_type}'"
+            raise fault(name, f"compresses {quoted(raw)} {how}. Zip it again with deflate.")
         if raw in members:
-            raise DataError(f"{quoted(name)} holds the entry {quoted(raw)} twice. Zip it again with one of them.")
+            raise fault(name, f"holds the entry {quoted(raw)} twice. Zip it again with one of them.")
         members[raw] = info
     return members
 
 
 def member_chunks(archive: zipfile.ZipFile, info: zipfile.ZipInfo, name: str) -> Iterator[bytes]:
     """Yield one decompressed entry, piece by piece; DataError as soon as it turns out to be a bomb, or damaged."""
-    total = 0
     with zip_faults(name), archive.open(info) as file:
         while part := file.read(OUTPUT_CHUNK):
-            total += len(part)
             # The archive's own claim, but no more than this is read from it.
-            refuse_bomb(f"{name}/{info.filename}", total, info.compress_size)
+            refuse_bomb(f"{name}/{info.filename}", file.tell(), info.compress_size)
             yield part
 
 
 def is_clutter(path: PurePosixPath | Path) -> bool:
     """Return True for what file managers leave behind: hidden files, Thumbs.db, desktop.ini, __MACOSX."""
     return path.name.startswith(".") or path.name in ("Thumbs.db", "desktop.ini") or "__MACOSX" in path.parts
+
+
+def fault(file: str | Path, what: str) -> DataError:
+    """Return the DataError that says of a file, in quotes, what is wrong with it."""
+    return DataError(f"{quoted(file)} {what}")
 
 
 def quoted(text: str | Path) -> str:
@@ -224,10 +221,8 @@ def _first_bad_byte(stream: "zlib._Decompress", chunk: bytes) -> int:
 def refuse_bomb(name: str, total: int, compressed: int) -> None:
     """Raise DataError where so many bytes can't honestly come of so many compressed ones."""
     if total > MAX_BYTES or (total > RATIO_FROM and total > MAX_RATIO * compressed):
-        raise DataError(
-            f"{quoted(name)} unpacks to more than '{total}' bytes from {compressed}: a decompression bomb. "
-            "Don't trust this file."
-        )
+        what = f"unpacks to more than '{total}' bytes from {compressed}: a decompression bomb"
+        raise fault(name, f"{what}. Don't trust this file.")
 
 
 def _one_line(error: Exception) -> str:

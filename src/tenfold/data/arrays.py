@@ -12,16 +12,14 @@ import ast
 import math
 import struct
 import warnings
-import zipfile
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from tenfold.data.archive import quoted
+from tenfold.data.archive import fault
 from tenfold.data.meaning import MAX_SIDE
-from tenfold.errors import DataError
 
 TYPES = {0x08: "u1", 0x09: "i1", 0x0B: ">i2", 0x0C: ">i4", 0x0D: ">f4", 0x0E: ">f8"}
 MAX_IDX_DIMENSIONS = 4
@@ -48,47 +46,37 @@ def is_idx(start: bytes | bytearray) -> bool:
 def parse_idx(data: bytearray, name: str) -> NDArray[Any]:
     """Return the array in the bytes of an IDX file, writable, of the type that its header names."""
     if not is_idx(data[:4]):
-        raise DataError(f"{quoted(name)} is not IDX: its first bytes are no such header. Get the file again.")
+        raise fault(name, "is not IDX: its first bytes are no such header. Get the file again.")
     dimensions, dtype = data[3], np.dtype(TYPES[data[2]])
     header_bytes = 4 + 4 * dimensions
     if len(data) < header_bytes:
-        raise DataError(
-            f"{quoted(name)} breaks off in its header at byte '{len(data)}' of {header_bytes}. Get it again."
-        )
+        raise fault(name, f"breaks off in its header at byte '{len(data)}' of {header_bytes}. Get it again.")
     shape = struct.unpack_from(f">{dimensions}I", data, 4)
     if shape[0] == 0:
-        raise DataError(f"{quoted(name)} holds '0' items. Give at least one image.")
+        raise fault(name, "holds '0' items. Give at least one image.")
     for index, side in enumerate(shape[1:]):
         if not 1 <= side <= MAX_SIDE:
-            raise DataError(f"{quoted(name)} has images of '{side}' pixels a side at byte {8 + 4 * index}. Give 28.")
+            raise fault(name, f"has images of '{side}' pixels a side at byte {8 + 4 * index}. Give 28.")
     promised = header_bytes + math.prod(shape) * dtype.itemsize
     if len(data) != promised:
-        raise DataError(
-            f"{quoted(name)} has '{len(data)}' bytes, but its header promises {promised} ({shape[0]} items). "
-            "Get the file again."
+        raise fault(
+            name, f"has '{len(data)}' bytes, but its header promises {promised} ({shape[0]} items). Get the file again."
         )
     return np.frombuffer(data, dtype, offset=header_bytes).reshape(shape)
-
-
-def is_npz(members: dict[str, zipfile.ZipInfo]) -> bool:
-    """Return True where a zip's entries are all numpy arrays."""
-    return bool(members) and all(PurePosixPath(member).suffix == ".npy" for member in members)
 
 
 def parse_npy(data: bytearray, name: str) -> NDArray[Any]:
     """Return the array in a .npy file's bytes. DataError for objects (pickles), and where its header lies."""
     shape, fortran_order, dtype, start = read_header(bytes(data[: 12 + MAX_HEADER_BYTES]), name)
     if dtype.hasobject:
-        raise DataError(
-            f"{quoted(name)} holds Python objects ('{str(dtype)[:60]}'), which are never unpickled. Save plain numbers."
-        )
+        raise fault(name, f"holds Python objects ('{str(dtype)[:60]}'), which are never unpickled. Save plain numbers.")
     if dtype.kind not in "buifSU" or not dtype.itemsize or len(shape) > MAX_DIMENSIONS:
-        raise DataError(f"{quoted(name)} has dtype '{str(dtype)[:60]}' in '{len(shape)}' dimensions. Give numbers.")
+        raise fault(name, f"has dtype '{str(dtype)[:60]}' in '{len(shape)}' dimensions. Give numbers.")
     promised = start + math.prod(shape) * dtype.itemsize
     if len(data) != promised:
-        raise DataError(f"{quoted(name)} has '{len(data)}' bytes, but its header promises {promised}. Save it again.")
+        raise fault(name, f"has '{len(data)}' bytes, but its header promises {promised}. Save it again.")
     if min(shape, default=0) < 1:
-        raise DataError(f"{quoted(name)} has the shape '{shape}'. Give at least one image.")
+        raise fault(name, f"has the shape '{shape}'. Give at least one image.")
     return np.frombuffer(data, dtype, offset=start).reshape(shape, order="F" if fortran_order else "C")
 
 
@@ -113,4 +101,4 @@ def read_header(data: bytes, where: str) -> tuple[tuple[int, ...], bool, np.dtyp
             raise ValueError("no shape")
         return shape, header["fortran_order"] is True, dtype, at + length
     except Exception as error:  # hostile text fails to parse in more ways than can be listed
-        raise DataError(f"{quoted(where)} is not a numpy array. Save it again with 'numpy.savez'.") from error
+        raise fault(where, "is not a numpy array. Save it again with 'numpy.savez'.") from error

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tenfold import settings
-from tenfold.data.archive import file_chunks, quoted
+from tenfold.data.archive import file_chunks, quoted, sha256
 from tenfold.data.digits import Digits
 from tenfold.errors import DataError
 from tenfold.files import npz, read_npz, write_atomically
@@ -40,11 +40,8 @@ def parsed(files: Mapping[str, Path], read: Callable[[], Digits]) -> Digits:
         raise DataError(f"{quoted(next(iter(files.values())))} changed while it was read. Try again when it is whole.")
     if digits.images.nbytes <= MAX_KEPT:
         labels = np.array([], np.int64) if digits.labels is None else digits.labels
-        store(
-            "parsed",
-            key,
-            dict(zip(PARTS, (digits.images, labels, digits.ids, np.array(digits.notes, str)), strict=True)),
-        )
+        parts = digits.images, labels, digits.ids, np.array(digits.notes, str)
+        store("parsed", key, dict(zip(PARTS, parts, strict=True)))
     return digits
 
 
@@ -79,11 +76,6 @@ def _path(folder: str, key: str) -> Path:
 
 def _key(files: Mapping[str, Path]) -> str:
     """Return the SHA-256 (hex) over the readers' version, the roles and the files' bytes."""
-    hashes: dict[Path, str] = {}  # a zip has many roles
-    for path in set(files.values()):
-        digest = hashlib.sha256()
-        for chunk in file_chunks(path):
-            digest.update(chunk)
-        hashes[path] = digest.hexdigest()
+    hashes = {path: sha256(file_chunks(path)) for path in set(files.values())}  # a zip has many roles
     roles = [(role, hashes[path]) for role, path in files.items()]
     return hashlib.sha256(json.dumps([READER_VERSION, roles]).encode()).hexdigest()

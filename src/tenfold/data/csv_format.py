@@ -18,12 +18,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tenfold.data.archive import quoted
+from tenfold.data.archive import fault, quoted
 from tenfold.data.digits import Digits
 from tenfold.data.meaning import digits_of
 from tenfold.errors import DataError
 
-PIXELS = 784
 LEAST_PIXELS = 49  # of 7x7; a table of fewer columns is none of images
 MOST_EXTRA = 8  # columns beside the pixels
 MAX_ROW_BYTES = 1 << 17  # 784 values of 17 digits and quotes are 16,000
@@ -32,7 +31,7 @@ SEPARATORS = b",;\t|"
 LABELS = ("label", "labels", "digit", "class", "target", "y", "number", "category")
 IDS = ("id", "imageid", "image_id", "rowid", "row_id")
 INDICES = ("", "index", "idx", "row", "unnamed: 0", "unnamed: 0.1", "x")  # R's write.csv and pandas' to_csv
-ADVICE = f"Give one image a row: {PIXELS} pixel columns, and a label column or none"
+ADVICE = "Give one image a row: 784 pixel columns, and a label column or none"
 
 
 @dataclass(frozen=True)
@@ -79,9 +78,7 @@ def read_csv(chunks: Iterable[bytes], name: str) -> Digits:
     text = [at for at in layout.extra if at < len(cells) and not _is_number(cells[at])]
     text = [at for at in text if layout.name(at).lower() not in LABELS]
     used = [at for at in range(layout.columns) if at not in text]
-    parts: list[NDArray[Any]] = []
-    extras: list[NDArray[np.float64]] = []
-    rows = 0
+    parts, extras, rows = [], [], 0
     for block in blocks:
         table = _load_table(block, layout, used, name, rows)
         if not rows:
@@ -98,7 +95,7 @@ def read_csv(chunks: Iterable[bytes], name: str) -> Digits:
         extras.append(table[:, np.searchsorted(used, kept)].astype(np.float64))
         rows += len(table)
     if not rows:
-        raise DataError(f"{quoted(name)} has a header but no row. Give at least one image.")
+        raise fault(name, "has a header but no row. Give at least one image.")
     labels, ids, notes = _judge(layout, kept, np.concatenate(extras), name)
     if text:
         notes.append(f"left out {quoted(', '.join(map(layout.name, text)))}, which holds no numbers")
@@ -120,14 +117,12 @@ def parse_sample_submission(data: bytes, name: str) -> NDArray[np.int64]:
     """Return the ImageId column of a sample submission, (N,) int64. DataError names the row where it is wrong."""
     header, *lines = data.removeprefix(BYTE_ORDER_MARK).rstrip().splitlines() or [b""]
     if [cell.strip(b' "').lower() for cell in header.split(b",")] != [b"imageid", b"label"]:
-        raise DataError(f"{quoted(name)} has the header {quoted(header.decode('latin-1'))}. Give 'ImageId,Label'.")
+        raise fault(name, f"has the header {quoted(header.decode('latin-1'))}. Give 'ImageId,Label'.")
     ids = np.empty(len(lines), dtype=np.int64)
     for row, line in enumerate(lines):
-        match = re.fullmatch(rb' *"?(\d{1,18})"? *,[^,]*', line)
-        if not match:
-            raise DataError(
-                f"{quoted(name)} row {row + 1} is {quoted(line.decode('latin-1'))}. Give an id and a label."
-            )
+        if not (match := re.fullmatch(rb' *"?(\d{1,18})"? *,[^,]*', line)):
+            shown = quoted(line.decode("latin-1"))
+            raise fault(name, f"row {row + 1} is {shown}. Give an id and a label.")
         ids[row] = int(match[1])
     return ids
 
@@ -144,7 +139,7 @@ def _blocks(chunks: Iterable[bytes], name: str) -> Iterator[bytes]:
         end = block.rfind(b"\n") + 1
         rest = block[end:] + b"\r" * held
         if len(rest) > MAX_ROW_BYTES:
-            raise DataError(f"{quoted(name)} has a line of over '{MAX_ROW_BYTES}' bytes. {ADVICE}.")
+            raise fault(name, f"has a line of over '{MAX_ROW_BYTES}' bytes. {ADVICE}.")
         if end:
             yield block[:end]
     if rest.strip(b"\r"):
@@ -152,17 +147,15 @@ def _blocks(chunks: Iterable[bytes], name: str) -> Iterator[bytes]:
 
 
 def _rows(first: bytes, blocks: Iterator[bytes]) -> Iterator[bytes]:
-    """Yield the blocks that hold rows, the last one without the blank lines at the end of the file."""
-    held, blank = first, b""
+    """Yield the blocks, without the blank lines at the end of the file."""
+    held = first
     for block in blocks:
         if held.strip():
-            yield blank + held
-            blank = b""
-        else:
-            blank += held
-        held = block
-    if held := held.rstrip(b"\n"):
-        yield blank + held + b"\n"
+            yield held
+            held = b""
+        held += block
+    if held.strip(b"\n"):
+        yield held.rstrip(b"\n") + b"\n"
 
 
 def _cells(line: bytes, separator: str | None) -> list[str]:
@@ -187,7 +180,7 @@ def _layout(start: bytes, name: str) -> tuple[Layout, int]:
     line = text.partition(b"\n")[0]
     if not line.decode("latin-1").strip() or b"\0" in line:
         what = "holds bytes that are no text" if b"\0" in line else "is empty, or begins with a blank line"
-        raise DataError(f"{quoted(name)} {what}. {ADVICE}.")
+        raise fault(name, f"{what}. {ADVICE}.")
     counts = {separator: line.count(separator) for separator in SEPARATORS}
     best = max(counts, key=lambda each: counts[each])
     separator = chr(best) if counts[best] >= LEAST_PIXELS - 1 else None
@@ -203,10 +196,8 @@ def _layout(start: bytes, name: str) -> tuple[Layout, int]:
     extra = tuple(at for at, each in enumerate(stems) if each != stem)
     layout = Layout(separator, names, len(cells), pixels, extra)
     if times < LEAST_PIXELS or len(layout.extra) + layout.over > MOST_EXTRA:
-        raise DataError(
-            f"{quoted(name)} has {len(cells)} columns, of which '{times}' look like pixels; it begins with "
-            f"{quoted(line.decode('latin-1'))}. {ADVICE}."
-        )
+        what = f"{len(cells)} columns, of which '{times}' look like pixels"
+        raise fault(name, f"has {what}; it begins with {quoted(line.decode('latin-1'))}. {ADVICE}.")
     begins = len(start) - len(text) + (len(line) + 1 if names else 0)
     return layout, min(begins, len(start))
 
@@ -222,10 +213,8 @@ def _without_over(layout: Layout, sample: NDArray[Any], name: str) -> Layout:
         else:
             ends = [at for at in (0, -1) if over == 1 and _is_label(sample[:, at])]
         if not ends:
-            raise DataError(
-                f"{quoted(name)} has '{len(layout.pixels)}' columns that look like pixels, and neither the first nor "
-                f"the last holds a label, 0 to 9. {ADVICE}."
-            )
+            what = f"has '{len(layout.pixels)}' columns that look like pixels"
+            raise fault(name, f"{what}, and neither the first nor the last holds a label, 0 to 9. {ADVICE}.")
         end = max(ends, key=lambda at: len(np.unique(sample[:, at])))
         rest = slice(1, None) if end == 0 else slice(None, -1)
         layout = replace(layout, pixels=layout.pixels[rest], extra=(*layout.extra, layout.pixels[end]))
@@ -247,10 +236,8 @@ def _ordered(layout: Layout, name: str) -> list[int]:
         expected = [(low + row, low + column) for row in range(side) for column in range(side)]
     if ordered != expected:
         at = next(at for at, (one, other) in enumerate(zip(ordered, expected, strict=True)) if one != other)
-        raise DataError(
-            f"{quoted(name)} has the column {quoted(layout.names[places[numbers.index(ordered[at])]])} where pixel "
-            f"{at + 1} of {len(places)} belongs: one is missing or there twice. {ADVICE}."
-        )
+        shown, where = quoted(layout.names[places[numbers.index(ordered[at])]]), f"pixel {at + 1} of {len(places)}"
+        raise fault(name, f"has the column {shown} where {where} belongs: one is missing or there twice. {ADVICE}.")
     return [at for _, at in sorted(zip(numbers, places, strict=True))]
 
 
@@ -274,7 +261,7 @@ def _judge(
             )
     if len(labels) > 1:
         shown = quoted(", ".join(map(layout.name, labels)))
-        raise DataError(f"{quoted(name)} has the columns {shown}, each of which may be the label. Leave one.")
+        raise fault(name, f"has the columns {shown}, each of which may be the label. Leave one.")
     notes += [f"took {quoted(layout.name(at))} as the label" for at in labels if layout.name(at).lower() != "label"]
     return next(iter(labels.values()), None), ids, notes
 

@@ -1,14 +1,19 @@
 """The Digits type: images, labels and ids that belong together."""
 
+import base64
 import hashlib
+import io
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
+from tenfold.data.archive import sha256
 from tenfold.errors import DataError
 
 IMAGE_SHAPE = (28, 28)
+SHOWN = 20  # images in a notebook
 
 
 @dataclass(frozen=True, eq=False)
@@ -28,9 +33,8 @@ class Digits:
 
     def __post_init__(self) -> None:
         if self.images.dtype != np.uint8 or self.images.shape[1:] != IMAGE_SHAPE:
-            raise DataError(
-                f"Images have shape '{self.images.shape}' and dtype '{self.images.dtype}'. Give (N, 28, 28) uint8."
-            )
+            shape, dtype = self.images.shape, self.images.dtype
+            raise DataError(f"Images have shape '{shape}' and dtype '{dtype}'. Give (N, 28, 28) uint8.")
         for what, values in (("ids", self.ids), ("labels", self.labels)):
             if values is not None and len(values) != len(self.images):
                 raise DataError(f"There are '{len(values)}' {what} for '{len(self.images)}' images. Give one an image.")
@@ -48,6 +52,13 @@ class Digits:
     def __len__(self) -> int:
         return len(self.images)
 
+    def __repr__(self) -> str:
+        counts = None if self.labels is None else np.bincount(self.labels, minlength=10).tolist()
+        return f"Digits(n={len(self)}, {counts=})"
+
+    def _repr_html_(self) -> str:
+        return repr(self) + gallery(self.images, lambda index: "" if self.labels is None else str(self.labels[index]))
+
     def take(self, indices: NDArray[np.integer]) -> "Digits":
         """Return the images at `indices` (also a boolean mask), in that order, with their labels and ids."""
         labels = None if self.labels is None else self.labels[indices]
@@ -55,14 +66,31 @@ class Digits:
 
     def content_hash(self) -> str:
         """Return the SHA-256 (hex) of the images' and labels' bytes; ids do not count."""
-        digest = hashlib.sha256(np.ascontiguousarray(self.images).data)
-        if self.labels is not None:
-            digest.update(np.ascontiguousarray(self.labels.astype(np.uint8)).data)
-        return digest.hexdigest()
+        parts = [self.images] if self.labels is None else [self.images, self.labels.astype(np.uint8)]
+        return sha256(np.ascontiguousarray(part).data for part in parts)
+
+
+def gallery(images: NDArray[np.uint8], caption: Callable[[int], str]) -> str:
+    """Return HTML for notebooks, light or dark: at most SHOWN images, taken evenly, with their captions.
+
+    images: (N, 28, 28) uint8. caption: an image's index -> HTML.
+    """
+    from PIL import Image
+
+    figures = []
+    for index in range(0, len(images), -(-len(images) // SHOWN) or 1):
+        buffer = io.BytesIO()
+        Image.fromarray(images[index]).save(buffer, "PNG")
+        source = f"data:image/png;base64,{base64.b64encode(buffer.getvalue()).decode()}"
+        figures.append(
+            '<figure style="display:inline-block;margin:4px;text-align:center;vertical-align:top">'
+            f'<img src="{source}" width="56" height="56" style="image-rendering:pixelated" alt="">'
+            f"<figcaption>{caption(index)}</figcaption></figure>"
+        )
+    return f"<div>{''.join(figures)}</div>"
 
 
 def image_hashes(images: NDArray[np.uint8]) -> NDArray[np.uint64]:
     """Return one 64-bit BLAKE2b hash an image, (N,) uint64: equal images have equal hashes."""
-    rows = np.ascontiguousarray(images).reshape(len(images), IMAGE_SHAPE[0] * IMAGE_SHAPE[1])
-    digests = b"".join(hashlib.blake2b(row.data, digest_size=8).digest() for row in rows)
+    digests = b"".join(hashlib.blake2b(image.data, digest_size=8).digest() for image in np.ascontiguousarray(images))
     return np.frombuffer(digests, dtype="<u8").astype(np.uint64)

@@ -2,7 +2,7 @@
 
 import re
 
-from tenfold.data.archive import quoted
+from tenfold.data.archive import fault
 from tenfold.errors import DataError
 
 SAVE = "numpy.savez('digits.npz', X=X, y=y)"
@@ -53,8 +53,8 @@ def refusal(index: int, name: str) -> DataError:
     """Return the DataError for a file of such a format."""
     _, what, code = FORMATS[index]
     if code is None:
-        return DataError(f"{quoted(name)} is {what}, which is not read. Unpack it, and give the folder.")
+        return fault(name, f"is {what}, which is not read. Unpack it, and give the folder.")
     shown = "; ".join(code).replace("OPEN", "gzip.open" if name.endswith("gz") else "open")
     if len(name) < 60 and name.isprintable() and "'" not in name and "/" not in name:
         shown = shown.replace("FILE", f"'{name}'")
-    return DataError(f"{quoted(name)} is {what}, which is not read. Turn it into what is, in Python: {shown}")
+    return fault(name, f"is {what}, which is not read. Turn it into what is, in Python: {shown}")

@@ -5,29 +5,21 @@ labels, a table (CSV). Of several sets a purpose takes one by the names of parts
 left out is said, and what stays ambiguous is refused. Whether it is a folder, a zip or a file makes no difference.
 """
 
-import hashlib
 import re
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import chain
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from tenfold.data.archive import is_gzip, quoted
+from tenfold.data import csv_format
+from tenfold.data.archive import fault, is_gzip, quoted, sha256
 from tenfold.data.arrays import MAGIC, is_idx, parse_idx, parse_npy, read_header
 from tenfold.data.cache import parsed
-from tenfold.data.csv_format import (
-    ADVICE,
-    LEAST_PIXELS,
-    SEPARATORS,
-    Layout,
-    parse_sample_submission,
-    read_csv,
-    read_layout,
-)
 from tenfold.data.digits import Digits
 from tenfold.data.foreign import foreign, refusal
 from tenfold.data.meaning import digits_of
@@ -56,20 +48,12 @@ SHOWN_OTHERS = 3
 
 @dataclass(frozen=True, eq=False)
 class Set:
-    """Digits that belong together: pictures; or an array of images, and its labels where there are some; or a table.
-
-    name: where they are below what was given.
-    """
+    """Digits that belong together: pictures; or an array of images, and its labels where there are some; or a table."""
 
     kind: str
-    name: str
+    name: str  # where they are below what was given
     entries: tuple[Entry, ...]
     labelled: bool
-
-    @property
-    def part(self) -> str:
-        """Return "train", "valid", "test", "sample" or "", by the name."""
-        return _part(self.name)
 
     def __str__(self) -> str:
         count = f" ({len(self.entries):,} pictures)" if self.kind == "picture" else ""
@@ -78,7 +62,7 @@ class Set:
     def read(self) -> Digits:
         """Return the digits. DataError, with the place, for whatever is not as it should be."""
         if self.kind == "csv":
-            return read_csv(self.entries[0].chunks(), self.entries[0].file)
+            return csv_format.read_csv(self.entries[0].chunks(), self.entries[0].file)
         if self.kind == "picture":
             return _read_pictures(self.entries, self.labelled)
         images, *labels = (_array(entry) for entry in self.entries)
@@ -89,9 +73,9 @@ class Set:
 def read(path: Path, purpose: str) -> Digits:
     """Return the digits at `path` for a purpose: train, evaluate, explore or submit.
 
-    train and explore take the training part where there are several, evaluate and submit the test part, evaluate
-    only one with labels (Kaggle's test.csv has none). DataError, with the row or byte, for whatever is not as it
-    should be, and where train or evaluate get data without labels.
+    Where there are several parts it takes the first of `ORDER`; evaluate only one with labels (Kaggle's test.csv has
+    none). DataError, with the row or byte, for whatever is not as it should be, and where train or evaluate get data
+    without labels.
     """
     with walk(path) as entries:
         single = not path.is_dir() and len(entries) == 1 and entries[0].info is None
@@ -107,18 +91,13 @@ def read(path: Path, purpose: str) -> Digits:
         names = ", ".join(quoted(entry.name) for entry in others[:SHOWN_OTHERS])
         notes.append(f"left out {len(others):,} other {'file' if len(others) == 1 else 'files'}: {names}")
     if digits.labels is None and purpose in NEEDS_LABELS:
-        raise DataError(
-            f"{quoted(path)} has no labels, and {purpose} needs them. "
-            "Give a CSV with a label column, the IDX labels file beside the images, 'y' in an NPZ, or class folders."
-        )
+        kinds = "a CSV with a label column, the IDX labels file beside the images, 'y' in an NPZ, or class folders"
+        raise fault(path, f"has no labels, and {purpose} needs them. Give {kinds}.")
     return replace(digits, notes=(*notes, *digits.notes))
 
 
 def sample_submission_ids(path: Path) -> NDArray[np.int64] | None:
-    """Return the ImageId column of sample_submission.csv in a Kaggle zip or folder, or beside a CSV, (N,) int64.
-
-    None where there is no such file.
-    """
+    """Return the ImageId column, (N,) int64, of a sample_submission.csv that is in a zip or folder or beside a CSV."""
     beside = path.with_name(SAMPLE_SUBMISSION)
     with walk(path) as entries:
         found = list(filter(_is_sample, entries))
@@ -126,8 +105,8 @@ def sample_submission_ids(path: Path) -> NDArray[np.int64] | None:
             found = [Entry(SAMPLE_SUBMISSION, beside)]
         if len(found) > 1:
             names = quoted(", ".join(entry.name for entry in found))
-            raise DataError(f"{quoted(path)} holds {names}. Leave one '{SAMPLE_SUBMISSION}' in it.")
-        return parse_sample_submission(bytes(found[0].read()), found[0].file) if found else None
+            raise fault(path, f"holds {names}. Leave one '{SAMPLE_SUBMISSION}' in it.")
+        return csv_format.parse_sample_submission(bytes(found[0].read()), found[0].file) if found else None
 
 
 def _is_sample(entry: Entry) -> bool:
@@ -137,19 +116,21 @@ def _is_sample(entry: Entry) -> bool:
 def kind_of(entry: Entry) -> str:
     """Return "idx", "npy", "picture", "csv", "foreign", "text" or "binary", by a file's first bytes; "" for none."""
     start = entry.start
+    if not start:
+        return ""
     if is_idx(start):
         return "idx"
     if start.startswith(MAGIC):
         return "npy"
     if PICTURES.match(start):
         return "picture"
-    if start and foreign(start) is not None:
+    if foreign(start) is not None:
         return "foreign"
-    if b"\0" in start or not start or is_gzip(start):
-        return "binary" if start else ""
+    if b"\0" in start or is_gzip(start):
+        return "binary"
     lines = start.splitlines()[:2]
-    columns = max(max(line.count(separator) for separator in (*SEPARATORS, b" ")) + 1 for line in lines)
-    return "csv" if columns >= LEAST_PIXELS else "text"
+    columns = max(max(line.count(separator) for separator in (*csv_format.SEPARATORS, b" ")) + 1 for line in lines)
+    return "csv" if columns >= csv_format.LEAST_PIXELS else "text"
 
 
 def _sets(entries: Sequence[Entry], single: bool) -> tuple[list[Set], list[Entry]]:
@@ -188,27 +169,26 @@ def _sets(entries: Sequence[Entry], single: bool) -> tuple[list[Set], list[Entry
 
 def _array_sets(entries: list[Entry]) -> tuple[list[Set], list[Entry]]:
     """Return the sets that arrays make: images with their labels, by their names; and arrays that belong to none."""
-    roles: dict[str, list[Entry]] = {"images": [], "labels": []}
+    images: list[Entry] = []
+    free: list[Entry] = []  # labels without images
     for entry in _distinct(entries):
-        words = set(_words(entry.name))
-        by_name = bool(words & IMAGES), bool(words & LABELS)
-        role = "labels" if by_name == (False, True) or (by_name[0] == by_name[1] and _is_flat(entry)) else "images"
-        roles[role].append(entry)
-    named = [entry for entry in roles["images"] if set(_words(entry.name)) & IMAGES]
-    images = named or roles["images"]
+        image, label = _names(entry, IMAGES), _names(entry, LABELS)
+        (free if label > image or (label == image and _is_flat(entry)) else images).append(entry)
+    named = [entry for entry in images if _names(entry, IMAGES)] or images
     sets = []
-    free = list(roles["labels"])
-    for entry in images:
-        partner = next((each for each in free if _key(each.name) == _key(entry.name)), None)
-        if partner is None:
-            same = [each for each in free if _part(each.name) == _part(entry.name)]
-            alone = sum(_part(each.name) == _part(entry.name) for each in images) == 1
-            partner = same[0] if len(same) == 1 and alone else None
-        if partner is not None:
-            free.remove(partner)
-        both = (entry,) if partner is None else (entry, partner)
-        sets.append(Set("array", entry.name, both, partner is not None))
-    return sets, free + [entry for entry in roles["images"] if entry not in images]
+    for entry in named:
+        key, part = _key(entry.name), _part(entry.name)
+        labels = [each for each in free if _key(each.name) == key][:1]
+        if not labels and [_part(each.name) for each in named].count(part) == 1:
+            labels = [each for each in free if _part(each.name) == part]
+        labels = labels if len(labels) == 1 else []
+        free = [each for each in free if each not in labels]
+        sets.append(Set("array", entry.name, (entry, *labels), bool(labels)))
+    return sets, free + [entry for entry in images if entry not in named]
+
+
+def _names(entry: Entry, words: frozenset[str]) -> bool:
+    return not words.isdisjoint(_words(entry.name))
 
 
 def _distinct(entries: list[Entry]) -> list[Entry]:
@@ -243,13 +223,14 @@ def _choose(sets: list[Set], purpose: str, path: Path) -> tuple[Set, list[Set]]:
     good = sets
     if len(sets) > 1 and purpose in NEEDS_LABELS:
         good = [each for each in sets if _has_labels(each)] or sets
-    part = min((each.part for each in good), key=ORDER[purpose].index)
-    chosen = [each for each in good if each.part == part]
-    if len(chosen) > 1 and {each.kind for each in chosen} != {"picture"}:
-        chosen = list({_content(each): each for each in reversed(chosen)}.values())[::-1]
+    part = min((_part(each.name) for each in good), key=ORDER[purpose].index)
+    chosen = [each for each in good if _part(each.name) == part]
+    if len(chosen) > 1 and {each.kind for each in chosen} != {"picture"}:  # the same file, unpacked twice, is one
+        content = {sha256(chain(*(entry.chunks() for entry in each.entries))): each for each in reversed(chosen)}
+        chosen = list(content.values())[::-1]
     if len(chosen) > 1:
         names = ", ".join(str(each) for each in chosen[:9])
-        raise DataError(f"{quoted(path)} holds {names}, and which one {purpose} needs is not clear. Give one of them.")
+        raise fault(path, f"holds {names}, and which one {purpose} needs is not clear. Give one of them.")
     return chosen[0], [each for each in sets if each is not chosen[0]]
 
 
@@ -260,36 +241,22 @@ def _has_labels(each: Set) -> bool:
     return layout is None or layout.may_have_labels
 
 
-def _layout(entry: Entry) -> Layout | None:
+def _layout(entry: Entry) -> csv_format.Layout | None:
     """Return what the columns of a table are; None for a table of something else."""
     try:
-        return read_layout(entry.chunks(), entry.file)
+        return csv_format.read_layout(entry.chunks(), entry.file)
     except DataError:
         return None
 
 
-def _content(each: Set) -> str:
-    """Return a hash of what a set of files holds: the same file, unpacked twice, is one."""
-    digest = hashlib.sha256()
-    for entry in each.entries:
-        for chunk in entry.chunks():
-            digest.update(chunk)
-    return digest.hexdigest()
-
-
 def _beside(path: Path, entries: list[Entry]) -> list[Entry]:
     """Return the labels that lie beside a single file with an array of images."""
-    if kind_of(entries[0]) not in ("idx", "npy") or not IMAGES & set(_words(path.name)):
+    if kind_of(entries[0]) not in ("idx", "npy") or not _names(entries[0], IMAGES):
         return []
-    key, ending = _key(entries[0].name), ".npy" if path.suffix == ".npy" else ""
-    beside = [
-        Entry(each.name.removesuffix(".gz"), each)
-        for each in path.parent.iterdir()
-        if each.suffix in (ending, ".gz") or not ending
-    ]
-    return _distinct(
-        [each for each in beside if LABELS & set(_words(each.name)) and _key(each.name) == key and each.start]
-    )
+    key, endings = _key(entries[0].name), (".npy", ".gz")
+    paths = (each for each in path.parent.iterdir() if path.suffix != ".npy" or each.suffix in endings)
+    beside = (Entry(each.name.removesuffix(".gz"), each) for each in paths)
+    return _distinct([each for each in beside if _names(each, LABELS) and _key(each.name) == key and each.start])
 
 
 def _is_flat(entry: Entry) -> bool:
@@ -346,18 +313,17 @@ def _nothing(path: Path, others: list[Entry]) -> DataError:
             return refusal(index, entry.file)
     if len(others) != 1 or path.is_dir():
         names = quoted(", ".join(entry.name for entry in others) or "nothing")
-        return DataError(f"{quoted(path)} holds {names}, and no digits. Give {KINDS}.")
+        return fault(path, f"holds {names}, and no digits. Give {KINDS}.")
     entry, kind = others[0], kind_of(others[0])
     if kind == "picture":
-        return DataError(
-            f"{quoted(entry.file)} is one picture. Read it with 'tenfold read', or give folders named 0 to 9."
-        )
-    if kind == "text":
-        line = quoted((entry.start.splitlines() or [b""])[0].decode("latin-1"))
-        return DataError(f"{quoted(entry.file)} is text that begins with {line}, and no table of images. {ADVICE}.")
-    if kind in ("idx", "npy"):
-        return DataError(f"{quoted(entry.file)} holds labels alone. Give the images, with the labels beside them.")
-    if kind == "binary" and not is_gzip(entry.start):
-        return DataError(f"{quoted(entry.file)} is of a kind that no reader knows. Give {KINDS}.")
-    content = len(entry.read())  # says where it is damaged
-    return DataError(f"{quoted(entry.file)} is empty: '{content}' bytes. Give {KINDS}.")
+        what = "is one picture. Read it with 'tenfold read', or give folders named 0 to 9"
+    elif kind == "text":
+        line = quoted(entry.start.splitlines()[0].decode("latin-1"))
+        what = f"is text that begins with {line}, and no table of images. {csv_format.ADVICE}"
+    elif kind in ("idx", "npy"):
+        what = "holds labels alone. Give the images, with the labels beside them"
+    elif kind == "binary" and not is_gzip(entry.start):
+        what = f"is of a kind that no reader knows. Give {KINDS}"
+    else:  # reading it says where it is damaged
+        what = f"is empty: '{len(entry.read())}' bytes. Give {KINDS}"
+    return fault(entry.file, f"{what}.")

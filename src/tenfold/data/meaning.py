@@ -156,19 +156,16 @@ def as_labels(values: ArrayLike, n: int, where: str, place: str | None = None) -
     """
     array: NDArray[Any] = np.asarray(values)
     if array.size != n or array.shape.count(1) < array.ndim - 1:
-        one_hot = (
-            array.ndim == 2 and array.dtype.kind in "buif" and (array.max(1) == 1).all() and (array.sum(1) == 1).all()
-        )
+        table = array.ndim == 2 and array.dtype.kind in "buif"
+        one_hot = table and (array.max(1) == 1).all() and (array.sum(1) == 1).all()
         advice = "The labels are one-hot: give y.argmax(1)" if one_hot else "Give (N,), one digit an image"
         raise DataError(f"{where} has {n} images, but labels of the shape '{array.shape}'. {advice}.")
     array = array.reshape(-1)
-    if array.dtype.kind in "buif":
-        numbers = array.astype(np.float64)
-    else:
-        numbers = np.array([_number(each) for each in array.tolist()])
+    real = array.dtype.kind in "buif"
+    numbers = array.astype(np.float64) if real else np.array([_number(each) for each in array.tolist()])
     wrong = ~((numbers >= 0) & (numbers <= 9) & (numbers == np.floor(numbers)))  # also NaN
     if wrong.any():
-        at = int(np.flatnonzero(wrong)[0])
+        at = int(wrong.argmax())
         shown = str(array[at])[:60]
         raise DataError(f"{place or where} has the label '{shown}' at [{at}] (image {at + 1}). Give digits, 0 to 9.")
     return numbers.astype(np.int64)
@@ -231,9 +228,8 @@ def _range(
     if known is None and low == high and 0 <= low <= 255:  # blank
         known = KNOWN[1]
     if known is None and seen is not None and len(sample) < FEW and seen.low <= low and high <= seen.high:
-        known = seen.low, seen.high
-        return *known, []
-    whole = bool((sample == np.floor(sample)).all()) if sample.dtype.kind == "f" else True
+        return seen.low, seen.high, []
+    whole = sample.dtype.kind != "f" or bool((sample == np.floor(sample)).all())
     if known == KNOWN[1]:
         return *known, [] if whole else ["the values are not whole: rounded"]
     if known is None:

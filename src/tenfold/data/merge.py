@@ -7,6 +7,7 @@ group, in the order in which the sets were given, is the original; the others ar
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from operator import itemgetter
 from typing import Any
 
 import numpy as np
@@ -64,12 +65,18 @@ def merge(sets: Sequence[tuple[str, Digits]], *, look: bool = True, deduplicate:
     look: find the copies (27 s for 112,000 images on one core). deduplicate: find them, and drop the later ones,
     so that none of the remaining images has a copy.
     """
-    digits = _concatenated(sets)
+    digits = sets[0][1]  # a single set keeps its ids
+    if len(sets) > 1:
+        notes = tuple(f"'{spec}': {note}" for spec, each in sets for note in each.notes)
+        images = np.concatenate([each.images for _, each in sets])
+        digits = Digits.of(images, _all_labels(sets), notes)
     if not (look or deduplicate):
         return Merged(digits)
     overlap = find_duplicates(digits.images)
     copies = find_copies(sets, overlap)
-    groups = _groups(len(digits), overlap)
+    groups = np.arange(len(digits))  # each image's original, itself where it has no earlier copy
+    for earlier, later in sorted(overlap.pairs.tolist(), key=itemgetter(1)):  # so an earlier one's is known by then
+        groups[later] = groups[earlier]
     if not deduplicate:
         return Merged(digits, groups, copies)
     kept = np.setdiff1d(np.arange(len(digits)), overlap.pairs[:, 1])
@@ -87,7 +94,7 @@ def find_copies(sets: Sequence[tuple[str, Digits]], overlap: Overlap) -> dict[st
     # How many pairs there are of (set of the original, set of the copy).
     exact, near = (Counter(map(tuple, origin[pairs].tolist())) for pairs in (overlap.exact, overlap.near))
     ids = np.concatenate([digits.ids for _, digits in sets])
-    labels = np.concatenate([_labels(digits) for _, digits in sets])
+    labels = _all_labels(sets)
     first, second = overlap.pairs.T
     conflicts = overlap.pairs[labels[first] != labels[second]]
 
@@ -128,24 +135,5 @@ def describe(copies: dict[str, Any]) -> list[str]:
     return lines
 
 
-def _concatenated(sets: Sequence[tuple[str, Digits]]) -> Digits:
-    """Return the sets one after the other; a single one keeps its ids."""
-    if len(sets) == 1:
-        return sets[0][1]
-    images = np.concatenate([digits.images for _, digits in sets])
-    notes = tuple(f"'{spec}': {note}" for spec, digits in sets for note in digits.notes)
-    return Digits.of(images, np.concatenate([_labels(digits) for _, digits in sets]), notes)
-
-
-def _labels(digits: Digits) -> NDArray[np.int64]:
-    assert digits.labels is not None  # what `load` promises to "train"
-    return digits.labels
-
-
-def _groups(size: int, overlap: Overlap) -> NDArray[np.int64]:
-    """Return (size,) int64: each image's original, itself where it has no earlier copy."""
-    original = np.arange(size, dtype=np.int64)
-    pairs = overlap.pairs
-    for earlier, later in pairs[np.argsort(pairs[:, 1])]:  # so an earlier one's original is known by then
-        original[later] = original[earlier]
-    return original
+def _all_labels(sets: Sequence[tuple[str, Digits]]) -> NDArray[np.int64]:
+    return np.concatenate([digits.labels for _, digits in sets if digits.labels is not None])  # `load` promises them

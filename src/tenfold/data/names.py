@@ -9,15 +9,15 @@ itself. What lies in TENFOLD_DATA is taken as it is; what is downloaded must hav
 """
 
 import importlib.util
+import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
 from tenfold import settings
 from tenfold.data import formats
-from tenfold.data.archive import quoted
+from tenfold.data.archive import fault
 from tenfold.data.arrays import find_labels
 from tenfold.data.digits import Digits
 from tenfold.data.download import DownloadError, RemoteFile, fetch
@@ -29,23 +29,14 @@ NAMES = ("mnist", "kaggle", "uci")
 PARTS = ("train", "test")
 DOWNLOAD_SECONDS = 600.0
 
-MIRRORS = (
-    "https://ossci-datasets.s3.amazonaws.com/mnist/",
-    "https://storage.googleapis.com/cvdf-datasets/mnist/",
-)
-# SHA-256 of the uncompressed files, whose MD5s are those that LeCun, Cortes and Burges's files have everywhere.
-MNIST_FILES = (
-    RemoteFile(
-        "train-images-idx3-ubyte.gz", 47_040_016, "ba891046e6505d7aadcbbe25680a0738ad16aec93bde7f9b65e87a2fc25776db"
-    ),
-    RemoteFile(
-        "train-labels-idx1-ubyte.gz", 60_008, "65a50cbbf4e906d70832878ad85ccda5333a97f0f4c3dd2ef09a8a9eef7101c5"
-    ),
-    RemoteFile(
-        "t10k-images-idx3-ubyte.gz", 7_840_016, "0fa7898d509279e482958e8ce81c8e77db3f2f8254e26661ceb7762c4d494ce7"
-    ),
-    RemoteFile("t10k-labels-idx1-ubyte.gz", 10_008, "ff7bcfd416de33731a308c3f266cc351222c34898ecbeaf847f06e48f7ec33f2"),
-)
+MIRRORS = ("https://ossci-datasets.s3.amazonaws.com/mnist/", "https://storage.googleapis.com/cvdf-datasets/mnist/")
+# Size and SHA-256 of what they hold uncompressed; the MD5s are those that LeCun, Cortes and Burges's have everywhere.
+MNIST_FILES = tuple(RemoteFile(f"{name}-ubyte.gz", size, sha256) for name, size, sha256 in (
+    ("train-images-idx3", 47_040_016, "ba891046e6505d7aadcbbe25680a0738ad16aec93bde7f9b65e87a2fc25776db"),
+    ("train-labels-idx1", 60_008, "65a50cbbf4e906d70832878ad85ccda5333a97f0f4c3dd2ef09a8a9eef7101c5"),
+    ("t10k-images-idx3", 7_840_016, "0fa7898d509279e482958e8ce81c8e77db3f2f8254e26661ceb7762c4d494ce7"),
+    ("t10k-labels-idx1", 10_008, "ff7bcfd416de33731a308c3f266cc351222c34898ecbeaf847f06e48f7ec33f2"),
+))  # fmt: skip
 MNIST_STEMS = {"train": "train-images", "test": "t10k-images"}
 MNIST_ENDINGS = ("-idx3-ubyte.gz", "-idx3-ubyte", ".idx3-ubyte.gz", ".idx3-ubyte")  # the dot: some unpackers' way
 KAGGLE_ZIP = "digit-recognizer.zip"
@@ -63,21 +54,13 @@ def parse(spec: str) -> tuple[str, str | None] | None:
     if name not in NAMES:
         return None
     if colon and part not in PARTS:
-        raise DataError(f"{quoted(spec)} names no part of {name}. Give '{name}:train', '{name}:test' or '{name}'.")
+        raise fault(spec, f"names no part of {name}. Give '{name}:train', '{name}:test' or '{name}'.")
     return name, part or None
-
-
-def expanded(spec: str) -> Path:
-    """Return the path that a spec is, `~` and `~user` replaced where there is such a home."""
-    try:
-        return Path(spec).expanduser()
-    except RuntimeError:
-        return Path(spec)
 
 
 def anywhere(spec: str) -> str:
     """Return what names the same data in any working directory: a name as it is, a path from the root on."""
-    return spec if parse(spec) else str(expanded(spec).absolute())
+    return spec if parse(spec) else str(Path(os.path.expanduser(spec)).absolute())
 
 
 def part_for(name: str, purpose: str) -> str | None:
@@ -90,12 +73,7 @@ def part_for(name: str, purpose: str) -> str | None:
 
 
 def load(
-    name: str,
-    part: str | None,
-    purpose: str,
-    *,
-    deadline: float = DOWNLOAD_SECONDS,
-    mirrors: Sequence[str] = MIRRORS,
+    name: str, part: str | None, purpose: str, *, deadline: float = DOWNLOAD_SECONDS, mirrors: Sequence[str] = MIRRORS
 ) -> Digits:
     """Return the digits of a named data set, downloading MNIST where this machine doesn't have it.
 
@@ -135,8 +113,7 @@ def find(name: str, part: str) -> Path | None:
 
     For MNIST it is the images file, with the labels file beside it; for Kaggle the zip or the CSV.
     """
-    candidates = _mnist_candidates(part) if name == "mnist" else _kaggle_candidates(part)
-    return next(candidates, None)
+    return next(_mnist_candidates(part) if name == "mnist" else _kaggle_candidates(part), None)
 
 
 def uci(part: str | None = None) -> Digits:
@@ -148,19 +125,15 @@ def uci(part: str | None = None) -> Digits:
         from sklearn.datasets import load_digits
     except ImportError as error:
         raise MissingExtraError("scikit-learn, which carries the UCI digits,", "train") from error
-    images, labels = load_digits(return_X_y=True)
-    digits = Digits.of(np.stack([_enlarge(image) for image in images.reshape(-1, 8, 8)]), labels)
+    import cv2
+
+    images, labels = load_digits(return_X_y=True)  # 8x8, 0 to 16
+    boxes = (cv2.resize(image / 16, (BOX, BOX), interpolation=cv2.INTER_CUBIC) for image in images.reshape(-1, 8, 8))
+    digits = Digits.of(np.stack([place(np.clip(box, 0, 1)) for box in boxes]), labels)
     if part is None:
         return digits
     train, test = stratified_split(labels, UCI_TEST_SIZE, UCI_SPLIT_SEED)
     return digits.take(train if part == "train" else test)
-
-
-def _enlarge(image: NDArray[np.float64]) -> NDArray[np.uint8]:
-    """Return an 8x8 image of 0 to 16 in MNIST's frame, (28, 28) uint8."""
-    import cv2
-
-    return place(np.clip(cv2.resize(image / 16, (BOX, BOX), interpolation=cv2.INTER_CUBIC), 0, 1))
 
 
 def _download_mnist(part: str, deadline: float, mirrors: Sequence[str]) -> Path:

@@ -26,6 +26,11 @@ from numpy.typing import NDArray
 
 from tenfold.data.digits import IMAGE_SHAPE, image_hashes
 from tenfold.imaging.decode import border
+from tenfold.progress import track
+
+Images = NDArray[np.uint8]
+Indices = NDArray[np.int64]
+Floats = NDArray[np.float32]
 
 HEIGHT, WIDTH = IMAGE_SHAPE
 NEAR_RMS = 6.0  # grey levels
@@ -39,7 +44,7 @@ CHUNK = 2048  # images transformed, or pairs compared, at a time: 30 MB at most
 
 # The part that an image still shows when it has been shifted by (-1, 0, 1) pixels along one axis of 28.
 SHOWN = {-1: slice(1, 28), 0: slice(0, 28), 1: slice(0, 27)}
-SHIFTS = [(0, 0), *((down, right) for down, right in product((-1, 0, 1), repeat=2) if down or right)]
+SHIFTS = sorted(product((-1, 0, 1), repeat=2), key=any)  # none comes first
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,16 +56,16 @@ class Overlap:
     Both are sorted by the second index, and an index of the second set stands in one pair of the two arrays at most.
     """
 
-    exact: NDArray[np.int64]
-    near: NDArray[np.int64]
+    exact: Indices
+    near: Indices
 
     @property
-    def pairs(self) -> NDArray[np.int64]:
+    def pairs(self) -> Indices:
         """All pairs, the exact ones first, (P + Q, 2) int64."""
         return np.concatenate([self.exact, self.near])
 
 
-def find_overlap(first: NDArray[np.uint8], second: NDArray[np.uint8]) -> Overlap:
+def find_overlap(first: Images, second: Images) -> Overlap:
     """Return the images of `second` that are in `first` too, exactly or nearly.
 
     first: (N, 28, 28) uint8, second: (M, 28, 28) uint8. The exact twin of an image is the earliest in `first`; the
@@ -75,7 +80,7 @@ def find_overlap(first: NDArray[np.uint8], second: NDArray[np.uint8]) -> Overlap
     return Overlap(exact, np.column_stack([unique[rows], rest[columns]]))
 
 
-def find_duplicates(images: NDArray[np.uint8]) -> Overlap:
+def find_duplicates(images: Images) -> Overlap:
     """Return the images that have an earlier twin in the same set, exactly or nearly, as pairs (earlier, later).
 
     images: (N, 28, 28) uint8. Of k equal images the first is the twin of the k - 1 others.
@@ -88,23 +93,20 @@ def find_duplicates(images: NDArray[np.uint8]) -> Overlap:
     return Overlap(exact, np.column_stack([unique[rows], unique[columns]]))
 
 
-def are_near(first: NDArray[np.uint8], second: NDArray[np.uint8]) -> NDArray[np.bool_]:
+def are_near(first: Images, second: Images) -> NDArray[np.bool_]:
     """Return (N,) bool: whether `first[i]` and `second[i]` are one image, but for small noise and a one-pixel shift.
 
     first, second: (N, 28, 28) uint8.
     """
-    # Squares of grey levels add up to whole numbers, exact in float32 up to 2^24, far above the threshold.
-    first, second = first.astype(np.float32), second.astype(np.float32)
+    a, b = first.astype(np.float32), second.astype(np.float32)  # whole numbers up to 2^24 are exact
     near = np.zeros(len(first), dtype=bool)
     for down, right in SHIFTS:
-        difference = first[:, SHOWN[down], SHOWN[right]] - second[:, SHOWN[-down], SHOWN[-right]]
+        difference = a[:, SHOWN[down], SHOWN[right]] - b[:, SHOWN[-down], SHOWN[-right]]
         near |= np.einsum("nyx,nyx->n", difference, difference) <= NEAR_SQUARED
     return near
 
 
-def _near_pairs(
-    first: NDArray[np.uint8], second: NDArray[np.uint8], *, only_earlier: bool = False
-) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+def _near_pairs(first: Images, second: Images, *, only_earlier: bool = False) -> tuple[Indices, Indices]:
     """Return the indices (Q,) in `first` and (Q,) in `second` of near pairs, one at most for an image of `second`.
 
     only_earlier: both are the same set, and an image's twin comes before it.
@@ -122,7 +124,7 @@ def _near_pairs(
     least = -((NEAR_SQUARED + 2 * EDGE_SQUARED) / 2 + slack)
 
     twins = np.full(len(second), -1, dtype=np.int64)
-    for left in range(0, len(columns), BLOCK[1]):
+    for left in track(range(0, len(columns), BLOCK[1])):
         block = slice(left, left + BLOCK[1])
         stop = np.searchsorted(x_owner, y_owner[block][-1]) if only_earlier else len(rows)
         for top in range(0, int(stop), BLOCK[0]):
@@ -141,13 +143,7 @@ def _near_pairs(
     return twins[found], found
 
 
-def _settle(
-    twins: NDArray[np.int64],
-    first: NDArray[np.uint8],
-    second: NDArray[np.uint8],
-    a: NDArray[np.int64],
-    b: NDArray[np.int64],
-) -> None:
+def _settle(twins: Indices, first: Images, second: Images, a: Indices, b: Indices) -> None:
     """Set `twins[b]` to `a` for the candidate pairs (a, b) that are near, where an image has no twin yet.
 
     Candidates come with the most alike first, and those of an image that has its twin are passed over: a set of
@@ -164,9 +160,7 @@ def _settle(
         a, b = a[CHUNK:], b[CHUNK:]
 
 
-def _shift_free_features(
-    images: NDArray[np.uint8], background: float
-) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.int64]]:
+def _shift_free_features(images: Images, background: float) -> tuple[Floats, Floats, Indices]:
     """Return features (M, 66) float32, half their squared lengths (M,), and each row's image (M,), sorted.
 
     An image with ink on an edge gets a row for each way to lose that edge; every image gets one that shows it whole.
@@ -192,7 +186,7 @@ def _shift_free_features(
     return flat, np.einsum("nf,nf->n", flat, flat) / 2, owner[order]
 
 
-def _low_magnitudes(images: NDArray[np.float32]) -> NDArray[np.float32]:
+def _low_magnitudes(images: Floats) -> Floats:
     """Return the magnitudes of the lowest frequencies, (N, 66) float32, each weighted by how often it occurs."""
     k = LOWEST_FREQUENCIES
     spectrum = np.fft.rfft2(images, s=(FRAME_SIZE, FRAME_SIZE), norm="ortho")

@@ -35,11 +35,11 @@ def stratified_folds(labels: NDArray[np.integer], k: int, seed: int) -> list[tup
 
     The sizes of the folds, and of each class in them, differ by at most one.
     """
-    counts = np.unique(labels, return_counts=True)
+    digits, counts = np.unique(labels, return_counts=True)
     if k < 2:
         raise DataError(f"'{k}' folds cannot be made. Give at least 2.")
-    if len(labels) == 0 or counts[1].min() < k:
-        least = f"digit {counts[0][counts[1].argmin()]} has {counts[1].min()} images" if len(labels) else "no images"
+    if len(labels) == 0 or counts.min() < k:
+        least = f"digit {digits[counts.argmin()]} has {counts.min()} images" if len(labels) else "no images"
         raise DataError(f"'{k}' folds cannot be made: {least}. Give at most as many folds as the rarest digit has.")
     # Dealing the images, sorted by class, round the table keeps folds and classes even at once.
     dealt = np.concatenate(_shuffled_classes(labels, seed, FOLDS_STREAM))

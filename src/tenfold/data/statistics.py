@@ -1,7 +1,10 @@
 """What a set of digits is like: balance, ink, position, copies, what is unusual in it, and a map of it."""
 
+import io
 import math
-from collections.abc import Iterator
+import re
+from collections.abc import Callable, Iterator
+from contextlib import redirect_stdout
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,6 +13,7 @@ from numpy.typing import NDArray
 from tenfold.data.digits import IMAGE_SHAPE, Digits
 from tenfold.data.overlap import Overlap, find_duplicates, find_overlap
 from tenfold.errors import DataError
+from tenfold.progress import steps
 
 CLASSES = 10
 STROKE = 128  # grey level from which a pixel counts as stroke
@@ -18,6 +22,7 @@ UNUSUAL = 4  # images of each digit
 LIMIT = 1000  # ids listed in the figures
 COMPONENTS = 50  # principal components kept: 82% of MNIST's variance
 CHUNK = 8192  # images made into floats at a time: 26 MB
+MAP_STEPS = 500  # of t-SNE
 PERPLEXITY = 30  # t-SNE's number of effective neighbours
 # Where an image may stand on the map, seen from its own cell: there, or next to it, across an edge first.
 STEPS = ((0, 0), (1, 0), (-1, 0), (0, 1), (0, -1), (1, 1), (-1, -1), (1, -1), (-1, 1))
@@ -178,24 +183,18 @@ def _chi_square(observed: NDArray[np.number], expected: NDArray[np.floating]) ->
 
 def measure(images: NDArray[np.uint8]) -> dict[str, NDArray[np.float32]]:
     """Return each of MEASURES for each image, (N,) float32; one without ink has size 0 and its ink in the middle."""
-    height, width = IMAGE_SHAPE
-    parts: list[dict[str, NDArray[np.floating]]] = []
+    from_middle = [np.arange(side, dtype=np.float32) - side / 2 + 0.5 for side in IMAGE_SHAPE]
+    parts = []
     for values in _chunks(images):
         stroke: NDArray[np.bool_] = values >= STROKE
         rows, columns = values.sum(axis=2), values.sum(axis=1)
         total = rows.sum(axis=1)
         weight = np.maximum(total, 1)  # without ink the sums that it divides are 0
-        parts.append(
-            {
-                "ink": total / (height * width),
-                "coverage": stroke.mean(axis=(1, 2)),
-                "height": _extent(np.asarray(stroke.any(axis=2))),
-                "width": _extent(np.asarray(stroke.any(axis=1))),
-                "down": rows @ (np.arange(height, dtype=np.float32) - height / 2 + 0.5) / weight,
-                "right": columns @ (np.arange(width, dtype=np.float32) - width / 2 + 0.5) / weight,
-            }
-        )
-    return {name: np.concatenate([part[name] for part in parts]).astype(np.float32) for name in MEASURES}
+        height, width = _extent(np.asarray(stroke.any(axis=2))), _extent(np.asarray(stroke.any(axis=1)))
+        down, right = rows @ from_middle[0] / weight, columns @ from_middle[1] / weight
+        parts.append((total / math.prod(IMAGE_SHAPE), stroke.mean(axis=(1, 2)), height, width, down, right))
+    joined = (np.concatenate(each).astype(np.float32) for each in zip(*parts, strict=True))
+    return dict(zip(MEASURES, joined, strict=True))
 
 
 def _extent(marked: NDArray[np.bool_]) -> NDArray[np.float32]:
@@ -211,9 +210,7 @@ def nearly_empty(images: NDArray[np.uint8]) -> NDArray[np.int64]:
 
 def mean_and_spread(images: NDArray[np.uint8]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Return the mean and the standard deviation of each pixel, (28, 28) each, in grey levels; zeros for no image."""
-    n = max(1, len(images))
-    total = np.zeros(IMAGE_SHAPE)
-    squares = np.zeros(IMAGE_SHAPE)
+    n, total, squares = max(1, len(images)), np.zeros(IMAGE_SHAPE), np.zeros(IMAGE_SHAPE)
     for values in _chunks(images):
         total += values.sum(axis=0, dtype=np.float64)
         squares += np.einsum("nyx,nyx->yx", values, values, dtype=np.float64)
@@ -267,8 +264,22 @@ def embed(coordinates: NDArray[np.float32]) -> tuple[NDArray[np.float64], str]:
     except ModuleNotFoundError:
         return flat, "the first two principal components (t-SNE needs the extra 'train')"
     start = flat / max(flat[:, 0].std(), 1e-9) * 1e-4
-    places = TSNE(perplexity=PERPLEXITY, init=start, max_iter=500, random_state=0).fit_transform(coordinates)
+    with steps(MAP_STEPS) as step, redirect_stdout(_Iterations(step)):
+        settings = {"perplexity": PERPLEXITY, "init": start, "max_iter": MAP_STEPS, "random_state": 0}
+        places = TSNE(**settings, verbose=2).fit_transform(coordinates)
     return places.astype(np.float64), "t-SNE"
+
+
+class _Iterations(io.TextIOBase):
+    """Where scikit-learn prints how far t-SNE is, which it tells in no other way."""
+
+    def __init__(self, step: Callable[[float], None]) -> None:
+        self.step = step
+
+    def write(self, text: str) -> int:
+        if (found := re.search(r"Iteration (\d+)", text)) is not None:
+            self.step(int(found[1]))
+        return len(text)
 
 
 def place_on_grid(places: NDArray[np.floating], rows: int, columns: int) -> NDArray[np.int64]:
@@ -279,16 +290,15 @@ def place_on_grid(places: NDArray[np.floating], rows: int, columns: int) -> NDAr
     low, high = places.min(axis=0), places.max(axis=0)
     share = (places - low) / np.maximum(high - low, 1e-9)
     wanted = np.rint(share * (columns - 1, rows - 1)).astype(int)
-    taken: set[int] = set()
-    cells = np.full(len(places), -1, np.int64)
-    for i, (column, row) in enumerate(wanted):
-        for across, down in STEPS:
-            x, y = int(column) + across, int(row) + down
-            if 0 <= x < columns and 0 <= y < rows and y * columns + x not in taken:
-                cells[i] = y * columns + x
-                taken.add(y * columns + x)
-                break
-    return cells
+    cells: dict[int, int] = {}  # which point each holds
+    for point, (column, row) in enumerate(wanted.tolist()):
+        near = ((column + across, row + down) for across, down in STEPS)
+        inside = (y * columns + x for x, y in near if 0 <= x < columns and 0 <= y < rows)
+        if (free := next((cell for cell in inside if cell not in cells), None)) is not None:
+            cells[free] = point
+    found = np.full(len(places), -1, np.int64)
+    found[list(cells.values())] = list(cells)
+    return found
 
 
 def _chunks(images: NDArray[np.uint8]) -> Iterator[NDArray[np.float32]]:

@@ -16,8 +16,7 @@ from io import BytesIO
 from pathlib import Path, PurePosixPath
 
 from tenfold.data import archive
-from tenfold.data.archive import MAX_BYTES, is_clutter, quoted, safe_members, unreadable
-from tenfold.errors import DataError
+from tenfold.data.archive import MAX_BYTES, fault, is_clutter, safe_members, unreadable
 
 MAX_DEPTH = 12
 MAX_ENTRIES = 500_000  # EMNIST's digits as pictures are 280,000
@@ -30,8 +29,8 @@ ZIPS = (".zip", ".npz", ".pt", ".pth", ".xlsx")  # the last three are refused by
 class Entry:
     """A file somewhere below what was given.
 
-    name: its path below that, with "/" between, without `.gz`. path: the file on the disk, which is the zip for what
-    is in one. opened, info: the zip and the entry's place in it, or None.
+    name: its path below that, with "/" between, without `.gz`. path: on the disk, of the zip for what is in one.
+    opened, info: the zip and the entry's place in it, or None.
     """
 
     name: str
@@ -49,12 +48,7 @@ class Entry:
         """The first 4,096 bytes of what it holds, decompressed; b"" for what is empty, or no regular file."""
         if self.info is None and (not self.path.is_file() or not self.path.stat().st_size):
             return b""
-        start = b""
-        for chunk in self._raw():
-            start += chunk
-            if len(start) >= START:
-                break
-        return (archive.gunzip_start(start) or start)[:START]
+        return archive.gunzip_start(next(self._raw(), b""))[:START]
 
     def chunks(self) -> Iterator[bytes]:
         """Return what it holds, decompressed, piece by piece. DataError where that is damaged, or a bomb."""
@@ -69,7 +63,7 @@ class Entry:
         for chunk in self.chunks():
             content += chunk
             if len(content) > most:
-                raise DataError(f"{quoted(self.file)} holds more than '{most}' bytes. Give less.")
+                raise fault(self.file, f"holds more than '{most}' bytes. Give less.")
         return content
 
     def _raw(self) -> Iterator[bytes]:
@@ -83,17 +77,14 @@ def walk(path: Path) -> Iterator[list[Entry]]:
     """Yield the entries at a path, folder by folder by name; without what file managers leave behind."""
     with ExitStack() as stack:
         if path.is_dir():
-            yield list(_bounded(_folder(path, "", stack, set()), path))
+            found = _folder(path, "", stack, set())
         else:
             archive.file_size(path)
-            yield list(_bounded(_expanded(Entry(path.name, path), "", stack, 0), path))
-
-
-def _bounded(entries: Iterator[Entry], path: Path) -> Iterator[Entry]:
-    for count, entry in enumerate(entries):
-        if count >= MAX_ENTRIES:
-            raise DataError(f"{quoted(path)} holds more than '{MAX_ENTRIES}' files. Give the folder with the digits.")
-        yield entry
+            found = _expanded(Entry(path.name, path), "", stack, 0)
+        entries = list(itertools.islice(found, MAX_ENTRIES + 1))
+        if len(entries) > MAX_ENTRIES:
+            raise fault(path, f"holds more than '{MAX_ENTRIES}' files. Give the folder with the digits.")
+        yield entries
 
 
 def _folder(folder: Path, below: str, stack: ExitStack, above: set[tuple[int, int]]) -> Iterator[Entry]:
@@ -101,8 +92,8 @@ def _folder(folder: Path, below: str, stack: ExitStack, above: set[tuple[int, in
     try:
         status = folder.stat()
         with os.scandir(folder) as scan:
-            inside = sorted((each for each in scan if not is_clutter(Path(each.name))), key=lambda each: each.name)
-            kinds = [(each.name, _is(each.is_dir), _is(each.is_file)) for each in inside]
+            inside = (each for each in scan if not is_clutter(Path(each.name)))
+            kinds = sorted((each.name, _is(each.is_dir), _is(each.is_file)) for each in inside)
     except OSError as error:
         raise unreadable(folder, error) from error
     here = (status.st_dev, status.st_ino)

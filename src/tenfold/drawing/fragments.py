@@ -74,9 +74,9 @@ def overlap(materials: Materials, side: int, generator: np.random.Generator) -> 
     first, second = (_resized(each, side, generator.uniform(0.9, 1.1), generator) for each in (first, second))
     height = max(first.shape[0], second.shape[0]) + round(side * generator.uniform(0.05, 0.25))
     width = max(first.shape[1], second.shape[1]) + round(side * generator.uniform(0.1, 0.3))
-    layers = []
-    for ink, corner in ((first, (0, 0)), (second, (height - second.shape[0], width - second.shape[1]))):
-        layers.append(_lay(np.zeros((height, width), dtype=np.uint8), ink, *corner))
+    layers = [np.zeros((height, width), dtype=np.uint8) for _ in range(2)]
+    _lay(layers[0], first, 0, 0)
+    _lay(layers[1], second, height - second.shape[0], width - second.shape[1])
     if generator.random() < 0.5:
         layers = [layers[0], layers[1][:, ::-1][::-1]]  # the second upside down
     near = [cv2.dilate(layer, np.ones((3, 3), np.uint8)) >= SOLID for layer in layers]
@@ -158,8 +158,7 @@ def _resized(ink: InkMap, side: int, scale: float, generator: np.random.Generato
     return np.asarray(cv2.resize(ink, (width, height), interpolation=cv2.INTER_LINEAR), dtype=np.uint8)
 
 
-def _lay(canvas: InkMap, ink: InkMap, row: int, column: int) -> InkMap:
-    """Lay the ink on the canvas, the darker of both at each pixel, and return the canvas."""
+def _lay(canvas: InkMap, ink: InkMap, row: int, column: int) -> None:
+    """Lay the ink on the canvas, the darker of both at each pixel."""
     place = canvas[row : row + ink.shape[0], column : column + ink.shape[1]]
     np.maximum(place, ink[: place.shape[0], : place.shape[1]], out=place)
-    return canvas

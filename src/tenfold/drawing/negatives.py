@@ -139,12 +139,8 @@ def _laid_raw(ink: InkMap, generator: np.random.Generator) -> NDArray[np.uint8]:
     """Return the ink shrunk into 28x28, light on dark, in a square of its own; some fainter, some with noise."""
     import cv2
 
-    height, width = ink.shape
-    if height != width:
-        square = np.zeros((max(height, width),) * 2, dtype=np.uint8)
-        top, left = (len(square) - height) // 2, (len(square) - width) // 2
-        square[top : top + height, left : left + width] = ink
-        ink = square
+    spare = [max(ink.shape) - length for length in ink.shape]
+    ink = np.pad(ink, [(each // 2, each - each // 2) for each in spare])
     small = cv2.resize(ink, (SIDE, SIDE), interpolation=cv2.INTER_AREA).astype(np.float32)
     small *= float(generator.uniform(0.6, 1.0)) if generator.random() < 0.4 else 1.0
     if generator.random() < 0.3:

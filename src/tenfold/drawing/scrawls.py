@@ -114,29 +114,27 @@ def printed_lines(side: int, generator: np.random.Generator) -> InkMap:
     gap = max(2 * thick, round(side * generator.uniform(0.12, 0.35)))
     start = int(generator.integers(0, gap))
     sort = choose(("rules", "dots", "grid", "bars", "dotted rule", "blot", "few dots"), generator)
+    dots = []
     if sort in ("rules", "grid"):
         for row in range(start, side, gap):
             ink[row : row + thick] = 255
     if sort in ("bars", "grid"):
-        for column in range(
-            int(generator.integers(0, gap)), side, gap if sort == "grid" else max(3 * thick, side // 8)
-        ):
+        step = gap if sort == "grid" else max(3 * thick, side // 8)
+        for column in range(int(generator.integers(0, gap)), side, step):
             ink[:, column : column + thick] = 255
     elif sort == "dots":
-        for row in range(start, side, gap):
-            for column in range(start, side, gap):
-                cv2.circle(ink, (column, row), thick, (255,), -1, cv2.LINE_AA)
+        dots = [(column, row) for row in range(start, side, gap) for column in range(start, side, gap)]
     elif sort == "dotted rule":
         row = int(side * generator.uniform(0.3, 0.8))
-        for column in range(thick, side, 4 * thick):
-            cv2.circle(ink, (column, row), thick, (255,), -1, cv2.LINE_AA)
+        dots = [(column, row) for column in range(thick, side, 4 * thick)]
     elif sort == "blot":
         axes = (side * generator.uniform(0.18, 0.42, 2)).astype(int)
         axes[1] = min(axes[1], int(axes[0] * 1.4))  # an upright blot would be a 1
         cv2.ellipse(ink, (side // 2, side // 2), axes.tolist(), 0, 0, 360, (255,), -1, cv2.LINE_AA)
     elif sort == "few dots":
-        for x, y in generator.uniform(0.1, 0.9, (int(generator.integers(4, 12)), 2)) * side:
-            cv2.circle(ink, (int(x), int(y)), thick, (255,), -1, cv2.LINE_AA)
+        dots = (generator.uniform(0.1, 0.9, (int(generator.integers(4, 12)), 2)) * side).astype(int).tolist()
+    for dot in dots:
+        cv2.circle(ink, dot, thick, (255,), -1, cv2.LINE_AA)
     return ink
 
 

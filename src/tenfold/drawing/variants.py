@@ -32,11 +32,9 @@ class Stroke(NamedTuple):
 
 def one_with_flag(generator: np.random.Generator) -> list[Stroke]:
     """An upstroke that is up to three quarters as long as the downstroke; perhaps a foot."""
-    low = generator.uniform(0.2, 0.75)
-    top = generator.uniform(0.45, 0.75)
+    low, top = generator.uniform(0.2, 0.75), generator.uniform(0.45, 0.75)
     bottom = top + generator.uniform(-0.1, 0.1)
-    start = (top - generator.uniform(0.25, 0.6), low)
-    strokes = [Stroke([start, (top, 0), (bottom, 1)])]
+    strokes = [Stroke([(top - generator.uniform(0.25, 0.6), low), (top, 0), (bottom, 1)])]
     if generator.random() < 0.35:
         reach = generator.uniform(0.2, 0.4)
         strokes.append(Stroke([(bottom - reach, 1), (bottom + reach, 1 + generator.uniform(-0.05, 0.05))]))
@@ -45,26 +43,21 @@ def one_with_flag(generator: np.random.Generator) -> list[Stroke]:
 
 def one_with_foot(generator: np.random.Generator) -> list[Stroke]:
     """A short flag and a foot."""
-    flag = generator.uniform(0.08, 0.25)
-    reach = generator.uniform(0.2, 0.45)
+    flag, reach = generator.uniform(0.08, 0.25), generator.uniform(0.2, 0.45)
     return [Stroke([(0.5 - flag, flag), (0.5, 0), (0.5, 1)]), Stroke([(0.5 - reach, 1), (0.5 + reach, 1)])]
 
 
 def four_like_lightning(generator: np.random.Generator) -> list[Stroke]:
     """A slanting stroke, a bar, and a downstroke that crosses the bar, or hangs from it, far from the top."""
-    top = generator.uniform(0.4, 0.75)
-    bar = generator.uniform(0.5, 0.75)
+    top, bar = generator.uniform(0.4, 0.75), generator.uniform(0.5, 0.75)
     end = generator.uniform(0.75, 1.0)
     crossing = generator.uniform(0.55, end)
     start = bar - generator.uniform(-0.02, 0.3)
-    slant = generator.uniform(-0.15, 0.1)
-    rise = generator.uniform(-0.12, 0.08)
+    slant, rise = generator.uniform(-0.15, 0.1), generator.uniform(-0.12, 0.08)
+    upper = [(top, 0), (0, bar), (end, bar + rise)]
     if generator.random() < 0.3:  # in one line, without lifting the pen
-        return [Stroke([(top, 0), (0, bar), (end, bar + rise), (end + slant, 1)])]
-    return [
-        Stroke([(top, 0), (0, bar), (end, bar + rise)], generator.random() < 0.15),
-        Stroke([(crossing, start), (crossing + slant, 1)]),
-    ]
+        return [Stroke([*upper, (end + slant, 1)])]
+    return [Stroke(upper, generator.random() < 0.15), Stroke([(crossing, start), (crossing + slant, 1)])]
 
 
 def four_with_round_back(generator: np.random.Generator) -> list[Stroke]:
@@ -94,27 +87,12 @@ def seven_with_bar(generator: np.random.Generator) -> list[Stroke]:
 
 def nine_with_foot(generator: np.random.Generator) -> list[Stroke]:
     """A loop, closed or nearly so, a stem, and a foot that runs to the left, flat or round."""
-    right = generator.uniform(0.75, 0.95)
-    waist = generator.uniform(0.4, 0.55)
-    opening = generator.uniform(0, 0.12)
-    loop = [
-        (right, 0.15 + opening),
-        (right - 0.25, 0),
-        (0.25, 0.04),
-        (0.05, waist / 2),
-        (0.2, waist),
-        (right - 0.25, waist),
-        (right, 0.2),
-    ]
+    right, waist = generator.uniform(0.75, 0.95), generator.uniform(0.4, 0.55)
+    upper = [(right, 0.15 + generator.uniform(0, 0.12)), (right - 0.25, 0), (0.25, 0.04)]
+    loop = [*upper, (0.05, waist / 2), (0.2, waist), (right - 0.25, waist), (right, 0.2)]
     if generator.random() < 0.5:  # round
-        stem = [
-            (right, 0.2),
-            (right - 0.02, 0.6),
-            (right - 0.12, 0.88),
-            (0.45, 1.0),
-            (0.05, generator.uniform(0.85, 1.0)),
-        ]
-        return [Stroke([*loop, *stem[1:]], True)]
+        stem = [(right - 0.02, 0.6), (right - 0.12, 0.88), (0.45, 1.0), (0.05, generator.uniform(0.85, 1.0))]
+        return [Stroke([*loop, *stem], True)]
     corner = (right - generator.uniform(0, 0.15), generator.uniform(0.9, 1.0))
     return [Stroke(loop, True), Stroke([(right, 0.2), corner, (generator.uniform(0, 0.25), 1.0)])]
 
@@ -122,8 +100,7 @@ def nine_with_foot(generator: np.random.Generator) -> list[Stroke]:
 def nine_like_a_g(generator: np.random.Generator) -> list[Stroke]:
     """A small closed loop, a tail that leaves it on the right or from below, and a foot that runs far to the left."""
     wide, tall = generator.uniform(0.24, 0.36), generator.uniform(0.17, 0.25)
-    middle = generator.uniform(0.4, 0.55)
-    foot = generator.uniform(0.9, 1.0)
+    middle, foot = generator.uniform(0.4, 0.55), generator.uniform(0.9, 1.0)
     end = (generator.uniform(0.0, 0.15), foot + generator.uniform(-0.06, 0.03))
     elbow = (generator.uniform(0.7, 0.95), generator.uniform(0.62, 0.8))
     if generator.random() < 0.5:  # from the right
@@ -144,15 +121,13 @@ def three_with_flat_top(generator: np.random.Generator) -> list[Stroke]:
 def six_with_small_loop(generator: np.random.Generator) -> list[Stroke]:
     """A long stem, nearly straight, and a small loop at its foot."""
     size = generator.uniform(0.2, 0.32)
-    centre = (generator.uniform(0.35, 0.5), 1 - size)
-    ring = _ring(centre, size, size, start=math.pi)
+    ring = _ring((generator.uniform(0.35, 0.5), 1 - size), size, size, start=math.pi)
     return [Stroke([(generator.uniform(0.4, 0.8), 0), (0.35, 0.35), *ring], True)]
 
 
 def zero_with_stroke(generator: np.random.Generator) -> list[Stroke]:
     """A ring with a stroke through it."""
-    wide = generator.uniform(0.3, 0.45)
-    reach = generator.uniform(0.75, 1.3)
+    wide, reach = generator.uniform(0.3, 0.45), generator.uniform(0.75, 1.3)
     ends = [(0.5 - wide * 0.7 * reach, 0.5 + 0.4 * reach), (0.5 + wide * 0.7 * reach, 0.5 - 0.4 * reach)]
     return [Stroke(_ring((0.5, 0.5), wide, 0.5), True), Stroke(ends)]
 
@@ -173,8 +148,7 @@ SHAPES: list[tuple[int, float, Callable[[np.random.Generator], list[Stroke]]]] =
 
 def make_variants(count: int, seed: int) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
     """Return `count` drawn digits in the frame, (N, 28, 28) uint8, and their labels, (N,) int64."""
-    images = np.zeros((count, 28, 28), np.uint8)
-    labels = np.zeros(count, np.int64)
+    images, labels = np.zeros((count, 28, 28), np.uint8), np.zeros(count, np.int64)
     shares = np.array([share for _, share, _ in SHAPES])
     for index in range(count):
         generator = np.random.default_rng((seed, index))

@@ -8,8 +8,11 @@ from numpy.typing import NDArray
 from tenfold.errors import DataError
 from tenfold.metrics.scores import CLASSES, NLL_FLOOR, checked
 
+Floats = NDArray[np.floating]
+Labels = NDArray[np.integer]
 
-def combine(probabilities: NDArray[np.floating], weights: NDArray[np.floating]) -> NDArray[np.float32]:
+
+def combine(probabilities: Floats, weights: Floats) -> NDArray[np.float32]:
     """Return the weighted mean of the members' probabilities, (N, 10) float32, rows sum to 1.
 
     probabilities: (M, N, 10); a row of NaN is an image that the member does not answer: it is left out there, and the
@@ -30,13 +33,12 @@ def combine(probabilities: NDArray[np.floating], weights: NDArray[np.floating]) 
     return np.asarray(means, np.float32)
 
 
-def answered(probabilities: NDArray[np.floating], weights: NDArray[np.floating]) -> NDArray[np.bool_]:
+def answered(probabilities: Floats, weights: Floats) -> NDArray[np.bool_]:
     """Return which images at least one member with a weight answers, (N,) bool."""
-    some: NDArray[np.bool_] = (~np.isnan(probabilities[np.asarray(weights) > 0, :, 0])).any(axis=0)
-    return some
+    return np.asarray((~np.isnan(probabilities[np.asarray(weights) > 0, :, 0])).any(axis=0))
 
 
-def check_members(probabilities: NDArray[np.floating], labels: NDArray[np.integer]) -> None:
+def check_members(probabilities: Floats, labels: Labels) -> None:
     """Raise DataError unless these are (M, N, 10) probabilities, rows of NaN aside, and (N,) labels for them."""
     if probabilities.ndim != 3 or not len(probabilities):
         raise DataError(f"Probabilities have shape '{probabilities.shape}'. Give (M, N, {CLASSES}) of M >= 1 members.")
@@ -57,7 +59,7 @@ class Evidence:
     known: NDArray[np.float32]  # (M, N), 1 where the member answers
 
     @classmethod
-    def of(cls, probabilities: NDArray[np.floating], labels: NDArray[np.integer]) -> "Evidence":
+    def of(cls, probabilities: Floats, labels: Labels) -> "Evidence":
         """Return the evidence in (M, N, 10) probabilities; images nobody answers are left out."""
         true = probabilities[:, np.arange(len(labels)), labels]
         true = true[:, ~np.isnan(true).all(axis=0)]
@@ -69,7 +71,7 @@ class Evidence:
         return Evidence(self.true[members], self.known[members])
 
     @staticmethod
-    def losses(total: NDArray[np.floating], present: NDArray[np.floating]) -> NDArray[np.floating]:
+    def losses(total: Floats, present: Floats) -> Floats:
         """Return the log-loss of each image, (..., N), from summed `true` and summed weights, (..., N) both.
 
         NaN for an image that none of those summed answers.
@@ -77,12 +79,12 @@ class Evidence:
         with np.errstate(invalid="ignore", divide="ignore"):
             return np.asarray(-np.log(np.clip(total / present, NLL_FLOOR, 1.0)))
 
-    def members(self) -> NDArray[np.floating]:
+    def members(self) -> Floats:
         """Return each member's own log-loss on each image, (M, N), NaN where it does not answer."""
         return self.losses(self.true, self.known)
 
 
-def mean_of_known(values: NDArray[np.floating], axis: int | tuple[int, ...]) -> NDArray[np.float64]:
+def mean_of_known(values: Floats, axis: int | tuple[int, ...]) -> NDArray[np.float64]:
     """Return the mean of what is not NaN along `axis`; NaN, without numpy's warning, where nothing is left."""
     known = ~np.isnan(values)
     count = known.sum(axis=axis)

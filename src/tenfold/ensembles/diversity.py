@@ -6,7 +6,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from tenfold.ensembles.averaging import check_members
+from tenfold.ensembles.averaging import Floats, Labels, check_members
 from tenfold.errors import DataError
 from tenfold.metrics.scores import CLASSES
 
@@ -44,14 +44,14 @@ class Rescued(NamedTuple):
     saved: NDArray[np.int64]  # the average is right, most members that answer are wrong
 
 
-def errors_of(probabilities: NDArray[np.floating], labels: NDArray[np.integer]) -> NDArray[np.float64]:
+def errors_of(probabilities: Floats, labels: Labels) -> NDArray[np.float64]:
     """Return which images each member gets wrong, (M, N): 1 wrong, 0 right, NaN where it does not answer."""
     check_members(probabilities, labels)
     known = ~np.isnan(probabilities[:, :, 0])
     return np.where(known, np.where(known[:, :, None], probabilities, 0).argmax(axis=2) != labels, np.nan)
 
 
-def pairwise(errors: NDArray[np.floating] | NDArray[np.bool_]) -> Pairwise:
+def pairwise(errors: Floats | NDArray[np.bool_]) -> Pairwise:
     """Return what two members have in common, of errors (M, N): true or 1 wrong, NaN not answered."""
     values = errors.astype(np.float64)
     wrong, right = (np.nan_to_num(values) == 1).astype(np.float64), (values == 0).astype(np.float64)
@@ -67,12 +67,7 @@ def pairwise(errors: NDArray[np.floating] | NDArray[np.bool_]) -> Pairwise:
 
 
 def size_curve(
-    probabilities: NDArray[np.floating],
-    labels: NDArray[np.integer],
-    sizes: Sequence[int],
-    *,
-    draws: int = 200,
-    seed: int = 0,
+    probabilities: Floats, labels: Labels, sizes: Sequence[int], *, draws: int = 200, seed: int = 0
 ) -> list[SizePoint]:
     """Return how accurate random ensembles of each size are, in the order of `sizes`.
 
@@ -112,9 +107,7 @@ def size_curve(
     ]
 
 
-def rescued(
-    probabilities: NDArray[np.floating], labels: NDArray[np.integer], combined: NDArray[np.floating]
-) -> Rescued:
+def rescued(probabilities: Floats, labels: Labels, combined: Floats) -> Rescued:
     """Return the images that the average `combined`, (N, 10), loses though a member has them right, and those it saves.
 
     probabilities: (M, N, 10) of the members averaged, NaN where one does not answer. labels: (N,).

@@ -21,7 +21,7 @@ from tenfold.runs.run import MANIFEST, Run
 from tenfold.training import recipe as recipes
 
 if TYPE_CHECKING:
-    from rich.console import Console
+    from tenfold.console import PlainConsole
 
 STUDENT, ALONE = "student", "alone"
 
@@ -91,7 +91,7 @@ def train_member(made_of: dict[str, Any], recipe: str, folder: str, **options: A
 
 
 def train_missing(
-    pool: Pool, count: int, budget: float | None, resources: Resources, console: "Console"
+    pool: Pool, count: int, budget: float | None, resources: Resources, console: "PlainConsole"
 ) -> dict[str, str]:
     """Train what is not trained yet of the first `count` members; return the names of those that could not be, and why.
 
@@ -105,7 +105,7 @@ def train_missing(
     done_before = len(pool.trained(count))
     total = f" of {count}" if budget is None else ""
     if done_before:
-        console.print(f"{done_before}{total} members are trained already", markup=False)
+        console.print(f"{done_before}{total} members are trained already")
 
     def tasks() -> Iterator[Task]:
         for member in map(pool.member, range(count)):
@@ -120,23 +120,25 @@ def train_missing(
         console.print(
             f"[{done_before + len(seconds)}{total}] {task.key}: {result['errors']} of {result['n']:,} held-out images "
             f"wrong after {result['seconds']:.1f} s of training; {time.monotonic() - began:.0f} s so far",
-            markup=False,
         )
 
     def failed(task: Task, reason: str) -> None:
         lost[task.key] = reason
-        console.print(f"{task.key} could not be trained: {reason}", style="yellow", markup=False)
+        console.print(f"{task.key} could not be trained: {reason}", style="yellow")
 
-    run_tasks(
-        tasks(),
-        on=resources.on,
-        workers=resources.workers,
-        threads=resources.threads,
-        done=done,
-        failed=failed,
-        deadline=deadline,
-        shared=[pool.path],
-    )
+    with console.working("Training members", None if budget is not None else count) as work:
+        if budget is None:
+            work.done = done_before
+        run_tasks(
+            tasks(),
+            on=resources.on,
+            workers=resources.workers,
+            threads=resources.threads,
+            done=done,
+            failed=failed,
+            deadline=deadline,
+            shared=[pool.path],
+        )
     if not pool.members(count):
         why = f"was trained within '{budget or 0:g}' seconds. Give a larger --budget; the pool is resumed."
         if lost:
@@ -184,7 +186,7 @@ def rows_of(
 
 
 def teach(
-    recipe: str, pool: Pool, teacher: Run, members: Sequence[Member], resources: Resources, console: "Console"
+    recipe: str, pool: Pool, teacher: Run, members: Sequence[Member], resources: Resources, console: "PlainConsole"
 ) -> Distilled:
     """Return how a network of this recipe does that learnt from the ensemble `teacher`, trained now where it is not."""
     made_of = pool.settings
@@ -205,7 +207,7 @@ def teach(
         right[name] = answers["probabilities"].argmax(1) == answers["labels"]
     n = len(right["student"])
     shown = ", ".join(f"{name} {int((~each).sum())}" for name, each in right.items())
-    console.print(f"Wrong of {n:,} held-out images: {shown}. The student: {student.path}", markup=False)
+    console.print(f"Wrong of {n:,} held-out images: {shown}. The student: {student.path}")
     return Distilled(
         run=str(student.path),
         alone=str(alone.path),

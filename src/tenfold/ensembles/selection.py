@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tenfold.data.splits import stratified_folds
-from tenfold.ensembles.averaging import Evidence, answered, check_members, combine, mean_of_known
+from tenfold.ensembles.averaging import Evidence, Floats, Labels, answered, check_members, combine, mean_of_known
 from tenfold.errors import DataError, nearest
 from tenfold.metrics.scores import log_losses
 
@@ -83,7 +83,7 @@ def compared(members: int) -> list[str]:
     return ["all", *(f"{name}:{size}" for name in ("random", "top", "greedy") if members > 1)]
 
 
-def choose(rule: str, probabilities: NDArray[np.floating], labels: NDArray[np.integer], *, seed: int = 0) -> Choice:
+def choose(rule: str, probabilities: Floats, labels: Labels, *, seed: int = 0) -> Choice:
     """Return the members that `rule` chooses on these answers, with their weights; the same for the same seed.
 
     probabilities: (M, N, 10), rows of NaN where a member does not answer. labels: (N,).
@@ -144,7 +144,7 @@ def greedy(evidence: Evidence, size: int, generator: np.random.Generator) -> NDA
     return np.asarray(weights / weights.sum())
 
 
-def _forward(evidence: Evidence, stand_in: NDArray[np.floating], size: int) -> NDArray[np.float64]:
+def _forward(evidence: Evidence, stand_in: Floats, size: int) -> NDArray[np.float64]:
     """Return how often forward selection adds each member of a library that is sorted, the best first, (L,)."""
     first = min(max(1, size // 2), len(evidence.known))  # half of the places are left to who errs apart
     totals, presents = np.cumsum(evidence.true[:first], axis=0), np.cumsum(evidence.known[:first], axis=0)
@@ -165,20 +165,13 @@ def _forward(evidence: Evidence, stand_in: NDArray[np.floating], size: int) -> N
     return counts
 
 
-def _cost(
-    total: NDArray[np.floating], present: NDArray[np.floating], stand_in: NDArray[np.floating]
-) -> NDArray[np.floating]:
+def _cost(total: Floats, present: Floats, stand_in: Floats) -> Floats:
     """Return the mean log-loss of summed evidence (..., N); `stand_in` (N,) where nobody answers."""
     return np.asarray(np.where(present > 0, Evidence.losses(total, present), stand_in).mean(axis=-1))
 
 
 def nested(
-    rules: Sequence[str],
-    probabilities: NDArray[np.floating],
-    labels: NDArray[np.integer],
-    *,
-    repeats: int = REPEATS,
-    seed: int = 0,
+    rules: Sequence[str], probabilities: Floats, labels: Labels, *, repeats: int = REPEATS, seed: int = 0
 ) -> list[Nested]:
     """Return how each rule does on images that it did not choose on, in the order of `rules`.
 
@@ -214,7 +207,7 @@ def nested(
     return [_summary(judged[at], members[at], unseen[at], seen[at], unseen[0]) for at in places]
 
 
-def _scores(choice: Choice, probabilities: NDArray[np.floating], labels: NDArray[np.integer]) -> NDArray[np.float64]:
+def _scores(choice: Choice, probabilities: Floats, labels: Labels) -> NDArray[np.float64]:
     """Return the log-loss and the error of what is chosen on each image, (2, N); NaN where no chosen member answers."""
     together = combine(probabilities, choice.weights)
     scores = np.stack([log_losses(labels, together), together.argmax(axis=1) != labels])

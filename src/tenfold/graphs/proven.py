@@ -25,8 +25,8 @@ from tenfold.runtime.model_file import Model, from_bytes
 
 if TYPE_CHECKING:
     from onnx import ModelProto
-    from rich.console import Console
 
+    from tenfold.console import PlainConsole
     from tenfold.runs.estimator import DigitClassifier
     from tenfold.runs.run import Run
 
@@ -154,7 +154,7 @@ class Subject:
         }
 
 
-def proven_header(subject: Subject, console: "Console") -> tuple[bytes, ExportedHeader]:
+def proven_header(subject: Subject, console: "PlainConsole") -> tuple[bytes, ExportedHeader]:
     """Return the content of a C header, the run's whole numbers; no compiler is needed, PyTorch asks them.
 
     Raises ExportError where there are none, or where they do not answer as the run does.
@@ -168,7 +168,7 @@ def proven_header(subject: Subject, console: "Console") -> tuple[bytes, Exported
     def answer(batch: NDArray[np.uint8]) -> list[Floats]:
         return [network.probabilities(batch)]
 
-    with console.status(f"Comparing {len(images):,} images"):
+    with console.working(f"Comparing {len(images):,} images"):
         proof = prove(answer, answer, images, [classifier.answer(images)[0]], subject.spec)
     card = subject.card("int8", _held_out_answers(subject, False, console))
     content = c_header(network, card).encode("ascii")
@@ -176,7 +176,7 @@ def proven_header(subject: Subject, console: "Console") -> tuple[bytes, Exported
     return content, ExportedHeader(**facts, weight_bytes=network.weights, buffer_bytes=buffers(network))
 
 
-def proven_graph(subject: Subject, int8: bool, console: "Console") -> tuple[bytes, ExportedGraph]:
+def proven_graph(subject: Subject, int8: bool, console: "PlainConsole") -> tuple[bytes, ExportedGraph]:
     """Return the content of an ONNX file: the run's graph, in fp32 or 8 bits.
 
     Raises ExportError where it does not answer as the run does in fp32; DataError and RunError where the run's data
@@ -187,7 +187,7 @@ def proven_graph(subject: Subject, int8: bool, console: "Console") -> tuple[byte
     card = subject.card("fp32", _held_out_answers(subject, outputs > 1, console))
     content = _with_card(graph, card)
     images = subject.images
-    with console.status(f"Comparing {len(images):,} images at batch sizes {', '.join(map(str, BATCHES))}"):
+    with console.working(f"Comparing {len(images):,} images at batch sizes {', '.join(map(str, BATCHES))}"):
         first, again = _opened(content, subject), _opened(content, subject)
         proof = prove(first.run, again.run, images, subject.classifier.answer(images)[:outputs], subject.spec)
     figures = None
@@ -198,22 +198,20 @@ def proven_graph(subject: Subject, int8: bool, console: "Console") -> tuple[byte
         opset=next(opset.version for opset in graph.opset_import if not opset.domain),
         threshold=card["threshold"],
         seconds={str(batch): round(seconds, 4) for batch, seconds in proof.seconds.items()},
-        images_per_second={
-            str(batch): round(len(images) / max(seconds, 1e-9), 1) for batch, seconds in proof.seconds.items()
-        },
+        images_per_second={str(batch): _speed(images, seconds) for batch, seconds in proof.seconds.items()},
         int8=figures,
     )
 
 
 def _eight_bits(
-    subject: Subject, whole: bytes, proof: Parity, console: "Console"
+    subject: Subject, whole: bytes, proof: Parity, console: "PlainConsole"
 ) -> tuple[bytes, dict[str, Any], EightBits]:
     """Return a proven graph in 8 bits: its content, its card, and what was measured of it beside the fp32 graph."""
     held_out, training = _held_out_and_training(subject.run, console)
     labels = held_out.labels
     assert labels is not None
     chosen = np.random.default_rng(subject.run.manifest["seed"]).permutation(len(training))[:CALIBRATION_IMAGES]
-    with console.status(f"Measuring the ranges of {len(chosen):,} training images"):
+    with console.working(f"Measuring the ranges of {len(chosen):,} training images"):
         small = quantised(whole, training[np.sort(chosen)])
     draft = _opened(_with_card(small, subject.card("int8", None)), subject)
     answers, speeds = _side_by_side({"int8": draft, "fp32": _opened(whole, subject)}, held_out.images)
@@ -229,7 +227,7 @@ def _eight_bits(
     return content, card, figures
 
 
-def _held_out_answers(subject: Subject, knows_no_digit: bool, console: "Console") -> HeldOut | None:
+def _held_out_answers(subject: Subject, knows_no_digit: bool, console: "PlainConsole") -> HeldOut | None:
     """Return the run's answers to what it held out; None where that is nothing.
 
     They stand in its folder; but older runs did not note how probably an image is a digit, and are asked again.
@@ -244,7 +242,7 @@ def _held_out_answers(subject: Subject, knows_no_digit: bool, console: "Console"
     return HeldOut(held_out.labels, *subject.classifier.answer(held_out.images))
 
 
-def _held_out_and_training(run: "Run", console: "Console") -> tuple[Digits, NDArray[np.uint8]]:
+def _held_out_and_training(run: "Run", console: "PlainConsole") -> tuple[Digits, NDArray[np.uint8]]:
     """Return the images that the run held out, labelled, and those that it was trained on, (N, 28, 28) uint8.
 
     Raises DataError where the run's data are not to be had, RunError where they are no longer the same.
@@ -280,6 +278,9 @@ def _side_by_side(
         for _ in range(PASSES):
             for name, model in models.items():
                 answers[name], seconds = timed(model.run, images, batch)
-                speed = round(len(images) / max(seconds, 1e-9), 1)
-                speeds[name][str(batch)] = max(speed, speeds[name].get(str(batch), 0.0))
+                speeds[name][str(batch)] = max(_speed(images, seconds), speeds[name].get(str(batch), 0.0))
     return answers, speeds
+
+
+def _speed(images: NDArray[np.uint8], seconds: float) -> float:
+    return round(len(images) / max(seconds, 1e-9), 1)

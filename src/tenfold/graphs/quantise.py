@@ -72,5 +72,5 @@ def _simplify(content: bytes, path: Path) -> None:
     options = onnxruntime.SessionOptions()
     options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_BASIC  # ONNX's own operators alone
     options.optimized_model_filepath = str(path)
-    options.log_severity_level = 4
+    options.log_severity_level = LOG_FATAL
     onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])

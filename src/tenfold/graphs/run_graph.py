@@ -24,12 +24,7 @@ if TYPE_CHECKING:
 
 DIGITS = 10
 LEAF = -1  # what stands for a child where there is none
-
-PROJECTION = """
-projection (float[N, D] rows) => (float[N, E] projected) {
-STEPS
-}
-"""
+OPERATORS = {"offset": "Sub", "scale": "Mul", "components": "MatMul"}  # by what features learned
 
 # Laplace's rule, as Classical has it: one vote more, spread over the ten digits.
 SMOOTH = """
@@ -148,36 +143,24 @@ def classical(model: "Classical") -> "ModelProto":
     return chained(*links)
 
 
-class Extraction(nn.Module):
-    """Features as a module: what needs no learning."""
-
-    def __init__(self, features: Features) -> None:
-        super().__init__()
-        self.features = features
-
-    def forward(self, images: Tensor) -> Tensor:
-        """Return rows, (N, D) float32, of images (N, 28, 28) uint8."""
-        return self.features.extract(images)
-
-
 def features(fitted: Features) -> "ModelProto":
     """Return the graph of fitted features: `images` (N, 28, 28) uint8 in, rows (N, D) float32 out."""
-    extraction = traced(Extraction(fitted), ["rows"])
-    return chained(extraction, _projection(fitted)) if fitted.learned else extraction
+    extraction = nn.Module()
+    extraction.forward = fitted.extract
+    rows = traced(extraction, ["rows"])
+    return chained(rows, _projection(fitted)) if fitted.learned else rows
 
 
 def _projection(fitted: Features) -> "ModelProto":
     """Return the graph of what the features learned: (N, D) float32 in, centred, scaled and projected out."""
-    learned = dict(fitted.learned)
-    operators = {"offset": "Sub", "scale": "Mul", "components": "MatMul"}
-    lines, before = [], "rows"
-    for number, name in enumerate(learned, start=1):
-        after = "projected" if number == len(learned) else f"after_{name}"
-        lines.append(f"    {after} = {operators[name]}({before}, {name})")
-        before = after
-    if "components" in learned:
-        learned["components"] = learned["components"].T
-    return described(PROJECTION.replace("STEPS", "\n".join(lines)), **learned)
+    names = list(fitted.learned)
+    values = ["rows", *(f"after_{name}" for name in names[:-1]), "projected"]
+    lines = "\n".join(
+        f"    {after} = {OPERATORS[name]}({before}, {name})"
+        for name, before, after in zip(names, values[:-1], values[1:], strict=True)
+    )
+    text = f"projection (float[N, D] rows) => (float[N, E] projected) {{\n{lines}\n}}"
+    return described(text, **{name: each.T if name == "components" else each for name, each in fitted.learned.items()})
 
 
 def boosted(content: bytes) -> "ModelProto":

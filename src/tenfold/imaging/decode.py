@@ -67,7 +67,7 @@ def decode(data: bytes, name: str) -> NDArray[np.uint8]:
     except DataError:
         raise
     except Image.DecompressionBombError as error:  # Pillow's own limit, well above ours
-        raise DataError(f"'{name}' has too many pixels. {_limit(MAX_PIXELS)}") from error
+        raise DataError(f"'{name}' has too many pixels. Give at most {MAX_PIXELS // 1_000_000} million.") from error
     except Exception as error:  # the parsers of six formats fail on hostile bytes in more ways than can be listed
         known = isinstance(error, UnidentifiedImageError)
         what = "is not a picture" if known else f"is a damaged picture ({type(error).__name__})"
@@ -130,10 +130,8 @@ def _webp_size(data: bytes) -> tuple[int, int]:
     if kind == b"VP8L":
         bits = int.from_bytes(data[21:25], "little")
         return 1 + (bits & 0x3FFF), 1 + (bits >> 14 & 0x3FFF)
-    if kind == b"VP8 ":
-        width, height = struct.unpack_from("<2H", data, 26)
-        return width & 0x3FFF, height & 0x3FFF
-    return 0, 0
+    width, height = struct.unpack_from("<2H", data, 26) if kind == b"VP8 " else (0, 0)
+    return width & 0x3FFF, height & 0x3FFF
 
 
 def _essential(data: bytes) -> bytes:
@@ -155,16 +153,15 @@ def _essential(data: bytes) -> bytes:
 def _prepare(image: "Image.Image", data: bytes, name: str) -> None:
     """Refuse a picture that would take too much, by its header; have a large JPEG decoded at a fraction of its size."""
     width, height = image.size
-    if image.format in ("JPEG", "MPO"):
-        if data.count(b"\xff\xda") > MAX_SCANS:
-            raise DataError(f"'{name}' is a JPEG of over '{MAX_SCANS}' scans. Save it again.")
-        # A progressive one keeps every coefficient of the whole picture, whatever size it is decoded at.
-        check_size(width, height, name, MAX_PIXELS if image.info.get("progressive") else MAX_JPEG_PIXELS)
-        scale = next(scale for scale in (1, 2, 4, 8) if width * height <= MAX_PIXELS * scale * scale)
-        if scale > 1:
-            image.draft(None, (width // scale, height // scale))
-    else:
-        check_size(width, height, name)
+    is_jpeg = image.format in ("JPEG", "MPO")
+    # A progressive one keeps every coefficient of the whole picture, whatever size it is decoded at.
+    shrinks = is_jpeg and not image.info.get("progressive")
+    if is_jpeg and data.count(b"\xff\xda") > MAX_SCANS:
+        raise DataError(f"'{name}' is a JPEG of over '{MAX_SCANS}' scans. Save it again.")
+    check_size(width, height, name, MAX_JPEG_PIXELS if shrinks else MAX_PIXELS)
+    scale = next(scale for scale in (1, 2, 4, 8) if width * height <= MAX_PIXELS * scale * scale)
+    if scale > 1:
+        image.draft(None, (width // scale, height // scale))
     if image.format == "TIFF":
         _silence_libtiff()
         tags = image.tag_v2  # type: ignore[attr-defined]
@@ -190,11 +187,7 @@ def _silence_libtiff() -> None:
 def check_size(width: int, height: int, name: str, limit: int = MAX_PIXELS) -> None:
     """Raise DataError for a picture of more pixels than `limit`."""
     if width * height > limit:
-        raise DataError(f"'{name}' has '{width}x{height}' pixels. {_limit(limit)}")
-
-
-def _limit(pixels: int) -> str:
-    return f"Give at most {pixels // 1_000_000} million."
+        raise DataError(f"'{name}' has '{width}x{height}' pixels. Give at most {limit // 1_000_000} million.")
 
 
 def _to_array(image: "Image.Image") -> NDArray[np.uint8]:

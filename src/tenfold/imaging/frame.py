@@ -230,21 +230,15 @@ def _set_width(strokes: NDArray[np.float32]) -> NDArray[np.float32]:
     if not distance.any():
         return strokes
     width = 4 * (float(distance[distance > 0].mean()) - 0.5)
-    grow, shrink = round(MIN_STROKE * scale - width), round(width - MAX_STROKE * scale)
-    if grow >= 1:
-        return np.asarray(cv2.dilate(padded, _disc(grow + 1)), dtype=np.float32)
-    if shrink >= 1:
-        narrow = np.asarray(cv2.erode(padded, _disc(shrink + 1)), dtype=np.float32)
-        if (narrow >= EDGE).any():
-            return narrow
-    return strokes
-
-
-def _disc(diameter: int) -> NDArray[np.uint8]:
-    """Return a round structuring element."""
-    import cv2
-
-    return np.asarray(cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (diameter, diameter)))
+    grow, shrink = (
+        round(MIN_STROKE * scale - width),
+        round(width - MAX_STROKE * scale),
+    )  # one is below 0
+    if max(grow, shrink) < 1:
+        return strokes
+    disc = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (max(grow, shrink) + 1,) * 2)
+    changed = np.asarray((cv2.dilate if grow >= 1 else cv2.erode)(padded, disc), dtype=np.float32)
+    return changed if (changed >= EDGE).any() else strokes
 
 
 def _fit(strokes: NDArray[np.float32]) -> NDArray[np.float32]:

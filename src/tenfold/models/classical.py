@@ -18,6 +18,7 @@ from tenfold.errors import DataError, ModelError, RecipeError, RunError, Trainin
 from tenfold.files import write_atomically
 from tenfold.models import CLASSICAL, fitted
 from tenfold.models.fitted import MAX_BYTES, PARAMETERS, Fitted, Graph, Trees, open_fitted
+from tenfold.progress import track
 from tenfold.runtime.model_file import read_model
 
 if TYPE_CHECKING:
@@ -105,12 +106,11 @@ def checked(kind: str, arguments: dict[str, Any]) -> Arguments:
             f"No classical model is called '{kind}'.{nearest(kind, KINDS)} "
             f"Set model.kind to one of: {', '.join(KINDS)}."
         )
-    known = list(KINDS[kind].model_fields)
     try:
         return KINDS[kind].model_validate(arguments)
     except ValidationError as error:
         first = error.errors()[0]
-        name = str(first["loc"][0])
+        name, known = str(first["loc"][0]), list(KINDS[kind].model_fields)
         if first["type"] == "extra_forbidden":
             raise RecipeError(
                 f"Model '{kind}' has no argument '{name}'.{nearest(name, known)} Known here: {', '.join(known)}."
@@ -205,10 +205,9 @@ class Classical:
     def probabilities(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Return probabilities, (N, 10) float32, not yet calibrated, of images (N, 28, 28) uint8."""
         fitted = self._ready()
-        parts = [np.zeros((0, 10), np.float32)]
-        for start in range(0, len(images), BATCH):
-            parts.append(fitted.answer(np.ascontiguousarray(self.features.transform(images[start : start + BATCH]))))
-        shares = np.concatenate(parts)
+        batches = (images[start : start + BATCH] for start in track(range(0, len(images), BATCH)))
+        parts = [fitted.answer(np.ascontiguousarray(self.features.transform(batch))) for batch in batches]
+        shares = np.concatenate([np.zeros((0, 10), np.float32), *parts])
         if self.votes is None:
             return shares
         # One more vote, spread over the ten digits: none is impossible (Laplace's rule).

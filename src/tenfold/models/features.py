@@ -161,15 +161,14 @@ class Features:
 
     def _extract(self, images: NDArray[np.uint8]) -> Floats:
         """Return what is learned from: (N, D) before standardising."""
-        threads, chunks = torch.get_num_threads(), []
+        threads = torch.get_num_threads()
         torch.set_num_threads(1)  # a chunk is too small to share: with two, waiting for each other takes longer
         try:
-            for start in range(0, max(len(images), 1), CHUNK):
-                chunk = np.ascontiguousarray(images[start : start + CHUNK])
-                chunks.append(self.extract(torch.from_numpy(chunk)).numpy())
+            chunks = (images[start : start + CHUNK] for start in range(0, max(len(images), 1), CHUNK))
+            rows = [self.extract(torch.from_numpy(np.ascontiguousarray(chunk))).numpy() for chunk in chunks]
         finally:
             torch.set_num_threads(threads)
-        return np.concatenate(chunks)
+        return np.concatenate(rows)
 
     def extract(self, images: Tensor) -> Tensor:
         """Return (N, D) float32 of images (N, 28, 28) uint8: all that needs no learning."""

@@ -27,9 +27,7 @@ if TYPE_CHECKING:
 PARAMETERS = "tenfold.parameters"  # the count, kept in the file
 OPSETS = {"": 17, "ai.onnx.ml": 3}  # old enough for every onnxruntime that we take
 NAME = "model.onnx"  # of the file, in messages
-MAX_BYTES = (
-    512 << 20
-)  # of it: 60,000 images of 784 pixels, as nearest neighbours and support vectors keep them, have 190 MB
+MAX_BYTES = 512 << 20  # of it: nearest neighbours and support vectors keep 60,000 images of 784 pixels in 190 MB
 ROWS = 1000  # that are asked at a time at most
 HEADER = f'<ir_version: 8, opset_import: ["": {OPSETS[""]}]>'  # of every graph that is written as text
 STEEPNESS = 5.0  # makes the probabilities about as sure as they are right, before a temperature is fitted

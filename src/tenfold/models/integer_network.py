@@ -4,7 +4,6 @@ A run with `training.weight_bits` answers with rounded weights. Taken apart, the
 those compute is the reference for the code that is generated from them.
 """
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -166,17 +165,15 @@ def taken_apart(module: nn.Module, shifts: list[tuple[int, int]], temperature: f
             "Train with model.classes = 10."
         )
     layers = []
-    activation = ""
-    for number, stage in enumerate(module.stages):
-        assert isinstance(stage, Iterable)
-        for place, block in enumerate(stage):
-            assert isinstance(block, Block)
-            activation = next(name for name, function in ACTIVATIONS.items() if function is block.activation)
-            halved = number > 0 and place == 0
-            integers, scales = _integers(block.conv.weight, f"stages.{number}.{place}.conv")
-            layers.append(IntegerLayer(integers, scales, _bias(block.norm), halved, block.residual))
-    integers, scales = _integers(module.head.weight, "head")
-    head = IntegerLayer(integers, scales, _array(module.head.bias))
+    for name, block in module.named_modules():
+        if isinstance(block, Block):
+            activation = next(each for each, function in ACTIVATIONS.items() if function is block.activation)
+            _, stage, place = name.split(".")
+            halved = stage != "0" and place == "0"
+            layers.append(
+                IntegerLayer(*_integers(block.conv.weight, f"{name}.conv"), _bias(block.norm), halved, block.residual)
+            )
+    head = IntegerLayer(*_integers(module.head.weight, "head"), _array(module.head.bias))
     return IntegerNetwork(layers, head, module.patch, module.crop, module.pool, activation, shifts, temperature)
 
 

@@ -15,7 +15,7 @@ A linear layer to the ten digits comes last by itself.
 """
 
 import itertools
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from torch import Tensor, nn
@@ -23,7 +23,8 @@ from torch import Tensor, nn
 from tenfold.models import check_layer
 from tenfold.models.blocks import Activation, Dropout, pooled
 
-SIZE = 28
+LAYERS = ("conv", "dense", "norm", "pool", "pad", "dropout", "flatten", "global")
+SPATIAL = ("conv", "pool", "pad", "flatten", "global")
 
 
 class Shape(NamedTuple):
@@ -55,7 +56,7 @@ class Layers(nn.Module):
             raise ValueError(f"std is '{std}', not above 0")
         self.mean, self.std = mean, std
         parts: list[nn.Module] = []
-        shape = Shape(1, SIZE)
+        shape = Shape(1, 28)
         for number, text in enumerate(layers, start=1):
             try:
                 made, shape = _make(text, shape, activation)
@@ -96,75 +97,54 @@ def _make(text: str, shape: Shape, activation: str) -> Parts:
         raise ValueError(f"'{name}' is no layer; known are {', '.join(LAYERS)}")
     if name in SPATIAL and not shape.edge:
         raise ValueError("it needs an image, and what comes in is flat already")
-    made = LAYERS[name](words, shape, activation)
+    made = _modules(name, words, shape, activation)
     if words:
         raise ValueError(f"'{' '.join(words)}' means nothing here")
     return made
 
 
-# Each of these takes out of `words` what it knows.
-def _conv(words: list[str], shape: Shape, activation: str) -> Parts:
-    width, norm, valid = _whole(_first(words)), _flag(words, "norm"), _flag(words, "valid")
-    kernel = _edge(_first(words, "3"))
-    edge = shape.edge - kernel + 1 if valid else shape.edge
-    if edge < 1:
-        raise ValueError(f"{kernel}x{kernel} filters do not fit into {shape.edge}x{shape.edge} pixels")
-    if not valid and kernel % 2 == 0:
-        raise ValueError(f"filters of even size {kernel} cannot keep the size; add 'valid'")
-    conv = nn.Conv2d(shape.channels, width, kernel, padding=0 if valid else kernel // 2, bias=not norm)
-    return _activated(conv, Shape(width, edge), norm, activation)
+def _modules(name: str, words: list[str], shape: Shape, activation: str) -> Parts:
+    """Return what `_make` does, having taken out of `words` what the layer knows."""
+    match name:
+        case "conv":
+            width, norm, valid = _whole(_first(words)), _flag(words, "norm"), _flag(words, "valid")
+            kernel = _edge(_first(words, "3"))
+            edge = shape.edge - kernel + 1 if valid else shape.edge
+            if edge < 1:
+                raise ValueError(f"{kernel}x{kernel} filters do not fit into {shape.edge}x{shape.edge} pixels")
+            if not valid and kernel % 2 == 0:
+                raise ValueError(f"filters of even size {kernel} cannot keep the size; add 'valid'")
+            conv = nn.Conv2d(shape.channels, width, kernel, padding=0 if valid else kernel // 2, bias=not norm)
+            return _activated([conv], Shape(width, edge), norm, activation)
+        case "dense":
+            width, norm = _whole(_first(words)), _flag(words, "norm")
+            linear = nn.Linear(shape.numbers, width, bias=not norm)
+            return _activated([nn.Flatten(), linear] if shape.edge else [linear], Shape(width, 0), norm, activation)
+        case "norm":
+            return [_batch_norm(shape)], shape
+        case "pool":
+            edge = _whole(_first(words, "2"))
+            if shape.edge < edge:
+                raise ValueError(f"{shape.edge}x{shape.edge} pixels are too few to pool {edge}x{edge}")
+            return [nn.MaxPool2d(edge)], shape._replace(edge=shape.edge // edge)
+        case "pad":
+            width = _whole(_first(words, "1"))
+            return [nn.ZeroPad2d(width)], shape._replace(edge=shape.edge + 2 * width)
+        case "dropout":
+            return [Dropout(float(_first(words)))], shape
+        case "flatten":
+            return [nn.Flatten()], Shape(shape.numbers, 0)
+        case _:
+            return [GlobalPool(_first(words))], Shape(shape.channels, 0)
 
 
-def _dense(words: list[str], shape: Shape, activation: str) -> Parts:
-    width, norm = _whole(_first(words)), _flag(words, "norm")
-    parts, after = _activated(nn.Linear(shape.numbers, width, bias=not norm), Shape(width, 0), norm, activation)
-    return [nn.Flatten(), *parts] if shape.edge else parts, after
+def _activated(parts: list[nn.Module], after: Shape, norm: bool, activation: str) -> Parts:
+    """Return the parts, batch norm where that is asked for, and the activation."""
+    return [*parts, *([_batch_norm(after)] if norm else []), Activation(activation)], after
 
 
-def _activated(layer: nn.Module, after: Shape, norm: bool, activation: str) -> Parts:
-    """Return a layer, batch norm where that is asked for, and the activation."""
-    return [layer, *(_norm([], after, activation)[0] if norm else []), Activation(activation)], after
-
-
-def _norm(words: list[str], shape: Shape, activation: str) -> Parts:
-    return [nn.BatchNorm2d(shape.channels) if shape.edge else nn.BatchNorm1d(shape.channels)], shape
-
-
-def _pool(words: list[str], shape: Shape, activation: str) -> Parts:
-    edge = _whole(_first(words, "2"))
-    if shape.edge < edge:
-        raise ValueError(f"{shape.edge}x{shape.edge} pixels are too few to pool {edge}x{edge}")
-    return [nn.MaxPool2d(edge)], shape._replace(edge=shape.edge // edge)
-
-
-def _pad(words: list[str], shape: Shape, activation: str) -> Parts:
-    width = _whole(_first(words, "1"))
-    return [nn.ZeroPad2d(width)], shape._replace(edge=shape.edge + 2 * width)
-
-
-def _dropout(words: list[str], shape: Shape, activation: str) -> Parts:
-    return [Dropout(float(_first(words)))], shape
-
-
-def _flatten(words: list[str], shape: Shape, activation: str) -> Parts:
-    return [nn.Flatten()], Shape(shape.numbers, 0)
-
-
-def _global(words: list[str], shape: Shape, activation: str) -> Parts:
-    return [GlobalPool(_first(words))], Shape(shape.channels, 0)
-
-
-LAYERS: dict[str, Callable[[list[str], Shape, str], Parts]] = {
-    "conv": _conv,
-    "dense": _dense,
-    "norm": _norm,
-    "pool": _pool,
-    "pad": _pad,
-    "dropout": _dropout,
-    "flatten": _flatten,
-    "global": _global,
-}
-SPATIAL = ("conv", "pool", "pad", "flatten", "global")
+def _batch_norm(shape: Shape) -> nn.Module:
+    return (nn.BatchNorm2d if shape.edge else nn.BatchNorm1d)(shape.channels)
 
 
 def _pool_first(parts: list[nn.Module]) -> list[nn.Module]:
@@ -183,8 +163,7 @@ def _first(words: list[str], default: str = "") -> str:
 
 def _flag(words: list[str], name: str) -> bool:
     """Take `name` out of the words; return whether it was there."""
-    there = name in words
-    if there:
+    if there := name in words:
         words.remove(name)
     return there
 

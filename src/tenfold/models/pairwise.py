@@ -8,7 +8,6 @@ the same solver, libsvm, several pairs side by side. 20,000 images of 784 pixels
 
 from concurrent.futures import ThreadPoolExecutor
 from itertools import combinations
-from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,14 +16,6 @@ from sklearn.svm import SVC
 CACHE_MB = 500  # of the solver, a pair
 
 Floats = NDArray[np.float32]
-
-
-class PairMachine(NamedTuple):
-    """What one pair's solver found: which images are support vectors, their signed weights, and the intercept."""
-
-    support: NDArray[np.int64]  # Shape: (S,)
-    weights: NDArray[np.float64]  # Shape: (S,)
-    intercept: float
 
 
 class PairwiseSVC:
@@ -49,23 +40,23 @@ class PairwiseSVC:
         self.pairs_ = np.array(list(combinations(range(len(self.classes_)), 2)))
         images_of = [np.flatnonzero(y == label) for label in self.classes_]
 
-        def fit_pair(pair: tuple[int, int]) -> PairMachine:
-            """Return the machine whose decision is positive for the first class of the pair."""
+        def fit_pair(pair: tuple[int, int]) -> tuple[NDArray[np.int64], NDArray[np.float64], float]:
+            """Return which images are support vectors, (S,), their signed weights, (S,), and the intercept."""
             first, second = (images_of[place] for place in pair)
             indices = np.concatenate([first, second])
             is_first = np.arange(len(indices)) < len(first)
             kernel = rbf(X[indices], X[indices], self.gamma_)
             machine = SVC(kernel="precomputed", C=self.C, cache_size=CACHE_MB).fit(kernel, is_first)
-            return PairMachine(indices[machine.support_], machine.dual_coef_[0], float(machine.intercept_[0]))
+            return indices[machine.support_], machine.dual_coef_[0], float(machine.intercept_[0])
 
         with ThreadPoolExecutor(self.n_jobs) as pool:
-            machines = list(pool.map(fit_pair, self.pairs_))
-        used = np.unique(np.concatenate([machine.support for machine in machines]))
+            supports, weights, intercepts = zip(*pool.map(fit_pair, self.pairs_), strict=True)
+        used = np.unique(np.concatenate(supports))
         self.support_vectors_ = X[used]
-        self.dual_coef_ = np.zeros((len(used), len(machines)), np.float32)
-        for column, machine in enumerate(machines):
-            self.dual_coef_[np.searchsorted(used, machine.support), column] = machine.weights
-        self.intercept_ = np.array([machine.intercept for machine in machines], np.float32)
+        self.dual_coef_ = np.zeros((len(used), len(supports)), np.float32)
+        for column, support in enumerate(supports):
+            self.dual_coef_[np.searchsorted(used, support), column] = weights[column]
+        self.intercept_ = np.array(intercepts, np.float32)
         return self
 
     @property

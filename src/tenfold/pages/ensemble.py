@@ -134,15 +134,16 @@ def _recipes(rows: "Sequence[MemberRow]") -> list[tuple[str, int, int]]:
 def _rules(rows: Sequence[Nested], choice: Choice) -> dict[str, Any]:
     """Return the table of rules, and in words which is the default and why."""
     if not rows:
-        return {"rules": [], "own": None}
+        return {"rules": [], "judged": None}
     # What is drawn at random may lie far off, and would leave the rest no room.
     reach = max(
         (abs(each.nll_difference) + 2 * each.nll_noise for each in rows if _rule(each.rule) != "random"), default=0
     )
     default = best_rule(rows)
     shown = [(each, difference(each.nll_difference, each.nll_noise, reach or 1)) for each in rows]
-    own = next((each for each in rows if each.rule == choice.rule), None)
-    return {"rules": shown, "default": default, "verdict": _verdict(rows, default), "own": own}
+    own = next((each for each in rows if each.rule == choice.rule and _rule(each.rule) not in NOT_CHOSEN_ON), None)
+    judged = own and {"result": own, "interval": wilson(round(own.n - own.errors), own.n)}
+    return {"rules": shown, "default": default, "verdict": _verdict(rows, default), "judged": judged}
 
 
 def _verdict(rows: Sequence[Nested], default: str) -> str:
@@ -198,9 +199,8 @@ def _pairs(
         ("Disagreement", "one right, the other wrong, of all images", "disagreement", page.percent, 3),
         ("Double fault", "both wrong, of all images", "double_fault", page.percent, 3),
         ("Errors in common", "both wrong, of the images that either gets wrong", "overlap", page.percent, 1),
-        ("Yule’s Q", "0 where errors fall together by chance alone, 1 where one’s errors are among the other’s", "q",
-         page.number, 3),
-    ]  # fmt: skip
+        ("Yule’s Q", "0: together by chance alone; 1: one’s are all the other’s too", "q", page.number, 3),
+    ]
     rows = [(name, what, *(words(getattr(mean, key), n) for mean in means)) for name, what, key, words, n in table]
     return {"pairs": rows}
 

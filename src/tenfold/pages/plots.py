@@ -25,8 +25,8 @@ VALUE = 50  # room at the right for a curve's last value
 BAR_SHARE = 0.72  # of the width that a group of bars has
 HISTOGRAM_BINS, HISTOGRAM_WIDTH = 36, 310  # three stand in a row
 NAME_SPOTS = [  # where a point's name may stand beside it, the best first
-    *((6, 3.5, "start"), (-6, 3.5, "end"), (0, -7, "middle"), (0, 13, "middle")),
-    *((5, -5, "start"), (-5, -5, "end"), (5, 11, "start"), (-5, 11, "end")),
+    *((5, -5, "start"), (-5, -5, "end"), (0, -7, "middle"), (-6, 3.5, "end")),  # a frontier leaves to the right
+    *((0, 13, "middle"), (6, 3.5, "start"), (5, 11, "start"), (-5, 11, "end")),
 ]
 
 Text = Callable[[float], str]
@@ -192,11 +192,11 @@ def risk_coverage(coverage: NDArray[np.floating], risk: NDArray[np.floating], *,
     of them: what a refusal buys, it buys with the first few in a hundred.
     """
     n = len(coverage)
-    horizontal = Axis(1 / max(n, 4), 0.5, LEFT, RIGHT, True)
+    horizontal = Axis(0.5 / max(n, 2), 0.5, LEFT, RIGHT, True)  # none refused lies at half an image
     shown = coverage >= 0.5
     refused, wrong = 1 - coverage[shown], risk[shown]
     vertical = Axis(0, max(float(wrong.max(initial=0)), 1e-4) * 1.1, BOTTOM, TOP)
-    places = ((horizontal(max(a, 0.7 / n)), vertical(b)) for a, b in zip(refused[::-1], wrong[::-1], strict=True))
+    places = ((horizontal(a), vertical(b)) for a, b in zip(refused[::-1], wrong[::-1], strict=True))
     points = list({round(2 * x): (x, y) for x, y in places}.values())  # one for each half pixel
     body = [
         grid(vertical, lambda v: f"{100 * v:g}%"),
@@ -230,7 +230,10 @@ def bars(
             at = vertical(values[i])
             body.append(rect(f"bar s{j}", start + j * width, at, width - 1, BOTTOM - at))
             if single:
-                body.append(words(start + width / 2, at - 5, text(values[i]), "tiny"))
+                base = at - 5
+                if level is not None and base - 9 < vertical(level) < base + 3:
+                    base = vertical(level) - 3.5  # or the dashed line would strike it through
+                body.append(words(start + width / 2, base, text(values[i]), "tiny"))
         body.append(words(start + BAR_SHARE * slot / 2, BOTTOM + 17, name, "tick"))
     return drawing(label, body, height=HEIGHT - 24)
 
@@ -276,21 +279,26 @@ def scatter(
     wrong = [max(1 - accuracy, floor) for _, _, accuracy in points]
     horizontal, vertical = log_axis([cost for _, cost, _ in points], LEFT, RIGHT), log_axis(wrong, TOP, BOTTOM)
     places = [(horizontal(cost), vertical(error)) for (_, cost, _), error in zip(points, wrong, strict=True)]
+    steps = stepped([places[i] for i in frontier])
     order = [*frontier, *(i for i in range(len(points)) if i not in frontier)]  # the frontier has first choice of room
     body = [
         grid(vertical, accuracy_text),
         below(horizontal, text, 5),
         words(LEFT - 8, BOTTOM + 17, unit, "sub", "end"),
-        path("frontier", stepped([places[i] for i in frontier])),
+        path("frontier", steps),
         *(dot("last" if i in frontier else "dot", x, y, 3) for i, (x, y) in enumerate(places)),
-        *_names([(points[i][0], str(numbers[i])) for i in order], [places[i] for i in order]),
+        *_names([(points[i][0], str(numbers[i])) for i in order], [places[i] for i in order], steps),
     ]
     return drawing(label, body)
 
 
-def _names(labels: Sequence[tuple[str, str]], places: Sequence[Point]) -> list[str]:
-    """Return a label (name or number) beside each place, none over another or a dot; a number rather than a gap."""
+def _names(labels: Sequence[tuple[str, str]], places: Sequence[Point], steps: Sequence[Point]) -> list[str]:
+    """Return a label (name or number) beside each place, none over another, a dot or the line along `steps`.
+
+    A number rather than a gap.
+    """
     taken = [(x - 4, y - 4, x + 4, y + 4) for x, y in places]  # left, top, right, bottom
+    taken += [(a, min(b, d), c, max(b, d)) for (a, b), (c, d) in pairwise(steps)]
     body = []
     for contents, (x, y) in zip(labels, places, strict=True):
         choices = [(x + across, y + down, each, side) for each in contents for across, down, side in NAME_SPOTS]

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from tenfold.errors import RunError
 from tenfold.files import MOST_TEXT, read_bytes
+from tenfold.metrics.intervals import wilson
 from tenfold.metrics.scores import calibration_bins, risk_coverage, score
 from tenfold.pages import page, plots
 from tenfold.pages.plots import Text
@@ -54,9 +55,9 @@ def write_report(run: "Run") -> Path:
         run=run,
         manifest=run.manifest,
         sections=sections,
-        headline=sections[0] if sections else None,
+        headline=next((section for section in sections if section["unseen"]), None),
         curves=_curves(run.metrics(), run.manifest),
-        looks=[look | {"spec": _data(look)["spec"]} for look in reversed(looks)],
+        looks=[look | {"spec": _data(look)["spec"], "unseen": _unseen(look)} for look in reversed(looks)],
         status=STATUS.get(run.manifest.get("status", ""), ""),
         recipe=read_bytes(run.path / "recipe.toml", MOST_TEXT).decode("utf-8", "replace"),
         command=_command(run),
@@ -86,6 +87,7 @@ def _section(
         "anchor": anchor,
         "title": title,
         "kind": kind,
+        "unseen": _unseen(figures),
         "confusion": np.dstack([confusion, shades / max(shades.max(), 1e-9)]).tolist(),  # (10, 10, 2): images, shade
         "confused": _most_confused(confusion),
         "calibration": None,
@@ -101,6 +103,18 @@ def _section(
             section["refusal"] = plots.risk_coverage(coverage, risk, label=f"Errors against refusals, {title}")
         section["mistakes"] = _mistakes(arrays)
     return section
+
+
+def _unseen(figures: dict[str, Any]) -> dict[str, Any] | None:
+    """Return accuracy, errors, n and ci95 on the images that training never saw, None where it saw them all."""
+    overlap = figures.get("overlap")
+    if not overlap or not overlap["exact"] + overlap["near"]:
+        return figures
+    accuracy, n = overlap.get("accuracy_without"), overlap.get("n_without")
+    if accuracy is None or not n:
+        return None
+    right = round(accuracy * n)
+    return {"accuracy": accuracy, "errors": n - right, "n": n, "ci95": wilson(right, n)}
 
 
 def _mistakes(arrays: dict[str, NDArray[Any]]) -> list[dict[str, Any]] | None:

@@ -10,7 +10,7 @@ from tenfold.runs.results import Result
 from tenfold.training.recipe import Published, Recipe
 
 if TYPE_CHECKING:
-    from rich.console import Console
+    from tenfold.console import PlainConsole
 
 # Where a published score may come from, the nearest to the protocol first, and how many of those are its own kind.
 PUBLISHED_ON = {"mnist": (("test", "kaggle", "validation"), 1), "kaggle": (("validation", "kaggle", "test"), 2)}
@@ -118,7 +118,7 @@ def _met(row: SystemRow) -> str:
     return {None: page.MISSING, True: "yes", False: "no"}[row.meets_published]
 
 
-def show(sections: Sequence[tuple[SideBySide, list[SystemRow]]], console: "Console") -> None:
+def show(sections: Sequence[tuple[SideBySide, list[SystemRow]]], console: "PlainConsole") -> None:
     """Print a table a protocol."""
     from rich.table import Table
     from rich.text import Text

@@ -15,6 +15,9 @@ if TYPE_CHECKING:
     from markupsafe import Markup
 
 FLOOR = 1e-4  # what a logarithmic axis shows of an objective of 0: no mistake among the held-out images
+# Complete trials. In simulated searches over six keys, one of which explained three quarters of what differed,
+# PED-ANOVA put that one first in 8% of sixty searches of 4 trials, 35% of 20, 68% of 50 and 93% of 100.
+RANKED_FROM = 50
 UNFINISHED = BOTTOM - 3  # where trials stand that have no final figure
 NAMES = {"nll": "negative log-likelihood", "accuracy": "accuracy"}
 METHODS = {"optuna": "Optuna (TPE, median pruning)", "grid": "coarse-to-fine grid of three stages"}
@@ -40,6 +43,7 @@ def write_page(
     complete = sorted((each for each in shown if each.objective is not None), key=rank)
     best = best_of(shown)
     base = next((each for each in complete if each.base), None)
+    ranked = len(complete) >= RANKED_FROM
     text: Text = accuracy_text if plan.metric == "accuracy" else lambda value: f"{value:.3g}"
     label = f"{NAMES[plan.metric]} of every trial in its order"
     html = page.render(
@@ -52,8 +56,11 @@ def write_page(
         base=base,
         rows=[*complete, *(each for each in shown if each.objective is None)],
         keys=list(space),
+        breakable=[key.replace(".", ".\N{ZERO WIDTH SPACE}").replace("_", "_\N{ZERO WIDTH SPACE}") for key in space],
         history=None if best is None else history(shown, best, text=text, label=label),
-        importances=importances,
+        importances=importances if ranked else {},
+        too_few=bool(importances) and not ranked,
+        ranked_from=RANKED_FROM,
         comparison=comparison,
         verdict=verdict,
         recipe=recipe,

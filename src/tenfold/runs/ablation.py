@@ -119,9 +119,11 @@ def _laid_over(below: dict[str, Any], above: dict[str, Any]) -> dict[str, Any]:
     return merged
 
 
-def parts(spec: str) -> Parts:
-    """Return the two parts of the data that a name or a path stands for."""
+def parts(spec: str, subset: int | None = None) -> Parts:
+    """Return the two parts of the data that a name or a path stands for, or of so many of them, chosen stratified."""
     digits = digit_data.load(spec, "train")
+    if subset is not None and digits.labels is not None:
+        digits = digits.take(splits.subset(digits.labels, subset, SPLIT_SEED))
     assert digits.labels is not None  # load's promise to "train"
     kept, held_out = splits.stratified_split(digits.labels, len(digits) // HELD_OUT_SHARE, SPLIT_SEED)
     return Parts(digits.content_hash(), digits.take(kept), digits.take(held_out))
@@ -137,11 +139,19 @@ def file_name(recipe: Recipe, images: int | None, sha256: str, seed: int) -> str
 
 
 def train(
-    recipe: dict[str, Any], images: int | None, seed: int, data: str, sha256: str, file: str, device: str
+    recipe: dict[str, Any],
+    images: int | None,
+    seed: int,
+    data: str,
+    subset: int | None,
+    sha256: str,
+    file: str,
+    device: str,
 ) -> dict[str, float]:
     """Return accuracy and seconds of one training on one thread, written down in `file`; a task of `tenfold.jobs`.
 
-    recipe: its tables. images: how many to train on, None for all. sha256: of the data that are meant.
+    recipe: its tables. images: how many to train on, None for all. data, subset: as of `parts`. sha256: of what they
+    are to be.
     """
     from tenfold.metrics.scores import nll
     from tenfold.runs import run
@@ -149,7 +159,7 @@ def train(
     from tenfold.training.loop import Trainer
 
     chosen = recipes.parse(recipe, "of an ablation")
-    found, training, held_out = _parts(data)
+    found, training, held_out = _parts(data, subset)
     if found != sha256:
         raise RunError(f"The data '{data}' are others for the process that trains. Give data that do not change.")
     if images is not None and training.labels is not None:

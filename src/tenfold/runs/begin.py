@@ -20,7 +20,7 @@ from tenfold.runs.transfer import Start
 from tenfold.training.recipe import Recipe
 
 if TYPE_CHECKING:
-    from rich.console import Console
+    from tenfold.console import PlainConsole
 
 LONGEST = 200  # bytes of a name, to which numbers are added
 
@@ -63,7 +63,7 @@ def begin(
     subset: int | None,
     deduplicate: bool,
     start: Start | None,
-    console: "Console",
+    console: "PlainConsole",
 ) -> tuple[Run, Digits]:
     """Return a new run's folder, in which nothing is trained yet, and its data.
 
@@ -72,7 +72,7 @@ def begin(
     """
     merged = _gathered(specs, console, len(specs) > 1, deduplicate)
     for line in merge.describe(merged.copies) if merged.copies else ():
-        console.print(line, markup=False, soft_wrap=True)
+        console.print(line, soft_wrap=True)
     merged = merged.subset(subset, recipe.data.seed_of(seed))
     digits = merged.digits
     assert digits.labels is not None
@@ -112,7 +112,7 @@ def begin(
     return Run.create(out or free_folder(recipe.name), recipe, manifest, hashes, held_out), digits
 
 
-def same_data(run: Run, specs: Sequence[str], console: "Console") -> Digits:
+def same_data(run: Run, specs: Sequence[str], console: "PlainConsole") -> Digits:
     """Return the data that the run was started on; RunError when it is no longer the same."""
     known = run.manifest["data"]
     specs = specs or ([known["spec"]] if isinstance(known["spec"], str) else known["spec"])
@@ -123,10 +123,10 @@ def same_data(run: Run, specs: Sequence[str], console: "Console") -> Digits:
     return digits
 
 
-def _gathered(specs: Sequence[str], console: "Console", look: bool, deduplicate: bool) -> merge.Merged:
+def _gathered(specs: Sequence[str], console: "PlainConsole", look: bool, deduplicate: bool) -> merge.Merged:
     """Return the data by these names, compared with each other where asked for."""
     sets = merge.load_sets(specs)
-    with console.status("Comparing the images with each other") if look or deduplicate else nullcontext():
+    with console.working("Comparing the images with each other") if look or deduplicate else nullcontext():
         return merge.merge(sets, look=look, deduplicate=deduplicate)
 
 
@@ -149,8 +149,8 @@ def folder_name(name: str) -> str:
     return name
 
 
-def _warn_of_known(console: "Console", known: int, held_out: int, why: str, advice: str = "") -> None:
+def _warn_of_known(console: "PlainConsole", known: int, held_out: int, why: str, advice: str = "") -> None:
     """Say that the held-out part is not new to the training part, where it is not."""
     if known:
         warning = f"{known:,} of {held_out:,} held-out images {why}, so the validation accuracy will flatter.{advice}"
-        console.print(warning, style="yellow", markup=False, soft_wrap=True)
+        console.print(warning, style="yellow", soft_wrap=True)

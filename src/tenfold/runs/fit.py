@@ -4,7 +4,7 @@ import signal
 import threading
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any
@@ -19,70 +19,15 @@ from tenfold.metrics.scores import fit_temperature, log_losses, most_confident_m
 from tenfold.runs import transfer
 from tenfold.runs.begin import begin, check, same_data
 from tenfold.runs.run import MANIFEST, Run
+from tenfold.runs.tracking import Callbacks, Curve
 from tenfold.training import recipe as recipes
 
 if TYPE_CHECKING:
-    from rich.console import Console
-
+    from tenfold.console import PlainConsole
     from tenfold.training.loop import Trainer
 
 CHECKPOINT_SECONDS = 10.0
 GALLERY = 200  # mistakes whose pictures the run keeps
-REFRESH_SECONDS = 0.2  # reading the loss waits for an accelerator, so not every step
-
-
-class TrainingProgress:
-    """Shows loss, validation accuracy, images a second and the time left on a console; nothing on a quiet one."""
-
-    def __init__(self, title: str, console: "Console") -> None:
-        from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
-
-        self.title, self.console = title, console
-        self.live = console.is_terminal and not console.quiet
-        self.shown = 0  # lines of the history that have been shown
-        self.bar = Progress(
-            TextColumn("{task.description}", markup=False),
-            BarColumn(bar_width=None),
-            TextColumn("{task.fields[speed]}"),
-            TimeRemainingColumn(compact=True),
-            TextColumn("left"),
-            console=console,
-            transient=True,
-        )
-        self._task = self.bar.add_task(title, total=None, speed="")
-        self._refreshed = 0.0
-
-    def update(self, trainer: "Trainer") -> None:
-        """Show where `trainer` is; called after every step."""
-        if self.live and time.monotonic() - self._refreshed > REFRESH_SECONDS:
-            self._update_bar(trainer)
-            self._refreshed = time.monotonic()
-        for line in trainer.history[self.shown :]:
-            accuracy = line["validation_accuracy"]
-            if accuracy is None and trainer.validation is not None:
-                continue  # a point of the curve between two validations
-            held_out = "" if accuracy is None else f"  validation {accuracy:.2%}"
-            self.console.print(
-                f"epoch {line['epoch']:6.2f}  loss {line['loss']:.4f}{held_out}"
-                f"  {line['images_per_second']:,.0f} images/s  {line['seconds']:.1f} s"
-            )
-        self.shown = len(trainer.history)
-
-    def _update_bar(self, trainer: "Trainer") -> None:
-        position, epochs = trainer.position, trainer.total_steps / trainer.steps_per_epoch
-        loss = trainer.loss_sum.item() / max(1, position.loss_steps)
-        speed = position.step * trainer.batch_size / max(position.seconds, 1e-9)
-        numbers = f"loss {loss:.3f}  {speed:,.0f} images/s" if position.loss_steps else f"{speed:,.0f} images/s"
-        validated = [line["validation_accuracy"] for line in trainer.history if line["validation_accuracy"] is not None]
-        if validated:
-            numbers = f"validation {validated[-1]:.2%}  {numbers}"
-        self.bar.update(
-            self._task,
-            total=trainer.total_steps,
-            completed=position.step,
-            speed=numbers,
-            description=f"{self.title}  epoch {trainer.epoch:.1f} of {epochs:.4g}",
-        )
 
 
 @contextmanager
@@ -154,16 +99,17 @@ def fit(
 def train_run(
     run: Run,
     digits: Digits,
-    console: "Console",
+    console: "PlainConsole",
     *,
     deadline: float | None = None,
     device: str = "auto",
     threads: int | None = None,
+    callbacks: Callbacks | None = None,
 ) -> None:
     """Train a run that was begun or cut short, on its own data, and leave it usable; its status says how that ended.
 
     deadline: of time.monotonic. A network leaves a checkpoint every so often; a classical model is fitted anew.
-    RunError where another process trains it.
+    RunError where another process trains it; TrainingError where a callback fails, once all is written.
     """
     if run.recipe.classical:
         with claimed(run.path):
@@ -171,23 +117,39 @@ def train_run(
         return
     with claimed(run.path), stop_signals() as stopped:
         trainer = _trainer(run, digits, device, threads)
-        progress = TrainingProgress(run.recipe.name, console)
+        callbacks = callbacks or Callbacks((), run.recipe)
         last_checkpoint = time.monotonic()
+
+        def late() -> bool:
+            return deadline is not None and time.monotonic() >= deadline
 
         def each_step(trainer: "Trainer") -> bool:
             nonlocal last_checkpoint
-            progress.update(trainer)
             if time.monotonic() - last_checkpoint >= CHECKPOINT_SECONDS:
                 run.write_state(*trainer.state())
                 run.write_metrics(trainer.history)
                 last_checkpoint = time.monotonic()
-            return stopped.is_set() or (deadline is not None and time.monotonic() >= deadline)
+            return stopped.is_set() or late()
 
-        with progress.bar if progress.live else nullcontext():
-            trainer.run(each_step)
+        with console.working(run.recipe.name) as work:
+            callbacks.members.append(Curve(console, work))
+            _say_if_longer(run, trainer, console)
+            callbacks.run(trainer, each_step)
         run.write_state(*trainer.state())
-        status = "finished" if trainer.finished else "interrupted" if stopped.is_set() else "out_of_time"
-        _keep(run, trainer, digits, status)
+        interrupted = stopped.is_set() or not late()
+        _keep(run, trainer, digits, "finished" if trainer.finished else "interrupted" if interrupted else "out_of_time")
+        callbacks.check(f"'{run.path}', to be resumed")
+
+
+def _say_if_longer(run: Run, trainer: "Trainer", console: "PlainConsole") -> None:
+    """Say where the recipe's least number of steps makes training longer than its epochs."""
+    settings = run.recipe.training
+    if trainer.total_steps == settings.min_steps and trainer.total_steps > settings.epochs * trainer.steps_per_epoch:
+        epochs = trainer.total_steps / trainer.steps_per_epoch
+        console.print(
+            f"The recipe asks for '{settings.min_steps}' steps at least: {epochs:.4g} epochs of these few images, not "
+            f"{settings.epochs:g}. Set training.epochs to have so many."
+        )
 
 
 def _trainer(run: Run, digits: Digits, device: str, threads: int | None) -> "Trainer":
@@ -253,7 +215,7 @@ def _keep(run: Run, trainer: "Trainer", digits: Digits, status: str) -> None:
     )
 
 
-def _fit_classical(run: Run, digits: Digits, threads: int | None, console: "Console") -> None:
+def _fit_classical(run: Run, digits: Digits, threads: int | None, console: "PlainConsole") -> None:
     """Fit a classical model, from the start: it cannot be cut, so a run that was is fitted anew."""
     from tenfold.runs.estimator import classical
     from tenfold.training import device as devices
@@ -265,16 +227,16 @@ def _fit_classical(run: Run, digits: Digits, threads: int | None, console: "Cons
     began = time.perf_counter()
     doing = f"Fitting {recipe.name} to {len(images):,} images"
     if not console.is_terminal:
-        console.print(doing, markup=False)
+        console.print(doing)
     try:
-        with console.status(doing):
+        with console.working(doing):
             model = classical(recipe, run.manifest["seed"], count).fit(images, labels)
             model.save(run.path)
             probabilities = None if validation is None else model.probabilities(validation[0])
             accuracy, temperature, nll = _validated(run, digits, probabilities)
     except KeyboardInterrupt:
         run.update_manifest({"status": "interrupted"})
-        console.print(f"Nothing is fitted yet. To begin again: tenfold train --resume {run.path}", markup=False)
+        console.print(f"Nothing is fitted yet. To begin again: tenfold train --resume {run.path}")
         raise
     seconds = round(time.perf_counter() - began, 3)
     speed = round(len(images) / max(seconds, 1e-9), 1)

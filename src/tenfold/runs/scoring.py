@@ -30,8 +30,7 @@ from tenfold.runs.schema import read_answers
 from tenfold.runs.systems import System
 
 if TYPE_CHECKING:
-    from rich.console import Console
-
+    from tenfold.console import PlainConsole
     from tenfold.runs.run import Run
     from tenfold.runtime.recogniser import Answers
 
@@ -119,7 +118,7 @@ class Scored:
 
 
 def score_system(
-    system: System, digits: Digits, spec: str, *, tta: bool | None = None, console: "Console | None" = None
+    system: System, digits: Digits, spec: str, *, tta: bool | None = None, console: "PlainConsole | None" = None
 ) -> Scored:
     """Return the score of a system on labelled images, with the look recorded in the ledger and in the run's folder.
 
@@ -138,10 +137,10 @@ def score_system(
     shifts = system.shifts(tta)
     seen = None
     if system.run is not None:
-        with console.status(f"Comparing {n:,} images with those trained on"):
+        with console.working(f"Comparing {n:,} images with those trained on"):
             seen = find_seen(system.run, digits, sha256)
         _name_overlap(seen, n, console)
-    with console.status(f"Reading {n:,} images"):
+    with console.working(f"Reading {n:,} images"):
         system.load()
         start = time.perf_counter()
         answers = system.answers(digits.images, tta)
@@ -261,7 +260,7 @@ def _next_file(folder: Path) -> Path:
     return file
 
 
-def _name_overlap(seen: Seen, n: int, console: "Console") -> None:
+def _name_overlap(seen: Seen, n: int, console: "PlainConsole") -> None:
     """Name the overlap with the training data, before any score."""
     both = len(seen.exact) + len(seen.near)
     if both:
@@ -271,4 +270,4 @@ def _name_overlap(seen: Seen, n: int, console: "Console") -> None:
             markup=True,
         )
     if seen.unchecked:
-        console.print(f"Near duplicates were not looked for: {seen.unchecked}", style="yellow", markup=False)
+        console.print(f"Near duplicates were not looked for: {seen.unchecked}", style="yellow")

@@ -15,6 +15,7 @@ there is the event of 5%.
 import bisect
 import math
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -95,8 +96,7 @@ def guarantee(card: Card, max_error: float) -> Guarantee:
     """
     if not 0 < max_error < 1:
         raise ModelError(f"A largest error of '{max_error}' is not between 0 and 1. Give for example 0.001.")
-    found = _walk(card, max_error)
-    if found is not None:
+    if (found := _walk(card, max_error)) is not None:
         return found
     least = _least(card)
     advice = f"Give {least:g} or more, or a model with more held-out images" if least else "Give a better model"
@@ -140,10 +140,9 @@ def at_most(errors: int, n: int, risk: float) -> float:
 
 def _walk(card: Card, max_error: float) -> Guarantee | None:
     """Return where the walk ends, None where it fails at its start."""
-    start = _start(card.n, max_error)
-    if start is None:
-        return None
     pairs = card.held_out
+    if (start := _start(card.n, max_error)) is None:
+        return None
     first = sum(answered <= start for _, answered in pairs)  # errors among the surest `start`
     if not _passes(first, start, max_error):
         return None
@@ -181,15 +180,10 @@ def _start(n: int, max_error: float) -> int | None:
     It is the fewest that pass with `SPARE_ERRORS`; with fewer spare errors where that is over half the images.
     """
     for spare in range(SPARE_ERRORS, -1, -1):
-        if (start := _fewest(spare, n, max_error)) is not None and (start <= n / 2 or spare == 0):
+        start = bisect.bisect(range(n + 1), False, lo=spare, key=partial(_passes, spare, max_error=max_error))
+        if start <= n / 2 or (spare == 0 and start <= n):
             return start
     return None
-
-
-def _fewest(errors: int, n: int, max_error: float) -> int | None:
-    """Return the fewest answers, at most n, that pass with so many errors; None where n is too small."""
-    found = bisect.bisect(range(n + 1), False, lo=errors, key=lambda answers: _passes(errors, answers, max_error))
-    return found if found <= n else None
 
 
 def _least(card: Card) -> float | None:

@@ -6,9 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from tenfold.errors import ModelError
 from tenfold.runtime.operators import A_NUMBER, KINDS, MAX_WHOLE_NUMBERS, OPERATORS, Array, like, must
-from tenfold.runtime.wire import ADVICE, Outline
+from tenfold.runtime.wire import Outline, refused
 
 TREES = "ai.onnx.ml"  # the domain of trees, and of scikit-learn's other models
 MAX_NODES = 10_000  # an ensemble of five of our largest networks has 500
@@ -40,7 +39,7 @@ def images_at_once(found: Outline, name: str, source: tuple[str, str, list[int]]
     source: the input's name, its type as of numpy, and the shape of one image.
     """
     if len(found.nodes) > MAX_NODES:
-        raise ModelError(f"'{name}' has '{len(found.nodes)}' operators, over {MAX_NODES}. {ADVICE}")
+        raise refused(name, f"has '{len(found.nodes)}' operators, over {MAX_NODES}")
     few, many = _cost(found, name, source, FEW), _cost(found, name, source, most)
     for what, have, limit in (
         ("bytes of constants", few.folded, MAX_BYTES),
@@ -50,7 +49,7 @@ def images_at_once(found: Outline, name: str, source: tuple[str, str, list[int]]
         (f"multiplications for {most} images", many.multiplications, few.multiplications * most // FEW),
     ):
         if have > limit:
-            raise ModelError(f"'{name}' takes '{have}' {what}, over {limit}. {ADVICE}")
+            raise refused(name, f"takes '{have}' {what}, over {limit}")
     return max(1, min(most, ROOM * most // max(1, many.most)))
 
 
@@ -68,9 +67,8 @@ def _cost(found: Outline, name: str, source: tuple[str, str, list[int]], count: 
             must(operator in OPERATORS, "none of them has it")
             sources, names = node.get("input_name", []), node.get("output_name", [])
             must(all(sources[:1] if operator in MAY_OMIT else sources), "an input that is omitted")
-            given, more = _run(
-                operator, _attributes(operator, node), [tensors[each] if each else None for each in sources]
-            )
+            inputs = [tensors[each] if each else None for each in sources]
+            given, more = _run(operator, _attributes(operator, node), inputs)
             for each, tensor in zip(names, given, strict=True):
                 must(each and each not in tensors, "outputs that it cannot have")
                 tensors[each] = tensor
@@ -83,10 +81,8 @@ def _cost(found: Outline, name: str, source: tuple[str, str, list[int]], count: 
             most = max(most, now)
             now -= sum(tensors[each].nbytes for each in {*sources, *names} - constant if last.get(each, at) <= at)
     except Exception as error:  # whatever a malformed node makes numpy say
-        raise ModelError(
-            f"'{name}' has the operator '{ascii(operator)[1:-1][:60]}', which isn't as in our exports: "
-            f"{ascii(str(error))[1:-1][:100]}. {ADVICE}"
-        ) from error
+        shown, why = ascii(operator)[1:-1][:60], ascii(str(error))[1:-1][:100]
+        raise refused(name, f"has the operator '{shown}', which isn't as in our exports: {why}") from error
     return Cost(folded, most, work)
 
 

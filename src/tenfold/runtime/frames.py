@@ -11,19 +11,16 @@ from numpy.typing import ArrayLike, NDArray
 
 from tenfold.data.meaning import Meaning, as_stack, known_range
 from tenfold.errors import DataError
-from tenfold.imaging.decode import MAX_PIXELS, check_size
-from tenfold.imaging.frame import SIDE, check_ink, is_framed, to_frame
+from tenfold.imaging.decode import MAX_BYTES, MAX_PIXELS, check_size, decode, pixels
+from tenfold.imaging.frame import SIDE, Ink, check_ink, is_framed, to_frame
 
 if TYPE_CHECKING:
     from PIL import Image
-
-    from tenfold.imaging.frame import Ink
 
     Picture = NDArray[Any] | str | os.PathLike[str] | bytes | Image.Image
 
 FRAME = (SIDE, SIDE)
 MAX_VALUES = 4 * MAX_PIXELS  # of an array whose range is looked at
-MAX_FILE_BYTES = 64 << 20  # of a picture; 16 million pixels without compression have 48 MB
 
 
 def is_pil(image: object) -> bool:
@@ -46,30 +43,27 @@ def as_frames(images: ArrayLike) -> NDArray[np.uint8]:
     return Meaning.of(array, "The array of frames", turn=False).frames(array)
 
 
-def listed(images: "Iterable[Picture]") -> "Iterable[Picture]":
-    """Return a list of pictures: itself, the images of an array (N, ...), or the one of (H, W[, 1, 3 or 4]) alone.
+def listed(images: "Picture | Iterable[Picture]") -> "Iterable[Picture]":
+    """Return a list of pictures: itself, the images of an array (N, ...), or a single picture alone, such as (H, W, 3).
 
-    DataError for a single picture of another kind.
+    DataError for what is neither.
     """
     if isinstance(images, np.ndarray):
         rows = images.ndim == 2 and images.shape[1] == SIDE * SIDE
         single = (images.ndim < 3 and not rows) or images.shape[2:] in ((1,), (3,), (4,))
         return [images] if single else list(images)
-    if isinstance(images, str | Path | bytes | bytearray) or is_pil(images):
-        raise DataError(f"A single '{type(images).__name__}' was given where a list is needed. Give [image].")
+    if isinstance(images, str | os.PathLike | bytes | bytearray | memoryview) or is_pil(images):
+        return [images]  # type: ignore[list-item]  # bytes are a list of numbers as well
+    if not isinstance(images, Iterable):
+        raise DataError(f"A '{type(images).__name__}' is no picture. Give arrays, paths, bytes or PIL images.")
     return images
 
 
 def ranges_of(images: "Sequence[Picture]") -> dict[Any, tuple[float, float]]:
     """Return the lowest and highest value of all arrays of a list that have the same dtype, by dtype."""
     found: dict[Any, tuple[float, float]] = {}
-    for image in images:
-        if (
-            isinstance(image, np.ndarray)
-            and image.dtype.kind in "iuf"
-            and image.dtype != np.uint8
-            and 0 < image.size <= MAX_VALUES
-        ):
+    for image in (each for each in images if isinstance(each, np.ndarray) and 0 < each.size <= MAX_VALUES):
+        if image.dtype.kind in "iuf" and image.dtype != np.uint8:
             own = float(image.min()), float(image.max())
             if np.isfinite(own).all():
                 low, high = found.get(image.dtype, own)
@@ -78,7 +72,7 @@ def ranges_of(images: "Sequence[Picture]") -> dict[Any, tuple[float, float]]:
 
 
 def framed(
-    image: "Picture", number: int, ink: "Ink", ranges: Mapping[Any, tuple[float, float]] | None = None
+    image: "Picture", number: int, ink: Ink, ranges: Mapping[Any, tuple[float, float]] | None = None
 ) -> NDArray[np.uint8]:
     """Return one picture in MNIST's frame, (28, 28) uint8; DataError naming its place in the list from 1.
 
@@ -96,19 +90,18 @@ def framed(
     if isinstance(image, str | os.PathLike):
         return read_frame(Path(image), str(image), ink)
     if is_pil(image):
-        return _pil_frame(image, f"image {number + 1}", ink)
-    raise DataError(
-        f"Image {number + 1} has the type '{type(image).__name__}'. Give an array, a path, bytes or a PIL image."
-    )
+        return to_frame(pixels(image, f"image {number + 1}"), ink)
+    kind = type(image).__name__
+    raise DataError(f"Image {number + 1} has the type '{kind}'. Give an array, a path, bytes or a PIL image.")
 
 
-def read_frame(path: Path, name: str, ink: "Ink" = "auto") -> NDArray[np.uint8]:
+def read_frame(path: Path, name: str, ink: Ink = "auto") -> NDArray[np.uint8]:
     """Return the picture of a file in the frame, (28, 28) uint8. DataError, with `name`, where that is impossible."""
     try:
         if not path.is_file():
             raise DataError(f"'{name}' is not a file. Give the path of a picture.")
-        if path.stat().st_size > MAX_FILE_BYTES:
-            raise DataError(f"'{name}' has '{path.stat().st_size}' bytes. Give at most {MAX_FILE_BYTES}.")
+        if path.stat().st_size > MAX_BYTES:
+            raise DataError(f"'{name}' has '{path.stat().st_size}' bytes. Give at most {MAX_BYTES}.")
         content = path.read_bytes()
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or error
@@ -116,18 +109,9 @@ def read_frame(path: Path, name: str, ink: "Ink" = "auto") -> NDArray[np.uint8]:
     return decoded_frame(content, name, ink)
 
 
-def decoded_frame(content: bytes, name: str, ink: "Ink" = "auto") -> NDArray[np.uint8]:
+def decoded_frame(content: bytes, name: str, ink: Ink = "auto") -> NDArray[np.uint8]:
     """Return the picture of a file's bytes in the frame, (28, 28) uint8. DataError, with `name`, where it is none."""
-    from tenfold.imaging.decode import decode
-
     return to_frame(decode(content, name), ink)
-
-
-def _pil_frame(image: Any, name: str, ink: "Ink") -> NDArray[np.uint8]:
-    """Return a PIL image in the frame."""
-    from tenfold.imaging.decode import pixels
-
-    return to_frame(pixels(image, name), ink)
 
 
 def _bare(image: NDArray[Any]) -> NDArray[Any]:

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from tenfold.errors import ModelError
 from tenfold.runtime.bounds import TREES, images_at_once
-from tenfold.runtime.wire import ADVICE, Outline, Value, outline
+from tenfold.runtime.wire import ADVICE, Outline, Value, outline, refused
 
 PRETRAINED = Path(__file__).parent.parent / "pretrained"
 CARD = "card.json"
@@ -56,7 +56,7 @@ def parse(text: str, model: str) -> Card:
     if len(text) > MAX_CARD_BYTES:
         raise _malformed(model, f"it has '{len(text)}' characters")
     try:
-        fields = json.loads(text, parse_constant=_refuse_constant)
+        fields = json.loads(text, parse_constant=int)  # a ValueError for NaN and Infinity, which JSON does not have
     except (ValueError, RecursionError) as error:
         raise _malformed(model, "it is not JSON") from error
     if not isinstance(fields, dict):
@@ -74,38 +74,31 @@ def parse(text: str, model: str) -> Card:
     if not _is_share(fields.get("threshold")):
         raise _malformed(model, f"its 'threshold' is '{_short(fields.get('threshold'))}'")
     n, errors = _held_out(fields.get("held_out"), model)
-    return Card(
-        fields["name"], fields["recipe"], fields["precision"], float(fields["threshold"]), n, tuple(errors), fields
-    )
+    name, recipe, precision = (fields[key] for key in ("name", "recipe", "precision"))
+    return Card(name, recipe, precision, float(fields["threshold"]), n, errors, fields)
 
 
-def _held_out(value: Any, model: str) -> tuple[int, list[tuple[float, int]]]:
+def _held_out(value: Any, model: str) -> tuple[int, tuple[tuple[float, int], ...]]:
     """Return how many images were held out, and the (confidence, answered) pairs of those read wrong."""
     if not isinstance(value, dict) or not _is_count(value.get("n")) or not isinstance(value.get("errors"), list):
         raise _malformed(model, f"its 'held_out' is '{_short(value)}'")
-    n, pairs = value["n"], []
-    confidence, answered = 1.0, 0
+    n, pairs = value["n"], [(1.0, 0)]
     for number, pair in enumerate(value["errors"], start=1):
+        confidence, answered = pairs[-1]
         good = isinstance(pair, list) and len(pair) == 2 and _is_share(pair[0]) and _is_count(pair[1])
         # Fewer errors than answers, both counted down to this confidence; equal confidences have equal counts.
-        if good and pair[0] <= confidence and max(number, answered) <= pair[1] <= n:
-            confidence, answered = float(pair[0]), pair[1]
-            pairs.append((confidence, answered))
-        else:
+        if not good or pair[0] > confidence or not max(number, answered) <= pair[1] <= n:
             raise _malformed(model, f"its held-out error {number} is '{_short(pair)}'")
-    return n, pairs
-
-
-def _refuse_constant(word: str) -> None:
-    raise ValueError(word)  # NaN and Infinity, which JSON does not have
+        pairs.append((float(pair[0]), pair[1]))
+    return n, tuple(pairs[1:])
 
 
 def _is_share(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value <= 1
+    return type(value) in (int, float) and 0 <= value <= 1  # not bool
 
 
 def _is_count(value: Any) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 2**53
+    return type(value) is int and 0 <= value < 2**53
 
 
 def _short(value: Any) -> str:
@@ -118,7 +111,7 @@ def _short(value: Any) -> str:
 
 
 def _malformed(model: str, how: str) -> ModelError:
-    return ModelError(f"'{model}' has a malformed card: {how}. {ADVICE}")
+    return refused(model, f"has a malformed card: {how}")
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -140,7 +133,7 @@ class Model:
         try:
             answers: list[NDArray[np.float32]] = self.session.run(self.outputs, {INPUT: images})
         except Exception as error:  # onnxruntime's exceptions share no base
-            raise ModelError(f"'{self.card.name}' cannot be run: '{_first_line(error)}'. {ADVICE}") from error
+            raise refused(self.card.name, f"cannot be run: '{_first_line(error)}'") from error
         return answers
 
 
@@ -182,7 +175,7 @@ def check(content: bytes, name: str) -> tuple[Card, int]:
     _check_signature(found, name)
     texts = [value for key, value in found.metadata if key == KEY]
     if len(texts) != 1:
-        raise ModelError(f"'{name}' has '{len(texts)}' cards (metadata '{KEY}'), not one. {ADVICE}")
+        raise refused(name, f"has '{len(texts)}' cards (metadata '{KEY}'), not one")
     return parse(texts[0], name), images_at_once(found, name, (INPUT, "u1", [28, 28]))
 
 
@@ -204,28 +197,26 @@ def read_model(path: Path, most: int) -> bytes:
 def check_opsets(found: Outline, name: str) -> None:
     opsets = dict(found.opsets)
     if len(opsets) != len(set(found.opsets)):
-        raise ModelError(f"'{name}' names two versions of the same operators. {ADVICE}")
+        raise refused(name, "names two versions of the same operators")
     for domain, version in opsets.items():
         if domain not in OPSETS:
-            raise ModelError(f"'{name}' needs the operators of '{_shown(domain)}'. {ADVICE}")
+            raise refused(name, f"needs the operators of '{_shown(domain)}'")
         if version not in OPSETS[domain]:
-            raise ModelError(
-                f"'{name}' has the opset '{domain or 'ai.onnx'} {version}'. Export it with opset 17 to 21."
-            )
+            opset = f"{domain or 'ai.onnx'} {version}"
+            raise ModelError(f"'{name}' has the opset '{opset}'. Export it with opset 17 to 21.")
     if "" not in opsets:
-        raise ModelError(f"'{name}' names no opset. {ADVICE}")
+        raise refused(name, "names no opset")
 
 
 def _check_signature(found: Outline, name: str) -> None:
-    wanted_outputs = [Value(PROBABILITIES, FLOAT, [None, 10]), Value(DIGIT_PROBABILITY, FLOAT, [None])]
-    wanted = [("input", found.inputs, [Value(INPUT, UINT8, [None, 28, 28])])]
-    wanted += [("output", found.outputs, wanted_outputs[: max(1, len(found.outputs))])]
-    for what, have, want in wanted:
-        if [_signature(value) for value in have] != [_signature(value) for value in want]:
-            shown = ", ".join(map(_signature, have[:4])) or "none"
-            raise ModelError(
-                f"'{name}' has the {what}s '{_shown(shown)}', not '{', '.join(map(_signature, want))}'. {ADVICE}"
-            )
+    outputs = [Value(PROBABILITIES, FLOAT, [None, 10]), Value(DIGIT_PROBABILITY, FLOAT, [None])]
+    for what, have, want in (
+        ("input", found.inputs, [Value(INPUT, UINT8, [None, 28, 28])]),
+        ("output", found.outputs, outputs[: max(1, len(found.outputs))]),
+    ):
+        if have != want:
+            shown, wanted = (", ".join(map(_signature, values[:4])) or "none" for values in (have, want))
+            raise refused(name, f"has the {what}s '{_shown(shown)}', not '{wanted}'")
 
 
 def _signature(value: Value) -> str:
@@ -252,7 +243,7 @@ def open_session(content: bytes, name: str, threads: int = 1) -> Any:
     try:
         return onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
     except Exception as error:  # onnxruntime's exceptions share no base
-        raise ModelError(f"'{name}' cannot be loaded: '{_first_line(error)}'. {ADVICE}") from error
+        raise refused(name, f"cannot be loaded: '{_first_line(error)}'") from error
 
 
 def _try(model: Model, name: str) -> None:
@@ -260,13 +251,13 @@ def _try(model: Model, name: str) -> None:
     images = np.zeros((2, 28, 28), np.uint8)
     images[1, 4:24, 12:16] = 255
     answers = model.run(images)
-    shapes = [(2, 10), (2,)][: 1 + model.has_digit_probability]
-    if [answer.shape for answer in answers] != shapes or any(answer.dtype != np.float32 for answer in answers):
-        raise ModelError(f"'{name}' gives arrays of '{[answer.shape for answer in answers]}', not {shapes}. {ADVICE}")
+    shapes, wanted = [answer.shape for answer in answers], [(2, 10), (2,)][: 1 + model.has_digit_probability]
+    if shapes != wanted or any(answer.dtype != np.float32 for answer in answers):
+        raise refused(name, f"gives arrays of '{shapes}', not {wanted}")
     low, high = min(float(answer.min()) for answer in answers), max(float(answer.max()) for answer in answers)
     total = answers[0].sum(axis=1)
     if not (-1e-3 <= low <= high <= 1 + 1e-3 and np.abs(total - 1).max() <= 1e-2):  # also NaN
-        raise ModelError(f"'{name}' gives values from '{low:g}' to '{high:g}', not probabilities. {ADVICE}")
+        raise refused(name, f"gives values from '{low:g}' to '{high:g}', not probabilities")
 
 
 def _first_line(error: Exception) -> str:

@@ -219,13 +219,11 @@ def _linear(attributes: dict[str, Any], x: Array) -> Any:
     return [like("i8", (len(x),)), like("f4", (len(x), classes))], x.size * classes
 
 
-def _prefixed(group: str, names: str) -> str:
-    return " ".join(f"{group}_{name}" for name in names.split())
-
-
 WINDOW = "auto_pad dilations kernel_shape pads strides"
-NODES = "featureids nodeids treeids falsenodeids truenodeids values modes missing_value_tracks_true"
-LEAVES = "ids nodeids treeids weights"
+NODES = (
+    "nodes_featureids nodes_nodeids nodes_treeids nodes_falsenodeids nodes_truenodeids nodes_values nodes_modes "
+    "nodes_missing_value_tracks_true"
+)
 # What our exports write: an operator's attributes, and its rule: (attributes, inputs) -> output or list of outputs, or
 # these and multiplications.
 OPERATORS: dict[str, tuple[str, Callable[..., Any]]] = {
@@ -234,13 +232,11 @@ OPERATORS: dict[str, tuple[str, Callable[..., Any]]] = {
     **dict.fromkeys(("Softmax", "LogSoftmax"), ("axis", _same)),
     "BatchNormalization": ("epsilon momentum training_mode", _same),
     "ai.onnx.ml.Normalizer": ("norm", _same),
-    "Clip": ("", SAME),
     "Add": ("", _each(np.add)),
     "Sub": ("", _each(np.subtract)),
     "Mul": ("", _each(np.multiply)),
     "Div": ("", _divided),
-    "Pow": ("", SAME),
-    **dict.fromkeys(("Max", "Min"), ("", SAME)),
+    **dict.fromkeys(("Clip", "Max", "Min", "Pow"), ("", SAME)),
     "Equal": ("", _each(np.equal, "?")),
     **dict.fromkeys(("Greater", "Less"), ("", _each(kind="?"))),
     "Where": ("", _each(np.where, typed_as=1)),
@@ -274,11 +270,11 @@ OPERATORS: dict[str, tuple[str, Callable[..., Any]]] = {
     "DequantizeLinear": ("axis", lambda attributes, x, scale, zero: like(scale.dtype, x.shape)),
     "ai.onnx.ml.LinearClassifier": ("classlabels_ints coefficients intercepts multi_class post_transform", _linear),
     "ai.onnx.ml.TreeEnsembleClassifier": (
-        f"classlabels_int64s post_transform nodes_hitrates {_prefixed('nodes', NODES)} {_prefixed('class', LEAVES)}",
+        f"{NODES} nodes_hitrates classlabels_int64s post_transform class_ids class_nodeids class_treeids class_weights",
         _trees,
     ),
     "ai.onnx.ml.TreeEnsembleRegressor": (
-        f"n_targets aggregate_function post_transform {_prefixed('nodes', NODES)} {_prefixed('target', LEAVES)}",
+        f"{NODES} n_targets aggregate_function post_transform target_ids target_nodeids target_treeids target_weights",
         _trees,
     ),
 }

@@ -1,9 +1,10 @@
 """Images -> digits with their confidence, or a refusal: an exported model, run by onnxruntime, without torch."""
 
+import html
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from functools import partial
 from itertools import islice
 from pathlib import Path
@@ -13,14 +14,18 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from tenfold import settings
+from tenfold.data.digits import gallery
 from tenfold.errors import ModelError
+from tenfold.imaging.frame import Ink
 from tenfold.runtime.abstain import guarantee, judge
 from tenfold.runtime.frames import as_frames, framed, listed, ranges_of
 from tenfold.runtime.model_file import Card, Model, expected_sha256, model_path, open_model
 
 if TYPE_CHECKING:
-    from tenfold.imaging.frame import Ink
     from tenfold.runtime.frames import Picture
+
+Images = NDArray[np.uint8]
+Floats = NDArray[np.float32]
 
 BLANK, NOT_A_DIGIT = "blank", "not a digit"
 UNKNOWN = -1  # the digit of a blank image, in arrays
@@ -33,45 +38,80 @@ class Prediction:
     digit: 0 to 9, the best guess also where the model abstains; None where the image is blank.
     confidence: 0 to 1, how likely the guess is right. probabilities: (10,) float32, of the digits 0 to 9.
     abstained: True where the guess is not to be used; reason then says why: "blank", "not a digit" or
-    "unsure: 4 or 9"; else None.
+    "unsure: 4 or 9"; else None. frame: (28, 28) uint8, what the model was shown.
     """
 
     digit: int | None
     confidence: float
-    probabilities: NDArray[np.float32]
+    probabilities: Floats
     abstained: bool
     reason: str | None
+    frame: Images
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return all but the frame as plain Python values.
+
+        >>> json.dumps(recogniser("seven.png").to_dict())
+        '{"digit": 7, "confidence": 0.996, "probabilities": [...], "abstained": false, "reason": null}'
+        """
+        return _plain(self)
+
+    def __repr__(self) -> str:
+        return f"Prediction(digit={self.digit}, confidence={self.confidence:.3f}, reason={self.reason!r})"
+
+    def _repr_html_(self) -> str:
+        return gallery(self.frame[None], lambda _: self._caption())
+
+    def _caption(self) -> str:
+        """Return a bar for each digit's probability, as SVG in the page's own colour, and the answer."""
+        bars = "".join(
+            f'<rect x="{12 * digit}" y="{40 - height:.1f}" width="10" height="{height:.1f}"/>'
+            f'<text x="{12 * digit + 5}" y="51">{digit}</text>'
+            for digit, height in enumerate((36 * self.probabilities).tolist())
+        )
+        words = html.escape(self.reason or f"{self.digit} ({self.confidence:.3f})")
+        style = 'width="118" height="54" fill="currentColor" font-size="10" text-anchor="middle"'
+        return f"<svg {style}>{bars}</svg><div>{words}</div>"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Answers:
-    """What many frames show.
+    """What many frames show; `answers[3]` is a Prediction.
 
     digits: (N,) int64, -1 where blank. confidences: (N,) float32. abstained: (N,) bool. probabilities: (N, 10)
     float32. digit_probability: (N,) float32, of being a digit at all; 1 where the model was not taught that.
+    frames: (N, 28, 28) uint8, not copied.
     """
 
     digits: NDArray[np.int64]
-    confidences: NDArray[np.float32]
+    confidences: Floats
     abstained: NDArray[np.bool_]
-    probabilities: NDArray[np.float32]
-    digit_probability: NDArray[np.float32]
+    probabilities: Floats
+    digit_probability: Floats
+    frames: Images
 
     @classmethod
-    def of(
-        cls,
-        frames: NDArray[np.uint8],
-        probabilities: NDArray[np.float32],
-        digit_probability: NDArray[np.float32],
-        threshold: float,
-    ) -> "Answers":
+    def of(cls, frames: Images, probabilities: Floats, digit_probability: Floats, threshold: float) -> "Answers":
         """Return what a system's probabilities for frames, (N, 28, 28) uint8, mean: a blank one has no answer."""
         digits = probabilities.argmax(axis=1)
         blank = np.asarray(~frames.any(axis=(1, 2)))
         confidences, unsure = judge(probabilities, digit_probability, threshold)
         probabilities = np.where(blank[:, None], np.float32(0.1), probabilities)
         digits[blank], confidences[blank] = UNKNOWN, 0
-        return cls(digits, confidences, blank | unsure, probabilities, digit_probability)
+        return cls(digits, confidences, blank | unsure, probabilities, digit_probability, frames)
+
+    def __len__(self) -> int:
+        return len(self.digits)
+
+    def __getitem__(self, index: int) -> Prediction:
+        """Return what image `index` shows, which keeps none of the others in memory."""
+        digit = None if self.digits[index] == UNKNOWN else int(self.digits[index])
+        confidence, abstained = float(self.confidences[index]), bool(self.abstained[index])
+        probabilities, frame = self.probabilities[index].copy(), self.frames[index].copy()
+        return Prediction(digit, confidence, probabilities, abstained, self.reason(index), frame)
+
+    def __iter__(self) -> Iterator[Prediction]:
+        return map(self.__getitem__, range(len(self)))
 
     def reason(self, index: int) -> str | None:
         """Return why image `index` was not answered, None where it was."""
@@ -80,6 +120,21 @@ class Answers:
         if self.digits[index] == UNKNOWN:
             return BLANK
         return _reason(self.probabilities[index], self.digit_probability[index])
+
+    def to_dict(self) -> dict[str, list[Any]]:
+        """Return all but the frames as lists of plain Python values, and the reasons.
+
+        >>> recogniser.predict(frames).to_dict()["digits"]
+        [7, 2, 1]
+        """
+        return _plain(self) | {"reasons": [self.reason(index) for index in range(len(self))]}
+
+    def __repr__(self) -> str:
+        counts = np.bincount(self.digits[~self.abstained], minlength=10).tolist()
+        return f"Answers(n={len(self)}, abstained={int(self.abstained.sum())}, {counts=})"
+
+    def _repr_html_(self) -> str:
+        return repr(self) + gallery(self.frames, lambda index: self[index]._caption())
 
 
 class Recogniser:
@@ -91,12 +146,12 @@ class Recogniser:
 
     def __init__(self, model: Model, threshold: float, threads: int, path: str | Path) -> None:
         self.card: Card = model.card
-        self.sha256 = model.sha256
-        self.threshold = threshold
-        self.threads = threads
-        self._path = path
-        self._model = model
+        self.sha256, self.threshold, self.threads = model.sha256, threshold, threads
+        self._path, self._model = path, model
         self._pool, self._process = _pool(threads), os.getpid()
+
+    def __repr__(self) -> str:
+        return f"Recogniser({self.card.name[:60]!r}, threshold={self.threshold:.3f}, threads={self.threads})"
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Return how a pickle or a copy is opened: as this one was."""
@@ -133,35 +188,61 @@ class Recogniser:
             threshold = guarantee(model.card, max_error).threshold
         elif threshold is None:
             threshold = model.card.threshold
-        named = file == Path(
-            str(path)
-        )  # by where it lies, which holds in other folders too; or by a shipped one's name
-        return cls(
-            model, threshold, threads or settings.threads(), file.absolute() if named else str(path or "shipped")
-        )
+        # By where it lies, which holds in other folders too; or by a shipped one's name.
+        name = file.absolute() if file == Path(str(path)) else str(path or "shipped")
+        return cls(model, threshold, threads or settings.threads(), name)
 
-    def digits(self, images: "Iterable[Picture]", *, ink: "Ink" = "auto") -> list[Prediction]:
-        """Return a Prediction for each picture of one digit, in their order.
+    def __call__(self, image: "Picture", *, ink: Ink = "auto") -> Prediction:
+        """Return the Prediction for a picture of one digit, as `digits` takes them.
+
+        >>> recogniser("seven.png")
+        Prediction(digit=7, confidence=0.996, reason=None)
+        """
+        return self._one(framed(image, 0, ink))  # 0.02 ms besides the model's own time
+
+    def digits(self, images: "Picture | Iterable[Picture]", *, ink: Ink = "auto") -> list[Prediction]:
+        """Return a Prediction for each picture of one digit, in their order; a list of one for a single picture.
+
+        >>> [each.digit for each in recogniser.digits(["seven.png", "two.webp"])]
+        [7, 2]
 
         images: paths, bytes of picture files, PIL images, or arrays (H, W), (H, W, 1), (H, W, 3) RGB, (H, W, 4) RGBA;
         of any size, dark on light or light on dark; or one array, of a picture or of N. Arrays other than uint8 may
         have any range, which all of a dtype in a list share. A (28, 28) uint8 array in MNIST's frame is taken as it
         is. ink: "dark" or "light" strokes, where it is known.
-        Raises DataError, naming which image, for what is no picture; and for what is not a list.
+        Raises DataError, naming which image, for what is no picture.
         """
-        if type(images) is list and len(images) == 1:  # the fast path: 0.02 ms besides the model's own time
-            return [self._one(framed(images[0], 0, ink))]
-        found: list[Prediction] = []
+        if type(images) is list and len(images) == 1:  # the fast path
+            return [self(images[0], ink=ink)]
+        return list(self.stream(images, ink=ink))
+
+    async def digits_async(self, images: "Picture | Iterable[Picture]", *, ink: Ink = "auto") -> list[Prediction]:
+        """Return what `digits` returns, worked out on another thread, so that the event loop goes on.
+
+        >>> (answer,) = await recogniser.digits_async(await request.body())
+        """
+        import asyncio
+
+        return await asyncio.to_thread(self.digits, images, ink=ink)
+
+    def stream(
+        self, images: "Picture | Iterable[Picture]", *, ink: Ink = "auto", batch_size: int | None = None
+    ) -> Iterator[Prediction]:
+        """Return an iterator over the Predictions for any number of pictures, in their order, in bounded memory.
+
+        >>> for answer in recogniser.stream(Path("scans").rglob("*.png")):
+        ...     print(answer.digit)
+
+        images, ink: as `digits`. batch_size: how many are read before they are answered together: 1 answers each as it
+        comes, None as fast as can be. Raises as `digits` where a batch is read, and ModelError for a batch of none.
+        """
+        if batch_size is not None and batch_size < 1:
+            raise ModelError(f"A batch of '{batch_size}' pictures is none. Give 1 or more.")
         images = listed(images)
         ranges = ranges_of(images) if isinstance(images, list | tuple) else {}  # of what comes one by one, its own
-        source, at_once = enumerate(images), self._model.at_once * self.threads
-        while frames := [framed(image, number, ink, ranges) for number, image in islice(source, at_once)]:
-            answers = self.predict(np.stack(frames))
-            columns = answers.digits.tolist(), answers.confidences.tolist(), answers.abstained.tolist()
-            for index, (digit, confidence, abstained) in enumerate(zip(*columns, strict=True)):
-                guess, reason = None if digit == UNKNOWN else digit, answers.reason(index)
-                found.append(Prediction(guess, confidence, answers.probabilities[index], abstained, reason))
-        return found
+        source, size = enumerate(images), batch_size or self._model.at_once * self.threads
+        while frames := [framed(image, number, ink, ranges) for number, image in islice(source, size)]:
+            yield from self.predict(np.stack(frames))
 
     def predict(self, frames: ArrayLike) -> Answers:
         """Return the answers to images that are in MNIST's frame, (N, 28, 28) uint8, ink 255 on 0, all at once.
@@ -171,21 +252,21 @@ class Recogniser:
         images = as_frames(frames)
         return Answers.of(images, *self._run(images), self.threshold)
 
-    def probabilities(self, frames: ArrayLike) -> NDArray[np.float32]:
+    def probabilities(self, frames: ArrayLike) -> Floats:
         """Return the model's own probabilities, (N, 10) float32, of images in MNIST's frame, as `predict`."""
         return self._run(as_frames(frames))[0]
 
-    def _one(self, frame: NDArray[np.uint8]) -> Prediction:
+    def _one(self, frame: Images) -> Prediction:
         """Return the prediction for one frame, without whatever only many images need."""
         if not frame.any():
-            return Prediction(None, 0.0, np.full(10, 0.1, np.float32), True, BLANK)
+            return Prediction(None, 0.0, np.full(10, 0.1, np.float32), True, BLANK, frame.copy())
         probabilities, digit_probability = (each[0] for each in self._answer(frame[None]))
         digit = int(probabilities.argmax())
         confidence, abstained = judge(probabilities, digit_probability, self.threshold)
         reason = _reason(probabilities, digit_probability) if abstained else None
-        return Prediction(digit, float(confidence), probabilities, bool(abstained), reason)
+        return Prediction(digit, float(confidence), probabilities, bool(abstained), reason, frame.copy())
 
-    def _run(self, frames: NDArray[np.uint8]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    def _run(self, frames: Images) -> tuple[Floats, Floats]:
         """Return probabilities (N, 10) and digit_probability (N,) of frames, chunk by chunk, side by side."""
         size = self._model.at_once
         chunks = [frames[start : start + size] for start in range(0, len(frames), size)]
@@ -196,7 +277,7 @@ class Recogniser:
             return np.zeros((0, 10), np.float32), np.zeros(0, np.float32)
         return np.concatenate([part[0] for part in parts]), np.concatenate([part[1] for part in parts])
 
-    def _answer(self, frames: NDArray[np.uint8]) -> list[NDArray[np.float32]]:
+    def _answer(self, frames: Images) -> list[Floats]:
         """Return the probabilities (N, 10) and digit_probability (N,) of one chunk; ModelError where they are none."""
         answers = self._model.run(np.ascontiguousarray(frames))
         if not self._model.has_digit_probability:
@@ -210,7 +291,13 @@ def _pool(threads: int) -> ThreadPoolExecutor:
     return ThreadPoolExecutor(threads, thread_name_prefix="tenfold")  # starts a thread when it needs one
 
 
-def _reason(probabilities: NDArray[np.float32], digit_probability: np.float32) -> str:
+def _plain(answer: Prediction | Answers) -> dict[str, Any]:
+    """Return the fields but the images as plain Python values."""
+    values = {field.name: getattr(answer, field.name) for field in fields(answer) if not field.name.startswith("frame")}
+    return {name: value.tolist() if isinstance(value, np.ndarray) else value for name, value in values.items()}
+
+
+def _reason(probabilities: Floats, digit_probability: np.float32) -> str:
     if digit_probability < 0.5:
         return NOT_A_DIGIT
     first, second = sorted(np.argsort(-probabilities, kind="stable")[:2].tolist())

@@ -24,23 +24,25 @@ from numpy.typing import NDArray
 
 from tenfold.data import load, say
 from tenfold.data.archive import is_clutter, open_zip, safe_members, unreadable
-from tenfold.data.arrays import KEYS, MAX_HEADER_BYTES, is_npz, read_header
+from tenfold.data.arrays import KEYS, MAX_HEADER_BYTES, read_header
 from tenfold.data.digits import Digits
+from tenfold.data.formats import PICTURE_ENDINGS
 from tenfold.data.meaning import FEW, MAX_SIDE, SAMPLE, Meaning, upright
 from tenfold.data.walk import walk
 from tenfold.errors import DataError, TenfoldError, printable, remedy
 from tenfold.files import write_atomically
-from tenfold.runtime.frames import FRAME, MAX_FILE_BYTES, decoded_frame, read_frame
+from tenfold.imaging.decode import MAX_BYTES
+from tenfold.runtime.frames import FRAME, decoded_frame, read_frame
 from tenfold.runtime.recogniser import UNKNOWN, Answers
 
 log = logging.getLogger(__name__)
 
 # The arrays of the NPZ that is written, and what the partial file holds for each image.
 ROW = np.dtype([("digits", "<i8"), ("confidences", "<f4"), ("abstained", "?"), ("probabilities", "<f4", 10)])
+TOTALS = ("rows", "abstained", "unreadable", "counts")  # what `Labels` counts
 ROWS = 4096  # images a chunk: 3 MB of frames. The same after an interruption, so that the answers are too
 PIXELS = FRAME[0] * FRAME[1]
 MAX_SAMPLE_BYTES = 1 << 26  # of the images that all are judged by
-PICTURE_ENDS = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".tif", ".tiff", ".webp")
 TEXT_ENDS = (".md", ".txt", ".csv", ".json", ".html", ".xml", ".rst")  # lists and notes beside pictures
 DATA_ENDS = (".csv", ".npz", ".npy", ".zip", ".gz", "-ubyte")
 
@@ -71,7 +73,7 @@ class FolderStream:
         for name, state in self._entries():
             ends = name.lower().endswith
             self.data |= ends(DATA_ENDS)
-            self.pictured |= ends(PICTURE_ENDS)
+            self.pictured |= ends(PICTURE_ENDINGS)
             if pictures is None and ends(TEXT_ENDS):
                 self.left_out += 1
                 continue
@@ -88,9 +90,8 @@ class FolderStream:
         return ((name, _state(Path(name).stat)) for name in self.pictures)
 
     def _names(self) -> Iterator[str]:
-        for name, _ in self._entries():
-            if self.pictures is not None or not name.lower().endswith(TEXT_ENDS):
-                yield name
+        text = TEXT_ENDS if self.pictures is None else ()
+        return (name for name, _ in self._entries() if not name.lower().endswith(text))
 
     def chunks(self, start: int, threads: int) -> Iterator[Chunk]:
         """Yield chunks of `ROWS` from image number `start` (a multiple of it) on; names are paths below the folder."""
@@ -98,14 +99,10 @@ class FolderStream:
         with ThreadPoolExecutor(threads, thread_name_prefix="tenfold-read") as pool:
             position = self._position(pool) if self.pictures is None else 0
             while some := list(itertools.islice(names, ROWS)):
-                chunk = Chunk(some, np.zeros((len(some), *FRAME), np.uint8))
-                for row, read in enumerate(pool.map(self._read, some)):
-                    if isinstance(read, DataError):
-                        chunk.unreadable[row] = str(read)
-                    else:
-                        chunk.frames[row] = read
-                chunk.frames = upright(chunk.frames, position)
-                yield chunk
+                read = list(pool.map(self._read, some))
+                faults = {row: str(each) for row, each in enumerate(read) if isinstance(each, DataError)}
+                frames = [np.zeros(FRAME, np.uint8) if isinstance(each, DataError) else each for each in read]
+                yield Chunk(some, upright(np.stack(frames), position), faults)
 
     def _position(self, pool: ThreadPoolExecutor) -> int:
         """Return how the pictures lie, by some from everywhere: those of one folder are of one origin."""
@@ -139,7 +136,7 @@ class ZipStream(FolderStream):
             yield name, f"{entry.info.CRC} {entry.info.file_size}" if entry.info else ""
 
     def _frame(self, name: str) -> NDArray[np.uint8]:
-        return decoded_frame(bytes(self._found[name].read(MAX_FILE_BYTES)), name)
+        return decoded_frame(bytes(self._found[name].read(MAX_BYTES)), name)
 
 
 class ArchiveStream:
@@ -164,7 +161,7 @@ class ArchiveStream:
         with open_zip(path) as archive:
             members = safe_members(archive, path.name)
             found = [[f"{key}.npy" for key in keys] for keys in KEYS if f"{keys[0]}.npy" in members]
-            if not found or not is_npz(members):
+            if not found or not all(member.endswith(".npy") for member in members):
                 return None
             heads = []
             for member in filter(members.__contains__, found[0]):
@@ -172,16 +169,14 @@ class ArchiveStream:
                     heads.append(read_header(file.read(12 + MAX_HEADER_BYTES), f"{path.name}/{member}"))
         (shape, fortran_order, dtype, offset), *labels = heads
         plain = dtype == np.uint8 and not fortran_order and (len(shape) == 3 or shape[1:] == (PIXELS,))
-        if not plain or 1 in shape[1:] or not 1 <= min(shape) <= max(shape[1:]) <= MAX_SIDE:
-            return None
-        if any(len(its) > 1 for its, *_ in labels):  # one-hot: `load` says so
+        sides = 1 not in shape[1:] and 1 <= min(shape) <= max(shape[1:]) <= MAX_SIDE
+        if not (plain and sides) or any(len(its) > 1 for its, *_ in labels):  # one-hot: `load` says so
             return None
         return cls(path, found[0][0], shape, offset, members[found[0][0]])
 
     def chunks(self, start: int, threads: int) -> Iterator[Chunk]:
         """Yield chunks as FolderStream does, read from the zip as they are needed; names are the images' indices."""
-        meaning = self._judged()
-        blocks = self._blocks(start)
+        meaning, blocks = self._judged(), self._blocks(start)
         with ThreadPoolExecutor(threads, thread_name_prefix="tenfold-read") as pool:
             for first in range(start, self.count, ROWS):
                 parts: list[NDArray[np.uint8]] = []
@@ -195,9 +190,7 @@ class ArchiveStream:
         chosen = np.linspace(0, self.count - 1, min(SAMPLE, max(1, MAX_SAMPLE_BYTES // self.size))).astype(np.int64)
         first, sample, extremes = 0, [], (255, 0)
         for block in self._blocks(0):
-            low, high = int(block.min()), int(block.max())
-            if low < extremes[0] or high > extremes[1]:
-                extremes = min(low, extremes[0]), max(high, extremes[1])
+            extremes = min(int(block.min()), extremes[0]), max(int(block.max()), extremes[1])
             sample.append(block[np.unique(chosen[(chosen >= first) & (chosen < first + len(block))]) - first])
             first += len(block)
         meaning = Meaning.of(np.concatenate(sample), f"'{self.path.name}'", extremes=extremes)
@@ -248,7 +241,7 @@ def open_stream(spec: str | Path) -> ImageStream:
     found: FolderStream | None = None
     if path.is_dir():
         found = FolderStream(path)
-    elif path.is_file() and path.name.lower().endswith(PICTURE_ENDS):
+    elif path.is_file() and path.name.lower().endswith(PICTURE_ENDINGS):
         return FolderStream(Path(), [str(path)])
     elif path.is_file() and zipfile.is_zipfile(path):
         if (archive := ArchiveStream.open(path)) is not None:
@@ -328,13 +321,15 @@ class Labels:
         self.abstained += int(answers.abstained.sum()) - len(chunk.unreadable)
         answered = answers.digits[~answers.abstained]
         self.counts = (np.array(self.counts) + np.bincount(answered, minlength=10)).tolist()
-        content = _csv(chunk, answers, self.probabilities) if self._is_csv else _records(answers)
+        if self._is_csv:
+            content = _csv(chunk, answers, self.probabilities)
+        else:
+            content = np.rec.fromarrays([getattr(answers, name) for name in ROW.names or ()], ROW).tobytes()
         try:
             self._file.write(content)
             self._file.flush()
             os.fsync(self._file.fileno())
-            totals = {"rows": self.rows, "abstained": self.abstained, "unreadable": self.unreadable}
-            state = {"made_of": self.made_of, "bytes": self._file.tell(), "counts": self.counts, **totals}
+            state = {"made_of": self.made_of, "bytes": self._file.tell(), **{key: getattr(self, key) for key in TOTALS}}
             write_atomically(self.state, json.dumps(state).encode())
         except OSError as error:
             raise self._not_writable(error) from error
@@ -375,13 +370,12 @@ class Labels:
             state = json.loads(self.state.read_bytes())
             if state["made_of"] != self.made_of or self.partial.stat().st_size < state["bytes"]:
                 return 0
-            # In one step, so that a state which lacks one of them leaves all four at 0.
-            self.rows, self.abstained, self.unreadable, self.counts = (
-                state[key] for key in ("rows", "abstained", "unreadable", "counts")
-            )
-            return int(state["bytes"])
+            totals = {key: state[key] for key in TOTALS}
+            length = int(state["bytes"])
         except (OSError, ValueError, KeyError, TypeError):
             return 0
+        vars(self).update(totals)
+        return length
 
     def _not_writable(self, error: OSError) -> TenfoldError:
         advice = remedy(error, "Give --out a file in a folder that you may write to.")
@@ -404,10 +398,3 @@ def _csv(chunk: Chunk, answers: Answers, probabilities: bool) -> bytes:
         for row, (name, digit, sure, abstained, ten) in enumerate(zip(chunk.names, *columns, more, strict=True))
     )
     return text.getvalue().encode()
-
-
-def _records(answers: Answers) -> bytes:
-    records = np.empty(len(answers.digits), ROW)
-    for name in ROW.names or ():
-        records[name] = getattr(answers, name)
-    return records.tobytes()

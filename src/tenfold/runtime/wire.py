@@ -45,28 +45,19 @@ FIELDS = {
     "dim": "1 dim_value=:int 2 dim_param= 3 denotation",
 }
 # The wire types of a field's type; a repeated number may be packed into one BYTES field.
-TYPES = {
-    "bytes": (BYTES,),
-    "raw": (BYTES,),
-    "int": (VARINT,),
-    "ints": (VARINT, BYTES),
-    "float": (FOUR,),
-    "floats": (FOUR, BYTES),
-    "doubles": (EIGHT, BYTES),
-}
+TYPES: dict[str, tuple[int, ...]] = {
+    **dict.fromkeys(("bytes", "raw"), (BYTES,)), "int": (VARINT,), "ints": (VARINT, BYTES),
+    "float": (FOUR,), "floats": (FOUR, BYTES), "doubles": (EIGHT, BYTES),
+}  # fmt: skip
 INSIDE = {name: name for name in FIELDS} | {"input": "value_info", "output": "value_info"}
 FORBIDDEN = {
     ("model", 20): "training information",
-    ("model", 25): "functions of its own",
-    ("graph", 15): "sparse tensors",
+    **dict.fromkeys((("model", 25), ("attribute", 21)), "functions of its own"),
+    **dict.fromkeys((("graph", 15), ("attribute", 22), ("attribute", 23), ("type", 8)), "sparse tensors"),
     ("attribute", 6): "control flow (a graph in a node)",
     ("attribute", 11): "control flow (graphs in a node)",
-    ("attribute", 21): "functions of its own",
-    ("attribute", 22): "sparse tensors",
-    ("attribute", 23): "sparse tensors",
     ("type", 4): "sequences",
     ("type", 5): "maps",
-    ("type", 8): "sparse tensors",
     ("type", 9): "optional values",
 }
 # A tree of a forest is written as millions of fields with the same tag: floats, ints and "LEAF" or "BRANCH_LEQ". These
@@ -92,12 +83,9 @@ class Field(NamedTuple):
 @functools.cache
 def fields_of(message: str) -> dict[int, Field]:
     """Return the fields that a message may have by their numbers."""
-    words = FIELDS[message].split()
     fields = {}
-    for number, word in zip(words[::2], words[1::2], strict=True):
-        name, _, kind = word.partition(":")
-        kind = kind or "bytes"
-        fields[int(number)] = Field(name.rstrip("=*"), kind, TYPES[kind], "*" not in name, "=" in name)
+    for number, name, repeated, kept, kind in re.findall(r"(\d+) (\w+)(\*?)(=?):?(\w*)", FIELDS[message]):
+        fields[int(number)] = Field(name, kind or "bytes", TYPES[kind or "bytes"], not repeated, bool(kept))
     return fields
 
 
@@ -122,10 +110,15 @@ class Outline:
     metadata: list[tuple[str, str]]
 
 
+def refused(name: str, how: str) -> ModelError:
+    """Return the ModelError for a model that is not as our exports are."""
+    return ModelError(f"'{name}' {how}. {ADVICE}")
+
+
 def outline(content: bytes, name: str) -> Outline:
     """Return what a model's bytes consist of. ModelError where they are not ONNX or hold what is never run."""
     if not content:
-        raise ModelError(f"'{name}' is empty. {ADVICE}")
+        raise refused(name, "is empty")
     walk = _Walk(content, name)
     model = walk.message("model", 0, len(content))
     if "graph" not in model:
@@ -156,9 +149,8 @@ class _Walk:
 
     def message(self, kind: str, start: int, end: int) -> dict[str, Any]:
         """Return what is kept of a message by name: numbers, texts, the messages inside; lists where it repeats."""
-        table, seen = fields_of(kind), set()
+        table, seen, content, at = fields_of(kind), set(), self.content, start
         kept: dict[str, Any] = {}
-        content, at = self.content, start
         while at < end:
             if kind == "attribute" and (run := RUNS.get(content[at])) and (match := run.match(content, at, end)):
                 self._keep_run(kept, match[0])
@@ -170,7 +162,7 @@ class _Walk:
             tag, at = self._varint(at, end)
             number, wire = tag >> 3, tag & 7
             if (kind, number) in FORBIDDEN:
-                raise ModelError(f"'{self.name}' holds '{FORBIDDEN[kind, number]}'. {ADVICE}")
+                raise refused(self.name, f"holds '{FORBIDDEN[kind, number]}'")
             known = table.get(number)
             if known is None or wire not in known.wires:
                 raise self.broken(f"its {kind.replace('_', ' ')} has an unknown field '{number}' at byte {at}")
@@ -188,7 +180,7 @@ class _Walk:
             if at > end:
                 raise self.broken(f"it breaks off at byte '{end}'")
             if known.name == "external_data" or (known.name == "data_location" and integer == EXTERNAL):
-                raise ModelError(f"'{self.name}' keeps 'external data' in other files. {ADVICE}")
+                raise refused(self.name, "keeps 'external data' in other files")
             value: Any = integer
             if wire == BYTES and known.name in INSIDE:
                 value = self.message(INSIDE[known.name], first, at)
@@ -252,4 +244,4 @@ class _Walk:
             raise self.broken(f"it has no text at byte '{start}'") from error
 
     def broken(self, how: str) -> ModelError:
-        return ModelError(f"'{self.name}' is not an ONNX model: {how}. {ADVICE}")
+        return refused(self.name, f"is not an ONNX model: {how}")

@@ -23,6 +23,7 @@ from tenfold.errors import TrainingError
 from tenfold.metrics.scores import log_losses
 from tenfold.models import build
 from tenfold.models.integer_network import rounded
+from tenfold.progress import steps
 from tenfold.training.augment import augment
 from tenfold.training.degrade import degrade
 from tenfold.training.device import Precision, autocast, lay_out, precision_of
@@ -58,6 +59,7 @@ class Trainer:
     start: called once with the fresh network, to fill in weights and freeze some (`requires_grad`; a module with a true
     attribute `frozen` stays in evaluation mode).
     teacher: whose answers the network learns from too, where the recipe has a [distil] table.
+    sample_weight: (N,), what each image counts in the loss, beside the others; None: all alike.
     `run` trains until the end or until it is told to stop; `state` and `restore` carry it over a crash; `finish` gives
     the network with the weights to answer with.
     """
@@ -75,12 +77,17 @@ class Trainer:
         threads: int = 1,
         start: Callable[[nn.Module], None] | None = None,
         teacher: Teacher | None = None,
+        sample_weight: NDArray[np.floating] | None = None,
     ) -> None:
         self.recipe, self.seed, self.device, self.threads, self.teacher = recipe, seed, device, threads, teacher
         began = time.perf_counter()
         if recipe.synthetic is not None:
             images, labels = with_synthetic(images, labels, recipe.synthetic, seed)
         self.images, self.labels = self._on_device(images), self._on_device(labels)
+        self.image_weights: Tensor | None = None
+        if sample_weight is not None:
+            scaled = (sample_weight / sample_weight.mean()).astype(np.float32)  # the learning rate means what it did
+            self.image_weights = self._on_device(np.pad(scaled, (0, len(images) - len(scaled)), constant_values=1))
         self.validation = None if validation is None else (self._on_device(validation[0]), validation[1])
         self.sampler = Sampler(len(images), recipe.training, seed, device)
         self.batch_size, self.steps_per_epoch = self.sampler.batch_size, self.sampler.steps_per_epoch
@@ -96,7 +103,7 @@ class Trainer:
         self.precision = precision or precision_of(recipe.training.precision, device)
         lay_out(self.module)
         parts = recipe.training.shards if device.type == "cpu" else 1  # an accelerator is busy with the whole batch
-        self.shards = Shards(self.module, min(parts, self.batch_size // 2), threads)
+        self.shards = Shards(self.module, max(1, min(parts, self.batch_size // 2)), threads)
         self.generators = [torch.Generator(device) for _ in range(len(self.shards))]
         self.shards.draw_from(self.generators)
         self.optimiser = Optimiser(self.module, recipe.optimiser, len(self.shards), self.shards.each)
@@ -115,21 +122,24 @@ class Trainer:
         torch.set_num_threads(self.shards.inner_threads)
         started = time.perf_counter() - position.seconds - self._before
         self._before = 0.0  # what making this trainer took is counted once
-        while not self.finished:
-            self._train_step()
-            if (
-                self.device.type == "cpu" or position.step % ACCELERATOR_CHECK_STEPS == 0
-            ) and not self.loss_sum.isfinite():
-                _refuse(self, "The loss is", self.loss_sum.item())  # before anything of it is saved
-            position.seconds = time.perf_counter() - started
-            if position.step % self.evaluation_steps == 0 or position.step == self.total_steps:
-                self._evaluate()
-                if not self.finished:  # scoring the finished network is no part of its training
-                    position.seconds = time.perf_counter() - started
-            elif position.step % self.curve_steps == 0:
-                self._note(None, None)
-            if each_step(self):
-                break
+        with steps(self.total_steps) as step:
+            step(position.step)
+            while not self.finished:
+                self._train_step()
+                if (
+                    self.device.type == "cpu" or position.step % ACCELERATOR_CHECK_STEPS == 0
+                ) and not self.loss_sum.isfinite():
+                    _refuse(self, "The loss is", self.loss_sum.item())  # before anything of it is saved
+                position.seconds = time.perf_counter() - started
+                step(position.step)
+                if position.step % self.evaluation_steps == 0 or position.step == self.total_steps:
+                    self._evaluate()
+                    if not self.finished:  # scoring the finished network is no part of its training
+                        position.seconds = time.perf_counter() - started
+                elif position.step % self.curve_steps == 0:
+                    self._note(None, None)
+                if each_step(self):
+                    break
         self.shards.close()
         torch.set_num_threads(self.threads)
         return self.finished
@@ -154,6 +164,7 @@ class Trainer:
         indices = self.sampler.batch(step)
         batches = to_input(self.images[indices]).tensor_split(parts)  # Shape: (B / parts, 1, 28, 28) each
         answers = self.labels[indices].tensor_split(parts)
+        weights = None if self.image_weights is None else self.image_weights[indices].tensor_split(parts)
 
         def forward_and_back(number: int) -> Tensor:
             """Return the losses of one part of the batch; its gradients stay with its own module."""
@@ -169,7 +180,8 @@ class Trainer:
             losses = F.cross_entropy(logits.float(), answers[number], label_smoothing=smoothing, reduction="none")
             if self.teacher is not None:
                 losses = self.teacher.losses(logits, inputs, losses, self.precision)
-            (losses.sum() / self.batch_size).backward()  # type: ignore[no-untyped-call]
+            weighted = losses if weights is None else losses * weights[number]
+            (weighted.sum() / self.batch_size).backward()  # type: ignore[no-untyped-call]
             return losses.detach()
 
         losses = torch.cat(self.shards.each(forward_and_back))

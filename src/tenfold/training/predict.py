@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from tenfold.models.blocks import shift_offsets, shifted
 from tenfold.models.ensemble import Ensemble
+from tenfold.progress import track
 from tenfold.training.device import Precision, autocast
 from tenfold.training.recipe import DistilSettings
 
@@ -45,7 +46,7 @@ def answer(module: nn.Module, images: Tensor, radius: int = 0, precision: Precis
     module.eval()
     centre = shift_offsets(radius).index((0, 0))
     columns: list[list[Tensor]] = [[], [], []]
-    for start in range(0, len(images), BATCH):
+    for start in track(range(0, len(images), BATCH)):
         batch = to_input(images[start : start + BATCH])
         digits, known = [], []
         for moved in shifted(batch, radius):

@@ -288,6 +288,9 @@ def load(name_or_path: str | Path, overrides: Sequence[str] = ()) -> Recipe:
     tables = read("recipe", name_or_path, available())
     for override in overrides:
         _apply(tables, override)
+    changed = {override.partition("=")[0].strip() for override in overrides}
+    if "training.epochs" in changed and "training.min_steps" not in changed:
+        tables["training"].pop("min_steps", None)  # a length that was asked for is the length
     return parse(tables, str(name_or_path))
 
 

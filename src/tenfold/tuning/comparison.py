@@ -1,12 +1,13 @@
 """Base against best once more, on seeds that the search has not used: each holds out other images."""
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from statistics import mean, stdev
 from typing import Any
 
+from tenfold.console import PlainConsole
 from tenfold.errors import RunError
 from tenfold.files import MOST_TEXT, parse_json, read_bytes, write_atomically
 from tenfold.jobs import Task, run_tasks
@@ -90,51 +91,47 @@ class SeedComparison:
     lines: list[str]
 
 
-def compare_on_seeds(
-    file: Path, values: Values, seeds: Sequence[int], workers: Workers, say: Callable[[str], None]
-) -> None:
-    """Train base and best (with these values) with each seed; `file` keeps each as it ends, and those are not redone.
-
-    say: told how it goes, a line each.
-    """
-    before, known = _read(file)
-    kept = {key: each for key, each in known.items() if key[1] == "base" or before == values}
+def compare_on_seeds(file: Path, values: Values, seeds: Sequence[int], workers: Workers, console: PlainConsole) -> None:
+    """Train base and best (with these values) with each seed; `file` keeps each as it ends, none is done again."""
+    kept = _read(file)
+    if kept.values != values:
+        kept = KeptTrainings(values, [each for each in kept.trainings if each.system == "base"])
+    known = {(each.seed, each.system) for each in kept.trainings}
     changes = {"base": (), "best": overrides(values)}
-    tasks = {f"{seed}-{system}": (seed, system) for seed in seeds for system in SYSTEMS if (seed, system) not in kept}
+    tasks = {f"{seed}-{system}": (seed, system) for seed in seeds for system in SYSTEMS if (seed, system) not in known}
 
-    def keep(task: Task, outcome: SeedTraining | str, line: str) -> None:
-        kept[tasks[task.key]] = outcome
-        trainings = [
-            {"seed": seed, "system": system, "failed": each} if isinstance(each, str) else asdict(each)
-            for (seed, system), each in kept.items()
-        ]
-        write_atomically(file, (json.dumps({"values": values, "trainings": trainings}, indent=2) + "\n").encode())
-        say("seed {:3}  {}  {}".format(*tasks[task.key], line))
+    def keep(training: SeedTraining | FailedTraining, line: str) -> None:
+        kept.trainings.append(training)
+        write_atomically(file, (json.dumps(asdict(kept), indent=2) + "\n").encode())
+        console.print(f"seed {training.seed:3}  {training.system}  {line}")
 
     def done(task: Task, result: dict[str, Any]) -> None:
         seed, system = tasks[task.key]
         training = SeedTraining(**result, seed=seed, system=system)
-        keep(task, training, f"nll {training.nll:.4f}  accuracy {training.accuracy:.2%}")
+        keep(training, f"nll {training.nll:.4f}  accuracy {training.accuracy:.2%}")
 
     def failed(task: Task, reason: str) -> None:
-        keep(task, reason, f"failed: {reason}")
+        keep(FailedTraining(*tasks[task.key], reason), f"failed: {reason}")
 
     if tasks:
         shown = ", ".join(map(str, seeds))
-        say(f"Comparing the best with the recipe as it was, on seeds that the search has not used: {shown}")
+        console.print(f"Comparing the best with the recipe as it was, on seeds that the search has not used: {shown}")
         queue = (
-            workers.task(key, "judge_once", changes=changes[system], seed=seed) for key, (seed, system) in tasks.items()
+            workers.task(key, f"seed {seed}, {system}", "judge_once", changes=changes[system], seed=seed)
+            for key, (seed, system) in tasks.items()
         )
-        run_tasks(queue, **workers.where(), done=done, failed=failed, retries=RETRIES)
+        with console.working("Comparing", len(tasks)):
+            run_tasks(queue, **workers.where(), done=done, failed=failed, retries=RETRIES)
 
 
 def compared(file: Path, values: Values, metric: str) -> SeedComparison | None:
     """Return the comparison in `file` of the best with these values, or None where there is none yet."""
-    before, known = _read(file)
-    if before != values:
+    kept = _read(file)
+    if kept.values != values:
         return None
-    failed = [f"{system} with seed {seed}: {each}" for (seed, system), each in known.items() if isinstance(each, str)]
-    trained = {key: each for key, each in known.items() if isinstance(each, SeedTraining)}
+    failures = [each for each in kept.trainings if isinstance(each, FailedTraining)]
+    failed = [f"{each.system} with seed {each.seed}: {each.failed}" for each in failures]
+    trained = {(each.seed, each.system): each for each in kept.trainings if isinstance(each, SeedTraining)}
     rows = []
     for seed in sorted({seed for seed, _ in trained}):
         if (base := trained.get((seed, "base"))) and (best := trained.get((seed, "best"))):
@@ -143,8 +140,8 @@ def compared(file: Path, values: Values, metric: str) -> SeedComparison | None:
     if not rows:
         return None
     bases, bests = (
-        {key: SeedSpread.of([getattr(each, key) for each in part]) for key in ("nll", "accuracy")}
-        for part in ([row.base for row in rows], [row.best for row in rows])
+        {key: SeedSpread.of([getattr(getattr(row, system), key) for row in rows]) for key in ("nll", "accuracy")}
+        for system in SYSTEMS
     )
     seeds, gains = [row.seed for row in rows], [row.gain for row in rows]
     lines = [
@@ -185,18 +182,11 @@ def verdict(best: Tried | None, comparison: SeedComparison | None) -> str:
     return f"The best does not beat the recipe as it was: with {wins} of {seeds} it is better. Keep the old recipe."
 
 
-def _read(file: Path) -> tuple[Values | None, dict[tuple[int, str], SeedTraining | str]]:
-    """Return the values of the best in the file, and by seed and system what each training came to, or why it failed.
-
-    Without a file None and nothing. Raises RunError where it cannot be read.
-    """
+def _read(file: Path) -> KeptTrainings:
+    """Return what is in the file, nothing where there is none; RunError where it cannot be read."""
     if not file.exists():
-        return None, {}
+        return KeptTrainings({}, [])
     try:
-        kept = parse_json(read_bytes(file, MOST_TEXT), KeptTrainings)
-        return kept.values, {
-            (each.seed, each.system): each.failed if isinstance(each, FailedTraining) else each
-            for each in kept.trainings
-        }
+        return parse_json(read_bytes(file, MOST_TEXT), KeptTrainings)
     except (OSError, ValueError) as error:
         raise RunError(f"'{file}' cannot be read: {error}. Delete it and resume the tune.") from None

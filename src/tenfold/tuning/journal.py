@@ -206,8 +206,7 @@ def _distribution(choices: Range | list[Value]) -> "BaseDistribution":
     if not isinstance(choices, Range):
         return CategoricalDistribution(choices)
     if whole(choices):
-        low, high = int(choices.low), int(choices.high)
-        step = int(choices.step or 1)
+        low, high, step = int(choices.low), int(choices.high), int(choices.step or 1)
         return IntDistribution(low, low + (high - low) // step * step, log=choices.log, step=step)
     end = float(choices.high)
     if choices.step:

@@ -65,10 +65,9 @@ class Plan:
     def read(cls, folder: Path) -> "Plan":
         """Return the plan of the tune in `folder`; RunError where it is none."""
         file = folder / PLAN
-        if file.is_file():
-            refuse_odd(folder)
-        else:
+        if not file.is_file():
             raise RunError(f"'{folder}' is no tune: it has no {PLAN}. Give the folder that `tenfold tune` wrote.")
+        refuse_odd(folder)
         try:
             return parse_json(read_bytes(file, MOST_TEXT), cls)
         except (OSError, ValueError) as error:
@@ -79,7 +78,6 @@ def begin(settings: TuneSettings, device: str) -> tuple[Path, Plan]:
     """Return a new folder and its plan, after looking at everything that could be wrong."""
     from tenfold.runs import run
     from tenfold.runs.begin import check, free_folder
-    from tenfold.runs.run import refuse_taken
 
     if settings.data is None:
         raise UsageError("There is no '--data'. Give --data DATA, such as --data mnist, or --resume FOLDER.")
@@ -114,7 +112,7 @@ def begin(settings: TuneSettings, device: str) -> tuple[Path, Plan]:
         commit=run.commit(),
     )
     path = free_folder(f"tune-{base.name}") if settings.out is None else Path(settings.out)
-    refuse_taken(path, f"--resume '{path}' to resume the tune there")
+    run.refuse_taken(path, f"--resume '{path}' to resume the tune there")
     try:
         path.mkdir(parents=True, exist_ok=True)
         write_atomically(path / RECIPE, base.to_toml().encode())

@@ -7,33 +7,36 @@ import math
 import secrets
 import time
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
+from dataclasses import dataclass
 
+from tenfold.console import PlainConsole
 from tenfold.errors import TrainingError
 from tenfold.jobs import Task, run_tasks
 from tenfold.training.recipe import Range
 from tenfold.tuning.journal import Journal, Tried, best_of
 from tenfold.tuning.plan import FOLDS, Plan
-from tenfold.tuning.space import STAGES, Values, axis_points, grid
+from tenfold.tuning.space import STAGES, Values, axis_points, grid, overrides
 from tenfold.tuning.trial import Workers
 
 
+@dataclass
 class Search:
-    """A search at work. say: told in a line what comes next. show: given each trial that has ended."""
+    """A search at work, which says on the console what comes next and how each trial ended.
 
-    def __init__(
-        self,
-        journal: Journal,
-        plan: Plan,
-        workers: Workers,
-        say: Callable[[str], None],
-        show: Callable[[Tried], None],
-    ) -> None:
-        self.journal, self.plan, self.workers, self.say, self.show = journal, plan, workers, say, show
-        self.ended = self.under_way = 0
+    deadline: of time.monotonic, after which no trial is begun and those under way are cut off.
+    """
 
-    def run(self, own: Values, deadline: float | None) -> bool:
-        """Do the trials that are missing; return False where `deadline` (of time.monotonic) came before the end.
+    journal: Journal
+    plan: Plan
+    workers: Workers
+    console: PlainConsole
+    deadline: float | None
+    ended: int = 0
+    under_way: int = 0
+
+    def run(self, own: Values) -> bool:
+        """Do the trials that are missing; return False where the deadline came before the end.
 
         own: the recipe's own values, tried first. Raises TrainingError where that recipe cannot be trained.
         """
@@ -41,57 +44,60 @@ class Search:
         self.journal.put_up([own], base=True)
         self.journal.put_up_again()
         if plan.method == "grid":
-            self.say(
+            self.console.print(
                 f"Tuning {plan.recipe} for {', '.join(space)}: three grids, judged by {plan.metric} in {FOLDS}-fold "
                 f"cross-validation on {plan.images:,} images"
             )
-            return all(self._stage(stage, own, deadline) for stage in range(STAGES))
+            return all(self._stage(stage, own) for stage in range(STAGES))
         limit = "as many trials as there is time for" if plan.trials is None else f"{plan.trials} trials"
-        self.say(
+        self.console.print(
             f"Tuning {plan.recipe} for {', '.join(space)}: {limit}, {self.workers.count} at a time, threads for each: "
             f"{self.workers.threads}, judged by held-out {plan.metric}"
         )
-        return self._until(math.inf if plan.trials is None else plan.trials, deadline)
+        return self._until(math.inf if plan.trials is None else plan.trials)
 
-    def _stage(self, stage: int, own: Values, deadline: float | None) -> bool:
+    def _stage(self, stage: int, own: Values) -> bool:
         """Judge the candidates of one stage of a grid."""
         space = self.journal.space
-        before = [each for each in self.journal.tried() if each.base or (each.stage or 0) < stage]
-        best = best_of(before)
+        best = best_of([each for each in self.journal.tried() if each.base or (each.stage or 0) < stage])
         centre = best.values if best is not None else own
         new = self.journal.put_up(grid(space, axis_points(space, self.plan.trials), stage, centre), stage=stage)
         if new:
             refined = " ".join(f"{key}={centre[key]}" for key, choices in space.items() if isinstance(choices, Range))
             around = f", around {refined}" if stage and refined else ""
-            self.say(f"Stage {stage + 1} of {STAGES}: {new} candidates, {FOLDS} folds each{around}")
-        return self._until(self.journal.ended() + self.journal.waiting(), deadline)
+            self.console.print(f"Stage {stage + 1} of {STAGES}: {new} candidates, {FOLDS} folds each{around}")
+        return self._until(self.journal.ended() + self.journal.waiting())
 
-    def _until(self, limit: float, deadline: float | None) -> bool:
+    def _until(self, limit: float) -> bool:
         """Do trials until so many have ended; return False where the deadline came before."""
         self.ended, self.under_way = self.journal.ended(), 0
         if self.ended < limit:
-            run_tasks(
-                self._tasks(limit, deadline),
-                **self.workers.where(),
-                done=lambda task, result: self._over(task),
-                failed=self._over,
-                deadline=deadline,
-            )
+            with self.console.working("Searching", None if limit == math.inf else int(limit)) as work:
+                if work.loops:
+                    work.done = self.ended
+                run_tasks(
+                    self._tasks(limit),
+                    **self.workers.where(),
+                    done=lambda task, result: self._over(task),
+                    failed=self._over,
+                    deadline=self.deadline,
+                )
             self.journal.put_up_again()  # what the deadline cut off
         return self.journal.ended() >= limit
 
-    def _tasks(self, limit: float, deadline: float | None) -> Iterator[Task]:
+    def _tasks(self, limit: float) -> Iterator[Task]:
         """Give a task for each trial that is missing; each ends one trial, however often its process is killed.
 
         What a task draws depends on the seed, on what has ended and on how many others are under way alone, so a
         search that was cut off draws again what it drew.
         """
         session = secrets.token_hex(4)
-        while self.ended + self.under_way < limit and (deadline is None or time.monotonic() < deadline):
+        while self.ended + self.under_way < limit and (self.deadline is None or time.monotonic() < self.deadline):
             drawn = zlib.crc32(repr((self.plan.seed, self.ended, self.under_way)).encode())
-            key = f"{session}-{self.ended + self.under_way}"
+            number = self.ended + self.under_way
+            key = f"{session}-{number}"
             self.under_way += 1
-            yield self.workers.task(key, "search_trial", task=key, drawn=drawn)
+            yield self.workers.task(key, f"trial {number}", "search_trial", task=key, drawn=drawn)
 
     def _over(self, task: Task, reason: str = "") -> None:
         tried = self.journal.outcome(task.key, reason)
@@ -99,4 +105,15 @@ class Search:
         self.ended += 1
         if tried.base and tried.state == "failed":
             raise TrainingError(f"The recipe as it is cannot be trained: {tried.reason}")
-        self.show(tried)
+        self.console.print(_line(tried, best_of(self.journal.tried())))
+
+
+def _line(tried: Tried, best: Tried | None) -> str:
+    """Return what is said of a trial that has ended."""
+    short = {key: float(f"{value:.4g}") if isinstance(value, float) else value for key, value in tried.values.items()}
+    values = "the recipe as it is" if tried.base else " ".join(overrides(short))
+    if tried.state != "complete" or tried.nll is None or tried.accuracy is None:
+        return f"trial {tried.number:3}  {tried.state}{f': {tried.reason}' if tried.reason else ''}  {values}"
+    mark = "  best so far" if best is not None and best.number == tried.number else ""
+    figures = f"nll {tried.nll:.4f}  accuracy {tried.accuracy:.2%}  {tried.seconds or 0.0:.1f} s"
+    return f"trial {tried.number:3}  {figures}  {values}{mark}"

@@ -82,26 +82,21 @@ def whole(choices: Range) -> bool:
 
 def _own(recipe: Recipe, key: str) -> Value:
     """Return the recipe's value of a dotted key; RecipeError where there is none, or it may not be searched."""
-    table, _, name = key.partition(".")
-    if table not in SEARCHABLE or not name:
+    title, _, name = key.partition(".")
+    tables = {each: recipe.tables().get(each, {}) for each in SEARCHABLE}
+    similar = nearest(key, [f"{each}.{known}" for each, table in tables.items() for known in table])
+    if title not in SEARCHABLE or not name:
         raise RecipeError(
             f"Recipe '{recipe.name}' searches for '{key}', which is no setting of the system."
-            f"{nearest(key, _known_keys(recipe))} Name a key of {', '.join(f'[{title}]' for title in SEARCHABLE)}."
+            f"{similar} Name a key of {', '.join(f'[{each}]' for each in SEARCHABLE)}."
         )
-    settings = recipe.tables().get(table, {})
-    if name not in settings:
+    if name not in tables[title]:
         raise RecipeError(
-            f"Recipe '{recipe.name}' searches for '{key}', which it has not.{nearest(key, _known_keys(recipe))} "
-            f"Mend the key, or give the recipe a value: {name} = ... below [{table}]."
+            f"Recipe '{recipe.name}' searches for '{key}', which it has not.{similar} "
+            f"Mend the key, or give the recipe a value: {name} = ... below [{title}]."
         )
-    value: Value = settings[name]
+    value: Value = tables[title][name]
     return value
-
-
-def _known_keys(recipe: Recipe) -> list[str]:
-    """Return every dotted key of the recipe that may be searched."""
-    tables = recipe.tables()
-    return [f"{title}.{name}" for title in SEARCHABLE for name in tables.get(title, {})]
 
 
 def _contains(choices: Range | list[Value], value: Value) -> bool:
@@ -122,8 +117,10 @@ def axis_points(space: Space, trials: int | None) -> int:
     """
     most = MOST_POINTS if trials is None else (trials - 1) // STAGES  # one trial is the recipe as it is
     for points in POINTS:
-        if len(grid(space, points)) <= most or (trials is None and points == POINTS[-1]):
+        if len(grid(space, points)) <= most:
             return points
+    if trials is None:
+        return POINTS[-1]
     least = STAGES * len(grid(space, POINTS[-1])) + 1
     raise RecipeError(
         f"A grid over '{', '.join(space)}' does not fit into '{trials}' trials. "

@@ -16,6 +16,7 @@ from tenfold.data.digits import Digits
 from tenfold.errors import RunError
 from tenfold.jobs import Task
 from tenfold.metrics.scores import calibrated_nll, log_losses
+from tenfold.progress import track
 from tenfold.training import recipe as recipes
 from tenfold.training.recipe import Recipe
 from tenfold.tuning.journal import Journal
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 
 CURVE_POINTS = 10  # looks at a trial on its way, at the same shares of training, so that all can be compared
 
+Labelled = tuple[NDArray[np.uint8], NDArray[np.int64]]  # images (N, 28, 28) and labels (N,)
 Probabilities = NDArray[np.float32]
 Report = Callable[[int, float, float], bool]
 
@@ -42,31 +44,29 @@ def judge(recipe: Recipe, digits: Digits, seed: int, threads: int, device: str, 
     report.
     """
     assert digits.labels is not None
-    kept, held_out = recipe.data.hold_out(digits.labels, seed)
-    train, rest = digits.take(kept), digits.take(held_out)
-    assert rest.labels is not None
-    labels = rest.labels
+    train, rest = _parts((digits.images, digits.labels), recipe.data.hold_out(digits.labels, seed))
+    labels = rest[1]
+
+    def figures(probabilities: Probabilities, seconds: float) -> Figures:
+        nll, accuracy = calibrated_nll(labels, probabilities), _accuracy(labels, probabilities)
+        return Figures(nll, accuracy, len(labels), round(seconds, 3))
+
     if recipe.classical:
-        probabilities, seconds = _fit(recipe, train, rest, seed, threads)
-    else:
-        trainer = _trainer(recipe, train, rest, seed, threads, device)
-        every = max(1, trainer.total_steps // CURVE_POINTS)
+        return figures(*_fit(recipe, train, rest, seed, threads))
+    trainer = _trainer(recipe, train, rest, seed, threads, device)
+    every = max(1, trainer.total_steps // CURVE_POINTS)
 
-        def each_step(trainer: "Trainer") -> bool:
-            if trainer.position.step % every or trainer.finished:
-                return False
-            seen = trainer.look()
-            return report(
-                round(100 * trainer.progress), calibrated_nll(labels, seen), float((seen.argmax(1) == labels).mean())
-            )
+    def each_step(trainer: "Trainer") -> bool:
+        if trainer.position.step % every or trainer.finished:
+            return False
+        seen = trainer.look()
+        return report(round(100 * trainer.progress), calibrated_nll(labels, seen), _accuracy(labels, seen))
 
-        if not trainer.run(each_step):
-            return None
-        answered = trainer.finish()[1]
-        assert answered is not None
-        probabilities, seconds = answered.probabilities, trainer.position.seconds
-    accuracy = float((probabilities.argmax(1) == labels).mean())
-    return Figures(calibrated_nll(labels, probabilities), accuracy, len(rest), round(seconds, 3))
+    if not trainer.run(each_step):
+        return None
+    answered = trainer.finish()[1]
+    assert answered is not None
+    return figures(answered.probabilities, trainer.position.seconds)
 
 
 def cross_validated(recipe: Recipe, digits: Digits, seed: int, threads: int, device: str) -> Figures:
@@ -81,60 +81,55 @@ def cross_validated(recipe: Recipe, digits: Digits, seed: int, threads: int, dev
 
     assert digits.labels is not None
     nlls, accuracies, times = [], [], []
-    for kept, held_out in splits.stratified_folds(digits.labels, FOLDS, seed):
-        train, rest = digits.take(kept), digits.take(held_out)
-        assert train.labels is not None
-        assert rest.labels is not None
+    for fold in track(list(splits.stratified_folds(digits.labels, FOLDS, seed))):
+        train, rest = _parts((digits.images, digits.labels), fold)
         if recipe.classical:
             probabilities, seconds = _fit(recipe, train, rest, seed, threads)
         else:
-            inner, watched = recipe.data.hold_out(train.labels, seed)
-            trainer = _trainer(recipe, train.take(inner), train.take(watched), seed, threads, device)
+            inner, watched = _parts(train, recipe.data.hold_out(train[1], seed))
+            trainer = _trainer(recipe, inner, watched, seed, threads, device)
             trainer.run()
-            images = torch.from_numpy(rest.images).to(trainer.device)
+            images = torch.from_numpy(rest[0]).to(trainer.device)
             probabilities = predict(trainer.finish()[0], images, recipe.prediction.shifts)
             seconds = trainer.position.seconds
-        nlls.append(float(log_losses(rest.labels, probabilities).mean()))
-        accuracies.append(float((probabilities.argmax(1) == rest.labels).mean()))
+        nlls.append(float(log_losses(rest[1], probabilities).mean()))
+        accuracies.append(_accuracy(rest[1], probabilities))
         times.append(seconds)
     return Figures(mean(nlls), mean(accuracies), len(digits), round(mean(times), 3))
 
 
-def _fit(recipe: Recipe, train: Digits, rest: Digits, seed: int, threads: int) -> tuple[Probabilities, float]:
+def _parts(digits: Labelled, parts: Sequence[NDArray[np.int64]]) -> list[Labelled]:
+    images, labels = digits
+    return [(images[part], labels[part]) for part in parts]
+
+
+def _accuracy(labels: NDArray[np.int64], probabilities: Probabilities) -> float:
+    return float((probabilities.argmax(1) == labels).mean())
+
+
+def _fit(recipe: Recipe, train: Labelled, rest: Labelled, seed: int, threads: int) -> tuple[Probabilities, float]:
     """Return what a classical model answers to the rest, and the seconds that fitting it took."""
     from tenfold.runs.estimator import classical
 
     began = time.perf_counter()
-    assert train.labels is not None
-    model = classical(recipe, seed, threads).fit(train.images, train.labels)
+    model = classical(recipe, seed, threads).fit(*train)
     seconds = time.perf_counter() - began
-    return model.probabilities(rest.images), seconds
+    return model.probabilities(rest[0]), seconds
 
 
-def _trainer(recipe: Recipe, train: Digits, watched: Digits, seed: int, threads: int, device: str) -> "Trainer":
+def _trainer(recipe: Recipe, train: Labelled, watched: Labelled, seed: int, threads: int, device: str) -> "Trainer":
     """Return what trains a network; `watched` is what its own validations look at."""
     from tenfold.runs.estimator import teacher
     from tenfold.training import device as devices
     from tenfold.training.loop import Trainer
 
     devices.use_threads(threads)
-    assert train.labels is not None
-    assert watched.labels is not None
     steered = recipe.schedule.kind == "plateau" or recipe.training.keep == "best" or recipe.training.early_stopping > 0
     place = devices.choose(device)
     if not steered:  # then validations on the way would cost time and change nothing
         rare = recipe.training.model_copy(update={"evaluate_every": 2 * recipe.training.epochs + 1})
         recipe = recipe.model_copy(update={"training": rare})
-    return Trainer(
-        recipe,
-        train.images,
-        train.labels,
-        (watched.images, watched.labels),
-        seed=seed,
-        device=place,
-        threads=threads,
-        teacher=teacher(recipe, place),
-    )
+    return Trainer(recipe, *train, watched, seed=seed, device=place, threads=threads, teacher=teacher(recipe, place))
 
 
 @dataclass(frozen=True)
@@ -151,9 +146,9 @@ class Workers:
     device: str
     on: str | None
 
-    def task(self, key: str, function: str, **arguments: Any) -> Task:
+    def task(self, key: str, title: str, function: str, **arguments: Any) -> Task:
         """Return a task that calls one of the functions below."""
-        return Task(key, f"{__name__}:{function}", {"workers": asdict(self), **arguments})
+        return Task(key, f"{__name__}:{function}", {"workers": asdict(self), **arguments}, title)
 
     def where(self) -> dict[str, Any]:
         """Return what `run_tasks` is told of the place."""
