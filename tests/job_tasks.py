@@ -83,7 +83,7 @@ def far(number: int, folder: str) -> dict[str, Any]:
     """Say that a quarter is done, or three, until that was read."""
     from tenfold import progress
 
-    with progress.begun(progress.Work("far")), progress.steps(4) as step:
+    with progress.steps(4) as step:
         step(1 + 2 * number)
         while not (Path(folder) / f"seen-{number}").exists():
             pass

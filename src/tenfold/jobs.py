@@ -21,7 +21,7 @@ import time
 import traceback
 import warnings
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import ExitStack, contextmanager, redirect_stdout, suppress
@@ -149,7 +149,7 @@ def work(task: Task, threads: int) -> dict[str, Any]:
         function = getattr(importlib.import_module(module), name)
         if (torch := sys.modules.get("torch")) is not None:
             torch.set_num_threads(threads)  # what an earlier task set in a library that stays loaded is undone
-        with threadpool_limits(threads):
+        with threadpool_limits(threads), progress.begun(progress.Work(task.title)):
             return {"result": function(**task.arguments)}
     except Exception as error:
         if (message := expected(error)) is not None:
@@ -168,7 +168,7 @@ def check_place(place: Place, device: str = "auto") -> None:
     if device not in ("auto", "cpu"):
         raise ClusterError(f"On Ray tasks compute on processors, not on '{device}'. Omit --device, or --on.")
     try:
-        with _environment(_ray_environment(place)):
+        with settings.environment(_ray_environment(place)):
             import ray
 
             if place.kind == "cluster":
@@ -222,7 +222,7 @@ class _Processes:
             executor = ProcessPoolExecutor(1, context, _begin_process, (share,))
         share.value = 0.0
         try:
-            with _environment(dict.fromkeys(THREAD_VARIABLES, str(self.threads))):  # its process may begin now
+            with settings.environment(dict.fromkeys(THREAD_VARIABLES, str(self.threads))):  # its process may begin now
                 future = executor.submit(work, task, self.threads)
         except BrokenProcessPool:  # killed while it had nothing to do
             self.submit(task)
@@ -258,21 +258,6 @@ def _begin_process(share: Any) -> None:
     sys.stdout = sys.stderr
     logging.getLogger("tenfold.data").setLevel(logging.ERROR)  # what is assumed of the data has been said
     threading.Thread(target=end_with_parent, args=[parent_process()], daemon=True).start()
-
-
-@contextmanager
-def _environment(variables: Mapping[str, str]) -> Iterator[None]:
-    """Set environment variables meanwhile; put these, all others and the handler of SIGTERM back as they were."""
-    before, handler = dict(os.environ), signal.getsignal(signal.SIGTERM)
-    os.environ.update(variables)
-    try:
-        yield
-    finally:
-        for name in set(os.environ) - set(before):
-            del os.environ[name]
-        os.environ.update(before)
-        if threading.current_thread() is threading.main_thread():
-            signal.signal(signal.SIGTERM, handler)
 
 
 # -- on Ray -------------------------------------------------------------------------------------------------------
@@ -327,7 +312,7 @@ def _on_ray(place: Place, workers: int | None, threads: int, shared: Sequence[Pa
     check_place(place)
     with ExitStack() as stack:
         stack.callback(_read_token_again)  # when the environment is the caller's again
-        stack.enter_context(_environment(_ray_environment(place)))
+        stack.enter_context(settings.environment(_ray_environment(place)))
         _read_token_again()
         stack.enter_context(redirect_stdout(sys.stderr))
         stack.enter_context(warnings.catch_warnings())

@@ -1,7 +1,11 @@
 """The only reader of environment variables: folders and threads."""
 
 import os
+import signal
 import sys
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 
 from tenfold.errors import TenfoldError
@@ -40,6 +44,21 @@ def cache_folder() -> Path:
 def offline() -> bool:
     """Return True where `TENFOLD_OFFLINE` asks that nothing be downloaded."""
     return os.environ.get("TENFOLD_OFFLINE", "").lower() in ("1", "true", "yes")
+
+
+@contextmanager
+def environment(variables: Mapping[str, str]) -> Iterator[None]:
+    """Set environment variables meanwhile; put these, all others and the handler of SIGTERM back as they were."""
+    before, handler = dict(os.environ), signal.getsignal(signal.SIGTERM)
+    os.environ.update(variables)
+    try:
+        yield
+    finally:
+        for name in set(os.environ) - set(before):
+            del os.environ[name]
+        os.environ.update(before)
+        if threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGTERM, handler)
 
 
 def threads() -> int:

@@ -21,7 +21,7 @@ from tenfold.files import open_regular
 MAX_BYTES = 768 << 20  # a million images as IDX, 440,000 as CSV; nothing larger is read into memory
 MAX_RATIO = 100  # decompressed to compressed; MNIST as IDX has 5, Kaggle's train.csv 8.6, a bomb 1,000
 RATIO_FROM = 64 << 20  # below this many decompressed bytes no ratio is suspect
-OUTPUT_CHUNK = 1 << 22
+OUTPUT_CHUNK, FIRST_CHUNK = 1 << 22, 1 << 16  # what an entry is tells its beginning
 GZIP_WINDOW = 31  # zlib's wbits for a gzip stream with a window of 2**15
 ZIP_END = 1 << 17  # bytes in which a zip's end lies, comments and all
 MAX_DIRECTORY = 32 << 20  # bytes of a zip's list of entries: 300,000 pictures with long names
@@ -184,7 +184,7 @@ def safe_members(archive: zipfile.ZipFile, name: str) -> dict[str, zipfile.ZipIn
 def member_chunks(archive: zipfile.ZipFile, info: zipfile.ZipInfo, name: str) -> Iterator[bytes]:
     """Yield one decompressed entry, piece by piece; DataError as soon as it turns out to be a bomb, or damaged."""
     with zip_faults(name), archive.open(info) as file:
-        while part := file.read(OUTPUT_CHUNK):
+        while part := file.read(OUTPUT_CHUNK if file.tell() else FIRST_CHUNK):
             # The archive's own claim, but no more than this is read from it.
             refuse_bomb(f"{name}/{info.filename}", file.tell(), info.compress_size)
             yield part

@@ -150,7 +150,7 @@ def _rows(first: bytes, blocks: Iterator[bytes]) -> Iterator[bytes]:
     """Yield the blocks, without the blank lines at the end of the file."""
     held = first
     for block in blocks:
-        if held.strip():
+        if held and not held.isspace():
             yield held
             held = b""
         held += block
@@ -280,8 +280,8 @@ def _load_table(block: bytes, layout: Layout, used: list[int], name: str, before
     if separator != ",":
         block = block.replace(b",", b".")  # the decimal comma of half of Europe
     n = block.count(b"\n")
-    if separator is None or block.count(separator.encode()) == n * (layout.columns - 1):
-        columns = None if len(used) == layout.columns else used
+    columns = None if len(used) == layout.columns else used  # of all numpy itself says where a row has another length
+    if columns is None or separator is None or block.count(separator.encode()) == n * (layout.columns - 1):
         for dtype in (np.uint8, np.float64):
             try:
                 with warnings.catch_warnings():

@@ -124,13 +124,10 @@ def _row(layer: IntegerLayer, number: int) -> str:
 
 def _tables(layer: IntegerLayer, name: str) -> str:
     """Return a layer's three arrays."""
-    return "\n".join(
-        (
-            _table("int8_t", f"tenfold_{name}_weights", map(str, layer.integers.ravel())),
-            _table("float", f"tenfold_{name}_scales", map(_float, layer.scales)),
-            _table("float", f"tenfold_{name}_biases", map(_float, layer.biases)),
-        )
-    )
+    weights = _table("int8_t", f"tenfold_{name}_weights", map(str, layer.integers.ravel()))
+    scales = _table("float", f"tenfold_{name}_scales", map(_float, layer.scales))
+    biases = _table("float", f"tenfold_{name}_biases", map(_float, layer.biases))
+    return f"{weights}\n{scales}\n{biases}"
 
 
 def _table(kind: str, name: str, values: Iterable[str]) -> str:
