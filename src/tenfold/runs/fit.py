@@ -148,7 +148,8 @@ def _say_if_longer(run: Run, trainer: "Trainer", console: "PlainConsole") -> Non
         epochs = trainer.total_steps / trainer.steps_per_epoch
         console.print(
             f"The recipe asks for '{settings.min_steps}' steps at least: {epochs:.4g} epochs of these few images, not "
-            f"{settings.epochs:g}. Set training.epochs to have so many."
+            f"{settings.epochs:g}. Set training.epochs to have so many.",
+            soft_wrap=True,
         )
 
 
