@@ -181,7 +181,7 @@ def kills(bench: Bench, generator: random.Random, count: int) -> Outcome:
 
     whole: dict[str, tuple[Any, float]] = {}
     for number in range(count):
-        verb = list(verbs)[number % 4 if number < 4 or number % 3 else 0]  # a training most often
+        verb = list(verbs)[number if number < 4 else number % 12 // 3 * (number % 3 == 0)]  # a training most often
         if verb not in whole:
             began = time.monotonic()
             tenfold(*words(verb, folder / verb))

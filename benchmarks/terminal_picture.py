@@ -65,7 +65,8 @@ def record(commands: tuple[str, ...], folder: Path) -> list[tuple[float, list[Ro
 def _outputs(command: str, folder: Path) -> list[tuple[bytes, float]]:
     """Return what a command prints on a terminal, piece by piece, each with the seconds that it waited before."""
     master, slave = pty.openpty()
-    environment = os.environ | {"COLUMNS": str(WIDTH), "LINES": str(HEIGHT), "TERM": "xterm-256color"}
+    environment = os.environ | {"COLUMNS": str(WIDTH), "LINES": str(HEIGHT), "TERM": "xterm-256color",
+                                "TENFOLD_CACHE": str(folder / "cache")}  # fmt: skip
     words = [sys.executable, "-m", *shlex.split(command)]
     process = subprocess.Popen(words, cwd=folder, env=environment, stdin=slave, stdout=slave, stderr=slave)
     os.close(slave)

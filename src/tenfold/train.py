@@ -136,7 +136,8 @@ def train(
     result = _summary(run, drawn(write_report, run), time.monotonic() - began)
     console.print(describe(result), soft_wrap=True)
     if result.status == "finished":
-        console.next("tenfold", "evaluate", result.run, "--data", "mnist:test")
+        name = str(run.manifest["data"]["spec"]).partition(":")[0]
+        console.next("tenfold", "evaluate", result.run, "--data", f"{name if name == 'uci' else 'mnist'}:test")
     if (warning := nothing_learnt(result, digits.labels, run.manifest["data"]["spec"])) is not None:
         console.print(warning, style="yellow", soft_wrap=True)
     if tracker is not None:
