@@ -118,6 +118,19 @@ def answers() -> Callable[[list[int]], NDArray[np.float32]]:
 
 
 @pytest.fixture(scope="session")
+def watching() -> str:
+    """Return the lines of Python that begin a process and put into `opened` whatever address it looks up or calls."""
+    return """
+import os, sys
+opened = []
+def watch(event, arguments):
+    if event in ("socket.connect", "socket.getaddrinfo", "socket.gethostbyname", "socket.sendto"):
+        opened.append((event, str(arguments[-1])))
+sys.addaudithook(watch)
+"""
+
+
+@pytest.fixture(scope="session")
 def comparison(answers: Callable[[list[int]], NDArray[np.float32]]) -> Callable[..., SideBySide]:
     """Return a function that makes a comparison of three systems on six images.
 

@@ -11,10 +11,11 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
+from tenfold import progress
 from tenfold import reproduce as module
 from tenfold.cli import app
 from tenfold.data import load
-from tenfold.errors import RecipeError, SourceError, UsageError
+from tenfold.errors import RecipeError, SourceError, TenfoldError, UsageError
 from tenfold.jobs import Task
 from tenfold.pages.reproduced import SystemRow
 from tenfold.reproduce import Reproduced, reproduce
@@ -122,6 +123,19 @@ def test_another_system_in_its_place_is_named(tmp_path: Path) -> None:
     assert (changed.recipe, changed.protocol, changed.seed) == ("a", "mnist", 0)
     assert "recipe 'a' has changed since it was trained. Move it away, or give another --out." in changed.error
     assert "it was trained on other data, 'test.npz'" in other.error
+
+
+def test_each_system_is_a_share_of_the_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """While systems are trained one after the other, the whole is as far as those that have ended, failed ones too."""
+    shares = []
+
+    def fails(*_: object, **__: object) -> None:
+        shares.append(progress.under_way[0].share)
+        raise TenfoldError("not today")
+
+    monkeypatch.setattr(fit, "fit", fails)
+    result = reproduce(["a.toml", "b.toml"], "mnist", seeds=2, out=tmp_path / "runs", quiet=True)
+    assert (len(result.failed), shares) == (4, [0.0, 0.25, 0.5, 0.75])
 
 
 def test_an_interrupted_call_keeps_what_is_done(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

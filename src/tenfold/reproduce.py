@@ -14,7 +14,6 @@ import typer
 from tenfold import options, settings
 from tenfold.errors import RecipeError, TenfoldError, UsageError, nearest
 from tenfold.jobs import Place, Task, check_place, run_tasks
-from tenfold.progress import track
 
 if TYPE_CHECKING:
     from tenfold.console import PlainConsole
@@ -101,8 +100,8 @@ def reproduce(
     console = PlainConsole(quiet=quiet, soft_wrap=True)
     protocols = _protocols_called(protocol)
     trainings = _trainings(recipes, protocols, seeds, Path(out))
+    specs = [spec for one in protocols for spec in (one.train, one.test)]
     for target, option in ((page, "--page"), (markdown, "--markdown"), (record, "--record")):
-        specs = [spec for one in protocols for spec in (one.train, one.test)]
         options.check_target(target, specs, "train", {training.name for training in trainings}, option)
     for one in protocols:
         one.check_data()
@@ -246,12 +245,12 @@ def _train(
     def failed(task: Task, reason: BaseException | str) -> None:
         tally.fail(by_key[task.key], reason)
 
-    with tally.console.working("Training systems", len(tasks)):
+    with tally.console.working("Training systems", len(tasks)) as work:
         if on is not None:
             out.mkdir(parents=True, exist_ok=True)
             run_tasks(tasks, on=on, workers=workers, threads=threads or 1, done=done, failed=failed, shared=[out])
             return
-        for task in track(tasks):
+        for task in tasks:
             tally.console.print(task.key)
             try:
                 result = train_task(**task.arguments)
@@ -259,6 +258,7 @@ def _train(
                 failed(task, error)
             else:
                 done(task, result)
+            work.done += 1
 
 
 def train_task(

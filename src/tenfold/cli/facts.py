@@ -13,11 +13,11 @@ EXTRAS = {"train": "torch", "cluster": "ray", "track": "mlflow", "docs": "mkdocs
 
 
 def facts() -> dict[str, Any]:
-    """Return plain values by name; nothing is downloaded, and no path of the user's home is in it but data's."""
+    """Return plain values by name; nothing is downloaded, and the paths in it are those of data and cache."""
     from tenfold.data import names
 
     installed = {distribution.name.lower(): distribution.version for distribution in importlib.metadata.distributions()}
-    data = {name: str(names.find(name, part)) for name, part in (("mnist", "train"), ("kaggle", "train"))}
+    data = {name: names.find(name, "train") for name in ("mnist", "kaggle")}
     return {
         "tenfold": __version__,
         "python": platform.python_version(),
@@ -26,7 +26,7 @@ def facts() -> dict[str, Any]:
         **_precision(),
         "libraries": {name: installed[name] for name in LIBRARIES if name in installed},
         "extras": [extra for extra, module in EXTRAS.items() if importlib.util.find_spec(module) is not None],
-        "data": {name: None if place == "None" else place for name, place in data.items()},
+        "data": {name: place and str(place) for name, place in data.items()},
         "cache": str(settings.cache_folder()),
         "offline": settings.offline(),
     }
