@@ -9,14 +9,17 @@ import numpy as np
 import typer
 
 from tenfold import options
+from tenfold.data.writers import with_writers
 from tenfold.errors import RunError, UsageError
 from tenfold.metrics.intervals import Pair
 from tenfold.metrics.side_by_side import SharedConfusion, Side, SideBySide, Standing
 from tenfold.runs import scoring
+from tenfold.runs.begin import same_data
 from tenfold.runs.systems import System, open_system
 
 if TYPE_CHECKING:
     from tenfold.console import PlainConsole
+    from tenfold.data.digits import Digits
 
 PAGE = Path("compare.html")
 SCORES = ("run", "accuracy", "95% interval", "errors", "NLL", "training", "parameters")
@@ -28,7 +31,8 @@ class Compared:
     """How systems differ on the same images.
 
     data: what was scored. n: images; left_out: how many more of them one of the systems was trained on.
-    wrong_everywhere: images that every system gets wrong. page, markdown: the files that were written, None for none.
+    wrong_everywhere: images that every system gets wrong. written_by: each system's score by who wrote the images,
+    where that was asked for. page, markdown: the files that were written, None for none.
     """
 
     runs: list[Standing]
@@ -40,6 +44,7 @@ class Compared:
     wrong_everywhere: int
     page: str | None
     markdown: str | None
+    written_by: dict[str, list[scoring.WrittenBy]] | None = None
 
 
 def compare(
@@ -55,6 +60,7 @@ def compare(
         str | Path | None, typer.Option("--page", metavar="FILE", help="The page to write [default: compare.html].")
     ] = None,
     markdown: Annotated[str | Path | None, options.MARKDOWN] = None,
+    split: Annotated[str | None, options.BY] = None,
     device: Annotated[str, options.DEVICE] = "auto",
     quiet: Annotated[bool, options.QUIET] = False,
 ) -> Compared:
@@ -78,7 +84,10 @@ def compare(
     names = [system.name for system in opened]
     if len(set(names)) < len(names):
         names = [system.path for system in opened]
-    found, left_out = _held_out(opened, names) if data is None else _evaluated(opened, names, data)
+    by_writers = options.by_writers(split)
+    found, left_out, digits = (
+        _held_out(opened, names, by_writers) if data is None else _evaluated(opened, names, data, by_writers)
+    )
     rows = found.standings()
     result = Compared(
         runs=rows,
@@ -88,6 +97,11 @@ def compare(
         pairs=found.pairs(),
         confusions=found.shared_confusions(),
         wrong_everywhere=len(found.wrong_everywhere()),
+        written_by=None
+        if digits is None or digits.writers is None
+        else {
+            each.name: scoring.written_by(digits, each.probabilities.argmax(1) == found.labels) for each in found.sides
+        },
         page=drawn(pages.write_page, Path(page or PAGE), "Systems compared", [(found, rows)]),
         markdown=drawn(pages.write_markdown, None if markdown is None else Path(markdown), pages.markdown(found)),
     )
@@ -99,8 +113,14 @@ def compare(
     return result
 
 
-def _held_out(systems: Sequence[System], names: Sequence[str]) -> tuple[SideBySide, int]:
-    """Return the runs' answers to the images that all of them held out, and 0; RunError where there are none such."""
+def _held_out(
+    systems: Sequence[System], names: Sequence[str], by_writers: bool
+) -> "tuple[SideBySide, int, Digits | None]":
+    """Return the runs' answers to the images that all of them held out, 0, and with `by_writers` these images.
+
+    RunError where there are none such.
+    """
+    from tenfold.console import PlainConsole
     from tenfold.pages.page import name_of
 
     runs = [system.run for system in systems if system.run is not None]
@@ -118,16 +138,23 @@ def _held_out(systems: Sequence[System], names: Sequence[str]) -> tuple[SideBySi
     if chosen:
         note += f" How much of its training {', '.join(chosen)} kept was chosen on them too."
     title = f"Held-out images of {name_of(runs[0].manifest['data']['spec'])}"
-    return scoring.held_out(runs, names, title, note), 0
+    found, validation = scoring.held_out(runs, names, title, note), runs[0].validation()
+    if not by_writers or validation is None:
+        return found, 0, None
+    digits = same_data(runs[0], (), PlainConsole(quiet=True)).take(validation["indices"])
+    return found, 0, with_writers(digits, needed=True)
 
 
-def _evaluated(systems: Sequence[System], names: Sequence[str], data: str) -> tuple[SideBySide, int]:
-    """Return the systems' answers, but for the images that a run was trained on, and how many those are."""
+def _evaluated(
+    systems: Sequence[System], names: Sequence[str], data: str, by_writers: bool
+) -> "tuple[SideBySide, int, Digits | None]":
+    """Return the systems' answers, but for the images that a run was trained on, how many those are, and the others."""
     from tenfold.data import load
     from tenfold.pages.page import drawn, name_of
     from tenfold.pages.report import write_report
 
     digits = load(data, "evaluate")
+    digits = with_writers(digits, needed=True) if by_writers else digits
     sides, seen, notes, unknown = [], np.zeros(len(digits), bool), [], []
     for system, name in zip(systems, names, strict=True):
         scored = scoring.score_system(system, digits, data)
@@ -152,7 +179,8 @@ def _evaluated(systems: Sequence[System], names: Sequence[str], data: str) -> tu
     assert digits.labels is not None
     kept_sides = [replace(each, probabilities=each.probabilities[kept]) for each in sides]
     images = dict(enumerate(digits.images[kept]))
-    return SideBySide(name_of(data), digits.labels[kept], kept_sides, images, " ".join(notes)), left_out
+    found = SideBySide(name_of(data), digits.labels[kept], kept_sides, images, " ".join(notes))
+    return found, left_out, digits.take(kept)
 
 
 def _show(result: Compared, note: str, console: "PlainConsole") -> None:
@@ -179,6 +207,9 @@ def _show(result: Compared, note: str, console: "PlainConsole") -> None:
             table.add_row(*map(Text, cells), style=style)
         console.print()
         console.print(table)
+    for name, kinds in (result.written_by or {}).items():
+        told = ", ".join(f"{each.kind} {each.errors} in {each.n:,}" for each in kinds[1:])
+        console.print(Text(f"Errors of {name}, by who wrote the images: {told}"), soft_wrap=True)
     console.print(
         "Only right: images that just one of the two gets right. Bold: McNemar's exact p < 0.05, Holm-corrected."
     )

@@ -28,7 +28,9 @@ MOST = 1000  # members that a budget may buy
 AUTO, PAGE = "auto", "ensemble.html"
 RECIPES = typer.Argument(metavar="RECIPE", help="Networks' recipes, which take turns: fast,deep-20.")
 OUT = typer.Option("--out", metavar="FOLDER", help="The pool; one that was cut short is resumed.")
-COUNT = typer.Option("--models", metavar="N", min=1, help="Train so many members [default: 10, or as time allows].")
+COUNT = typer.Option(
+    "--models", metavar="N", min=1, help="So many members [default: one a fold, else 10, or as time allows]."
+)
 BUDGET = typer.Option("--budget", metavar="S", min=0.001, help="Train members for so many seconds.")
 SELECT = typer.Option("--select", metavar="RULE", help="all, top:K, random:K or greedy:K; auto: what is best.")
 FOLDS = typer.Option("--folds", metavar="K", min=2, help="Each member holds out another fold.")
@@ -83,6 +85,7 @@ def ensemble(
     budget: Annotated[float | None, BUDGET] = None,
     select: Annotated[str, SELECT] = AUTO,
     folds: Annotated[int | None, FOLDS] = None,
+    split: Annotated[str | None, options.SPLIT] = None,
     trained: Annotated[Sequence[str | Path], WITH] = (),
     distil: Annotated[str | None, DISTIL] = None,
     on: Annotated[str | None, options.ON] = None,
@@ -113,9 +116,10 @@ def ensemble(
     joined = recipes if isinstance(recipes, str) else ",".join(recipes)
     names = tuple(name.strip() for name in joined.split(",") if name.strip())
     specs = (data,) if isinstance(data, str) else tuple(data)
-    made_of = Settings(names, specs, seed, subset, deduplicate, folds, tuple(overrides))
+    given = (*overrides, *options.split_by(split))
+    made_of = Settings(names, specs, seed, subset, deduplicate, folds, given)
     resources = Resources(on, workers, threads, device)
-    count = MODELS if models is None and budget is None else MOST if models is None else models
+    count = models or (MOST if budget is not None else folds or MODELS)
     _check(made_of, resources, select, count + len(trained), distil)
     load_sets(made_of.data)  # what cannot be read is said now, once, and not by every member
     pool = Pool.begin(Path(out), made_of, device)

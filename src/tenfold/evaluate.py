@@ -25,13 +25,15 @@ def evaluate(
     tta: Annotated[
         bool | None, typer.Option("--tta/--no-tta", help="Average over shifts [default: as the recipe says].")
     ] = None,
+    split: Annotated[str | None, options.BY] = None,
     device: Annotated[str, options.DEVICE] = "auto",
     quiet: Annotated[bool, options.QUIET] = False,
 ) -> Evaluation:
     """Return the score of a system on labelled data, and record the look in the ledger, and in a run's folder.
 
     system, or model: see `runs.systems.open_system`. data: a name or a path, such as `mnist:test`. tta: average over
-    shifted copies (test-time augmentation) or not; None leaves it to the recipe. quiet: print nothing; otherwise a
+    shifted copies (test-time augmentation) or not; None leaves it to the recipe. split: "writers" adds the score by who
+    wrote the images, with intervals that count writers. quiet: print nothing; otherwise a
     summary goes to stderr, the overlap with the training data before the score.
     Raises RunError or ModelError for what is no system, DataError for data that cannot be read or have no labels.
     """
@@ -40,6 +42,7 @@ def evaluate(
 
     from tenfold.console import PlainConsole
     from tenfold.data import load
+    from tenfold.data.writers import with_writers
 
     name = model if system is None else system
     if name is None or (system is not None and model is not None):
@@ -49,7 +52,9 @@ def evaluate(
     opened = open_system(name, max_error=max_error, threshold=threshold, device=device)
     opened.shifts(tta)
     console = PlainConsole(quiet=quiet)
-    result = score_system(opened, load(data, "evaluate"), data, tta=tta, console=console).evaluation
+    by_writers, digits = options.by_writers(split), load(data, "evaluate")
+    digits = with_writers(digits, needed=True) if by_writers else digits
+    result = score_system(opened, digits, data, tta=tta, console=console).evaluation
     table = Table.grid(padding=(0, 2))
     for title, value, note in _rows(result):
         table.add_row(Text(title, "dim"), Text(value, "bold"), Text(note))
@@ -88,9 +93,14 @@ def _rows(result: Evaluation) -> list[tuple[str, str, str]]:
     confused = ", ".join(f"{true} read as {given} ({-n:,})" for n, true, given in confusions[:3] if n)
     reasons = ", ".join(f"{reason} ({times:,})" for reason, times in result.abstentions.items())
     models = counted(result.models_looked, "model")
+    writers = [
+        (each.kind, percent(each.accuracy), f"{among(each.errors, each.n, each.ci95)}, {each.writers} writers")
+        for each in result.written_by or ()
+    ]
     return [
         *rows,
         ("accuracy", percent(result.accuracy), among(result.errors, result.n, result.ci95)),
+        *writers,
         ("answered", percent(result.coverage), f"confidence of {number(result.threshold)} or more"),
         ("right then", percent(answered.accuracy), among(answered.errors, answered.n, answered.ci95)),
         ("abstained", f"{result.n - answered.n:,}", reasons or "never"),

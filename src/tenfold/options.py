@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from tenfold.errors import DataError
+from tenfold.errors import DataError, UsageError
 
 if TYPE_CHECKING:
     from tenfold.data import Purpose
@@ -26,6 +26,10 @@ SYSTEM = typer.Argument(metavar="SYSTEM", help=f"A run's folder, an ensemble's, 
 MAX_ERROR = typer.Option("--max-error", metavar="P", help="Answer so that at most this share is wrong, 95% certain.")
 THRESHOLD = typer.Option("--threshold", metavar="T", help="Answer from this confidence on [default: the system's own].")
 OVERRIDES = typer.Option("--set", metavar="KEY=VALUE", help="Override the recipe: training.epochs=2. May be repeated.")
+SPLIT = typer.Option(
+    "--split", metavar="HOW", help="Hold out images at random, or all of a writer's: writers [default: the recipe's]."
+)
+BY = typer.Option("--split", metavar="HOW", help="writers: tell the score by who wrote the images too.")
 SUBSET = typer.Option("--subset", metavar="N", min=1, help="Train on so many images, chosen stratified.")
 DEDUPLICATE = typer.Option("--deduplicate", help="Omit later copies of an image, equal or nearly equal.")
 SEED = typer.Option(
@@ -40,6 +44,18 @@ ON = typer.Option("--on", metavar="PLACE", help="Where: local, ray (a cluster he
 RECORD = typer.Option("--record", metavar="FILE", help="Append the results to this .jsonl file.")
 MARKDOWN = typer.Option("--markdown", metavar="FILE", help="Write the tables as Markdown too.")
 QUIET = typer.Option("--quiet", help="Print nothing but errors.")
+
+
+def split_by(how: str | None) -> list[str]:
+    """Return the override that `--split HOW` stands for; UsageError for another word."""
+    if how not in (None, "random", "writers"):
+        raise UsageError(f"'--split {how}' is no way to split. Give random or writers.")
+    return [] if how is None else [f"data.split={how}"]
+
+
+def by_writers(how: str | None) -> bool:
+    """Return True for `--split writers`; UsageError for what is no way to split."""
+    return bool(split_by(how)) and how == "writers"
 
 
 def check_target(

@@ -58,6 +58,7 @@ def train(
     overrides: Annotated[Sequence[str], options.OVERRIDES] = (),
     precision: Annotated[str | None, typer.Option("--precision", metavar="P", help=PRECISION_HELP)] = None,
     seed: Annotated[int | None, options.SEED] = None,
+    split: Annotated[str | None, options.SPLIT] = None,
     subset: Annotated[int | None, options.SUBSET] = None,
     deduplicate: Annotated[bool, options.DEDUPLICATE] = False,
     from_run: Annotated[
@@ -97,7 +98,7 @@ def train(
     tracker = None if track is None else open_tracker(track)
     if resume is not None:
         _refuse_with_resume(
-            {"--set": overrides, "--precision": precision, "--seed": seed, "--subset": subset,
+            {"--set": overrides, "--precision": precision, "--seed": seed, "--split": split, "--subset": subset,
              "--deduplicate": deduplicate, "--from": from_run, "--layers": layers}
         )  # fmt: skip
         run = Run.open(resume)
@@ -109,7 +110,8 @@ def train(
     else:
         if not specs:
             raise UsageError("There is no '--data'. Give --data DATA, such as --data mnist, or --resume RUN.")
-        chosen = recipes.load(recipe, [*overrides, *([f"training.precision={precision}"] if precision else [])])
+        given = [*options.split_by(split), *([f"training.precision={precision}"] if precision else [])]
+        chosen = recipes.load(recipe, [*overrides, *given])
         beginnings.check(chosen, device, max_seconds)
         watching = Callbacks(callbacks, chosen)
         run, digits = beginnings.begin(

@@ -101,6 +101,7 @@ def tune(
     threads: Annotated[int | None, THREADS] = None,
     on: Annotated[str | None, options.ON] = None,
     seed: Annotated[int | None, options.SEED] = None,
+    split: Annotated[str | None, options.SPLIT] = None,
     subset: Annotated[int | None, SUBSET] = None,
     metric: Annotated[str | None, METRIC] = None,
     method: Annotated[str | None, METHOD] = None,
@@ -123,7 +124,7 @@ def tune(
     check_place(place, device)
     if place.kind != "cluster" and not 1 <= workers <= cores:
         raise TrainingError(f"'{workers}' workers do not fit on {cores} cores. Give --workers 1 to {cores}.")
-    asked = TuneSettings(recipe, data, out, trials, max_seconds, seed, subset, metric, method, seeds, name)
+    asked = TuneSettings(recipe, data, out, trials, max_seconds, seed, subset, metric, method, seeds, name, split)
     if resume is None:
         folder, plan = plans.begin(asked, device)
     else:

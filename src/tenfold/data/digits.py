@@ -24,18 +24,20 @@ class Digits:
     labels: (N,) int64, 0 to 9; None where the data has no labels.
     ids:    (N,) int64, the image's number in its source, from 1 (Kaggle's ImageId).
     notes:  what was assumed when it was read, a sentence each.
+    writers: (N,) int64, equal for images by the same hand; None where that is not known (see writers.py).
     """
 
     images: NDArray[np.uint8]
     labels: NDArray[np.int64] | None
     ids: NDArray[np.int64]
     notes: tuple[str, ...] = ()
+    writers: NDArray[np.int64] | None = None
 
     def __post_init__(self) -> None:
         if self.images.dtype != np.uint8 or self.images.shape[1:] != IMAGE_SHAPE:
             shape, dtype = self.images.shape, self.images.dtype
             raise DataError(f"Images have shape '{shape}' and dtype '{dtype}'. Give (N, 28, 28) uint8.")
-        for what, values in (("ids", self.ids), ("labels", self.labels)):
+        for what, values in (("ids", self.ids), ("labels", self.labels), ("writers", self.writers)):
             if values is not None and len(values) != len(self.images):
                 raise DataError(f"There are '{len(values)}' {what} for '{len(self.images)}' images. Give one an image.")
         if self.labels is not None and len(wrong := np.flatnonzero((self.labels < 0) | (self.labels > 9))):
@@ -60,9 +62,10 @@ class Digits:
         return repr(self) + gallery(self.images, lambda index: "" if self.labels is None else str(self.labels[index]))
 
     def take(self, indices: NDArray[np.integer]) -> "Digits":
-        """Return the images at `indices` (also a boolean mask), in that order, with their labels and ids."""
+        """Return the images at `indices` (also a boolean mask), in that order, with what belongs to them."""
         labels = None if self.labels is None else self.labels[indices]
-        return Digits(self.images[indices], labels, self.ids[indices], self.notes)
+        writers = None if self.writers is None else self.writers[indices]
+        return Digits(self.images[indices], labels, self.ids[indices], self.notes, writers)
 
     def content_hash(self) -> str:
         """Return the SHA-256 (hex) of the images' and labels' bytes; ids do not count."""

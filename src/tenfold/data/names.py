@@ -37,6 +37,15 @@ MNIST_FILES = tuple(RemoteFile(f"{name}-ubyte.gz", size, sha256) for name, size,
     ("t10k-images-idx3", 7_840_016, "0fa7898d509279e482958e8ce81c8e77db3f2f8254e26661ceb7762c4d494ce7"),
     ("t10k-labels-idx1", 10_008, "ff7bcfd416de33731a308c3f266cc351222c34898ecbeaf847f06e48f7ec33f2"),
 ))  # fmt: skip
+# Who wrote MNIST's images: QMNIST's labels (C. Yadav and L. Bottou, "Cold case: the lost MNIST digits", 2019).
+QMNIST_MIRRORS = (
+    "https://raw.githubusercontent.com/facebookresearch/qmnist/master/",
+    "https://cdn.jsdelivr.net/gh/facebookresearch/qmnist@master/",
+)
+QMNIST_FILES = tuple(RemoteFile(f"qmnist-{part}-labels-idx2-int.gz", 1_920_012, sha256) for part, sha256 in (
+    ("train", "bb1b6e1ec7b04fd5696f1ed50b5f58f8ef195118edd5c93c81783df9740b8ac5"),
+    ("test", "92d0ccb8c25f9c6534270fb4be7e1d24a1c6d315edfc8a638bfbd31c70f362dd"),
+))  # fmt: skip
 MNIST_STEMS = {"train": "train-images", "test": "t10k-images"}
 MNIST_ENDINGS = ("-idx3-ubyte.gz", "-idx3-ubyte", ".idx3-ubyte.gz", ".idx3-ubyte")  # the dot: some unpackers' way
 KAGGLE_ZIP = "digit-recognizer.zip"
@@ -86,7 +95,8 @@ def load(
         return uci(part)
     path = find(name, part or "train")
     if path is None and name == "mnist":
-        path = _download_mnist(part or "train", deadline, mirrors)
+        _download("mnist", MNIST_FILES, mirrors, deadline)
+        path = next(_mnist_candidates(part or "train"))
     if path is None:
         raise SourceError(
             f"'kaggle' is not on this machine, and Kaggle gives it to its users alone. Run 'kaggle competitions "
@@ -136,22 +146,42 @@ def uci(part: str | None = None) -> Digits:
     return digits.take(train if part == "train" else test)
 
 
-def _download_mnist(part: str, deadline: float, mirrors: Sequence[str]) -> Path:
-    folder = settings.cache_folder() / "mnist"
-    names = ", ".join(f"'{file.name}'" for file in MNIST_FILES)
+def qmnist(download: bool, mirrors: Sequence[str] = QMNIST_MIRRORS) -> list[Path]:
+    """Return QMNIST's two files of labels, of training and test images; [] where they are not here to be read.
+
+    download: get them then, or else raise SourceError.
+    """
+    if not (found := _qmnist_files()) and download:
+        _download("qmnist", QMNIST_FILES, mirrors, DOWNLOAD_SECONDS)
+        found = _qmnist_files()
+    return found
+
+
+def _qmnist_files() -> list[Path]:
+    """Return QMNIST's files, gzipped or not, from the first folder that has both."""
+    for folder in _folders("qmnist"):
+        if all(file.is_in(folder) for file in QMNIST_FILES):
+            paths = [folder / file.name for file in QMNIST_FILES]
+            return [path if path.is_file() else path.with_suffix("") for path in paths]
+    return []
+
+
+def _download(name: str, files: Sequence[RemoteFile], mirrors: Sequence[str], deadline: float) -> None:
+    """Put a data set's files into the cache folder; SourceError, with what to do, where that cannot be."""
+    folder = settings.cache_folder() / name
+    names = ", ".join(f"'{file.name}'" for file in files)
     advice = f"Put {names} into '{folder}', or into the folder that TENFOLD_DATA names"
     if settings.offline():
-        raise SourceError(f"'mnist' is not on this machine, and TENFOLD_OFFLINE forbids to download it. {advice}.")
+        raise SourceError(f"'{name}' is not on this machine, and TENFOLD_OFFLINE forbids to download it. {advice}.")
     try:
-        fetch(MNIST_FILES, folder, mirrors, deadline=deadline)
+        fetch(files, folder, mirrors, deadline=deadline)
     except DownloadError as error:
-        raise SourceError(f"'mnist' could not be downloaded ({error}). {advice}, or try again.") from error
+        raise SourceError(f"'{name}' could not be downloaded ({error}). {advice}, or try again.") from error
     except OSError as error:
         raise SourceError(
-            f"'mnist' cannot be stored in '{folder}': {error.strerror or error}. Set TENFOLD_CACHE to a folder that "
+            f"'{name}' cannot be stored in '{folder}': {error.strerror or error}. Set TENFOLD_CACHE to a folder that "
             f"you can write to."
         ) from error
-    return next(_mnist_candidates(part))
 
 
 def _folders(*names: str) -> Iterator[Path]:

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from tenfold.data.digits import IMAGE_SHAPE, Digits
 from tenfold.data.overlap import Overlap, find_duplicates, find_overlap
+from tenfold.data.writers import series, with_writers
 from tenfold.errors import DataError
 from tenfold.progress import steps
 
@@ -55,6 +56,16 @@ class Listed:
 
 
 @dataclass(frozen=True)
+class Writers:
+    """Who wrote the images, where that is known: how many people, images of one (least, median, most), of each kind."""
+
+    n: int
+    images: tuple[int, float, int]
+    kinds: dict[str, int]
+    unknown: int
+
+
+@dataclass(frozen=True)
 class SetFigures:
     """The figures of one set; counts (of the ten digits) and chi_square (against equal counts) are None without labels.
 
@@ -72,6 +83,7 @@ class SetFigures:
     conflicts: Listed
     empty: Listed
     unusual: list[int]
+    writers: Writers | None = None
 
 
 @dataclass(frozen=True)
@@ -127,8 +139,20 @@ def look_at(digits: Digits, spec: str) -> ExploredSet:
         conflicts=Listed(len(conflicts), ids[conflicts][:LIMIT].tolist()),
         empty=Listed(len(empty), ids[empty][:LIMIT].tolist()),
         unusual=ids[unusual].tolist(),
+        writers=_writers(with_writers(digits, needed=False)),
     )
     return ExploredSet(digits, groups, measures, duplicates, empty, unusual, strange, coordinates, figures)
+
+
+def _writers(digits: Digits) -> Writers | None:
+    if digits.writers is None:
+        return None
+    known = digits.writers[digits.writers >= 0]
+    each = np.unique(known, return_counts=True)[1]
+    kinds = {kind: int(which.sum()) for kind, which in series(digits.writers).items()}
+    return Writers(
+        len(each), (int(each.min()), float(np.median(each)), int(each.max())), kinds, len(digits) - len(known)
+    )
 
 
 def contrast(first: ExploredSet, second: ExploredSet) -> tuple[Overlap, Contrast]:

@@ -15,7 +15,7 @@ from tenfold.errors import DataError
 Name = TypeVar("Name", int, str)
 
 
-def wilson(successes: int, n: int, confidence: float = 0.95) -> tuple[float, float]:
+def wilson(successes: float, n: float, confidence: float = 0.95) -> tuple[float, float]:
     """Return the Wilson score interval (low, high) of a proportion, both in [0, 1].
 
     It keeps its coverage where digits are scored, close to 1 and with few errors, and never leaves [0, 1];
@@ -40,6 +40,23 @@ def wilson(successes: int, n: int, confidence: float = 0.95) -> tuple[float, flo
     low = 0.0 if successes == 0 else centre - half
     high = 1.0 if successes == n else centre + half
     return max(0.0, low), min(1.0, high)
+
+
+def clustered(right: NDArray[np.bool_], groups: NDArray[np.integer]) -> tuple[float, float]:
+    """Return the 95% interval (low, high) of the share of `right`, (N,), where images of a group resemble each other.
+
+    groups: (N,), such as writers. Wilson's interval of as many images as would vary so much if they were independent:
+    N divided by the design effect, that is the variance of the ratio between groups (W. G. Cochran, "Sampling
+    techniques", 3rd edition, 1977, section 9A) over that of N coin tosses; never more than N. Raises DataError as
+    `wilson`; for a single group.
+    """
+    sizes, wrong = (np.bincount(np.unique(groups, return_inverse=True)[1], weights) for weights in (None, ~right))
+    n, count, share = len(right), len(sizes), float(np.mean(right)) if len(right) else 0.0
+    if count == 1:
+        raise DataError("An interval between '1' group does not exist. Give images of two or more.")
+    between = count / max(1, count - 1) * float(((wrong - (1 - share) * sizes) ** 2).sum()) / max(1, n)
+    effect = max(1.0, between / (share * (1 - share))) if 0 < share < 1 else 1.0
+    return wilson(share * n / effect, n / effect)
 
 
 @dataclass(frozen=True)

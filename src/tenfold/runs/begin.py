@@ -75,8 +75,7 @@ def begin(
         console.print(line, soft_wrap=True)
     merged = merged.subset(subset, recipe.data.seed_of(seed))
     digits = merged.digits
-    assert digits.labels is not None
-    kept, held_out = recipe.data.hold_out(digits.labels, seed)
+    kept, held_out = recipe.data.hold_out(digits, seed)
     hashes = image_hashes(digits.images)
     manifest: dict[str, Any] = {
         "recipe": recipe.name,

@@ -15,7 +15,7 @@ from sklearn.exceptions import DataConversionWarning
 from sklearn.utils.validation import check_array, check_is_fitted, has_fit_parameter, validate_data
 
 from tenfold.console import PlainConsole
-from tenfold.data.digits import IMAGE_SHAPE
+from tenfold.data.digits import IMAGE_SHAPE, Digits
 from tenfold.data.meaning import KNOWN, Meaning, as_labels, as_stack, known_range
 from tenfold.errors import DataError, RecipeError, RunError, TrainingError
 from tenfold.metrics.scores import fit_temperature, sharpen
@@ -128,7 +128,7 @@ class DigitClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             meaning = Meaning.of(array, "X", turn=False, extremes=_extremes(array))
             images = meaning.frames(array)
             seed = recipe.seed if self.seed is None else self.seed
-            train, held_out = recipe.data.hold_out(labels, seed)
+            train, held_out = recipe.data.hold_out(Digits.of(images, labels), seed)
         threads = devices.use_threads()
         validation = (images[held_out], labels[held_out]) if len(held_out) else None
         weights = None if weights is None else weights[train]

@@ -19,10 +19,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tenfold.data.digits import Digits
+from tenfold.data.writers import series
 from tenfold.errors import DataError, RunError, TenfoldError
 from tenfold.files import npz, write_atomically
 from tenfold.metrics import scores
-from tenfold.metrics.intervals import wilson
+from tenfold.metrics.intervals import clustered, wilson
 from tenfold.metrics.side_by_side import Side, SideBySide
 from tenfold.runs import ledger
 from tenfold.runs.ledger import OverlapScore, Seen, find_seen, not_writable, overlap_score
@@ -68,6 +69,21 @@ class AnsweredImages:
 
 
 @dataclass(frozen=True)
+class WrittenBy:
+    """The score of the images by one kind of people: "everybody", "employees" or "students".
+
+    writers: how many there are. ci95: of the accuracy, as writers vary, not as images do.
+    """
+
+    kind: str
+    writers: int
+    n: int
+    errors: int
+    accuracy: float
+    ci95: tuple[float, float]
+
+
+@dataclass(frozen=True)
 class Evaluation:
     """How well a system reads labelled images; fractions are 0 to 1.
 
@@ -75,7 +91,8 @@ class Evaluation:
     see `scores.score`. threshold: the confidence from which it answers; coverage: the share that it answered, and its
     95% interval; abstentions: how often for which reason. errors_per_digit: ten counts, of all images. tta: whether it
     averaged over shifts; None for a model, which does as it was exported. seconds, images_per_second: of answering.
-    looks, models_looked: at these data on this machine, this one included. file: the answers, in the run's folder;
+    looks, models_looked: at these data on this machine, this one included. written_by: where it was asked for.
+    file: the answers, in the run's folder;
     report: the page; None for a model.
     """
 
@@ -104,6 +121,7 @@ class Evaluation:
     time: str
     looks: int
     models_looked: int
+    written_by: list[WrittenBy] | None = None
     file: str | None = None
     report: str | None = None
 
@@ -172,6 +190,7 @@ def score_system(
         time=now,
         looks=looks,
         models_looked=models,
+        written_by=None if digits.writers is None else written_by(digits, ~wrong),
         file=None if kept is None else f"{kept.parent.name}/{kept.name}",
     )
     if system.run is not None:
@@ -181,6 +200,18 @@ def score_system(
         except OSError as error:
             raise not_writable(system.run.path, error) from error
     return Scored(evaluation, answers.probabilities, seen)
+
+
+def written_by(digits: Digits, right: NDArray[np.bool_]) -> list[WrittenBy]:
+    """Return the scores of everybody's images and of each kind of writers'; right: (N,). The writers are known."""
+    assert digits.writers is not None
+    rows, kinds = [], {"everybody": np.ones(len(digits), bool)} | series(digits.writers)
+    for kind, which in kinds.items():
+        theirs, n = digits.writers[which], int(which.sum())
+        errors, count = int((~right[which]).sum()), len(np.unique(theirs))
+        interval = clustered(right[which], theirs) if count > 1 else wilson(n - errors, n)
+        rows.append(WrittenBy(kind, count, n, errors, (n - errors) / n, interval))
+    return rows
 
 
 def kept_probabilities(file: Path) -> NDArray[np.float32]:

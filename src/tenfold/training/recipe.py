@@ -12,11 +12,10 @@ from importlib import resources
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
 
-import numpy as np
-from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from tenfold.data import splits
+from tenfold.data.digits import Digits
 from tenfold.errors import RecipeError, nearest
 from tenfold.files import MOST_TEXT, read_bytes
 from tenfold.models import CLASSICAL
@@ -35,6 +34,9 @@ class DataSettings(Section):
     """Which part of the training data is held out, for choosing and for an honest score."""
 
     validation: float = Field(0.05, ge=0, lt=1, description="share of the images held out, stratified")
+    split: Literal["random", "writers"] = Field(
+        "random", description="what goes to one side as a whole: an image, or all by one writer"
+    )
     split_seed: int | None = Field(
         None, ge=0, lt=SEEDS, description="of the subset and the held-out part; or the run's"
     )
@@ -47,9 +49,17 @@ class DataSettings(Section):
         """Return the seed of the subset and the held-out part: members of an ensemble share it, whatever theirs is."""
         return seed if self.split_seed is None else self.split_seed
 
-    def hold_out(self, labels: NDArray[np.integer], seed: int) -> tuple[splits.Indices, splits.Indices]:
-        """Return the indices to train on and those to hold out, of labels (N,), for a training with this seed."""
-        return splits.hold_out(labels, self.validation, self.seed_of(seed), folds=self.folds, fold=self.fold)
+    def hold_out(self, digits: Digits, seed: int) -> tuple[splits.Indices, splits.Indices]:
+        """Return the indices to train on and those to hold out, of labelled digits, for a training with this seed.
+
+        Raises DataError, and SourceError, where a split by writers is asked for and they are not known.
+        """
+        from tenfold.data.writers import with_writers
+
+        assert digits.labels is not None
+        groups = with_writers(digits, needed=True).writers if self.split == "writers" else None
+        seed = self.seed_of(seed)
+        return splits.hold_out(digits.labels, self.validation, seed, folds=self.folds, fold=self.fold, groups=groups)
 
     @model_validator(mode="after")
     def _check_fold(self) -> "DataSettings":

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tenfold.data import splits
 from tenfold.data.digits import Digits
 from tenfold.errors import RunError
 from tenfold.jobs import Task
@@ -44,7 +43,7 @@ def judge(recipe: Recipe, digits: Digits, seed: int, threads: int, device: str, 
     report.
     """
     assert digits.labels is not None
-    train, rest = _parts((digits.images, digits.labels), recipe.data.hold_out(digits.labels, seed))
+    train, rest = _parts((digits.images, digits.labels), recipe.data.hold_out(digits, seed))
     labels = rest[1]
 
     def figures(probabilities: Probabilities, seconds: float) -> Figures:
@@ -81,12 +80,13 @@ def cross_validated(recipe: Recipe, digits: Digits, seed: int, threads: int, dev
 
     assert digits.labels is not None
     nlls, accuracies, times = [], [], []
-    for fold in track(list(splits.stratified_folds(digits.labels, FOLDS, seed))):
-        train, rest = _parts((digits.images, digits.labels), fold)
+    for number in track(range(FOLDS)):
+        fold = recipe.data.model_copy(update={"folds": FOLDS, "fold": number})
+        train, rest = _parts((digits.images, digits.labels), fold.hold_out(digits, seed))
         if recipe.classical:
             probabilities, seconds = _fit(recipe, train, rest, seed, threads)
         else:
-            inner, watched = _parts(train, recipe.data.hold_out(train[1], seed))
+            inner, watched = _parts(train, recipe.data.hold_out(Digits.of(*train), seed))
             trainer = _trainer(recipe, inner, watched, seed, threads, device)
             trainer.run()
             images = torch.from_numpy(rest[0]).to(trainer.device)

@@ -1,0 +1,90 @@
+"""Who wrote each image of MNIST, and so of Kaggle's and of all else that is made of it: found by the images themselves.
+
+QMNIST traced MNIST's images back to NIST's forms and so to their writers: 539 wrote the training images, 297 others the
+test images. A random split has every writer on both sides, which the test does not; a split by writer has not.
+"""
+
+import functools
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tenfold.data import names
+from tenfold.data.archive import fault
+from tenfold.data.arrays import parse_idx
+from tenfold.data.digits import Digits, image_hashes
+from tenfold.data.walk import Entry
+from tenfold.errors import DataError
+
+UNKNOWN = -1
+COLUMNS = 8  # of QMNIST's labels: class, series, writer, and where the image lies in NIST's files
+STUDENTS = 2100  # NIST's series hsf_4, high-school students, begins with this writer; those before were employees
+
+
+@dataclass(frozen=True, eq=False)
+class _Table:
+    """MNIST's 70,000 images: their hashes, sorted, and each one's writer."""
+
+    hashes: NDArray[np.uint64]
+    writers: NDArray[np.int64]
+
+
+def with_writers(digits: Digits, *, needed: bool) -> Digits:
+    """Return the digits with their writers, where MNIST's images and QMNIST's labels tell them; else as they are.
+
+    needed: download both where they are not here, and raise DataError where a single writer is not known.
+    """
+    if digits.writers is not None or not (needed or _here()):
+        return digits
+    table = _table(needed)
+    hashes = image_hashes(digits.images)
+    places = np.minimum(np.searchsorted(table.hashes, hashes), len(table.hashes) - 1)
+    writers = np.where(table.hashes[places] == hashes, table.writers[places], UNKNOWN)
+    unknown = int((writers == UNKNOWN).sum())
+    if needed and unknown:
+        raise DataError(
+            f"The writers of '{unknown:,}' of {len(digits):,} images are not known, as they are for MNIST's images "
+            "alone. Omit --split writers."
+        )
+    return digits if unknown == len(digits) else replace(digits, writers=writers)
+
+
+def series(writers: NDArray[np.int64]) -> dict[str, NDArray[np.bool_]]:
+    """Return which images are whose, (N,) bool each, by what kind of people wrote them; kinds without any are left out.
+
+    writers: as `with_writers` found them. Students wrote half of MNIST, and most of what is misread.
+    """
+    kinds = {"employees": (writers >= 0) & (writers < STUDENTS), "students": writers >= STUDENTS}
+    return {name: which for name, which in kinds.items() if which.any()}
+
+
+def _here() -> bool:
+    return names.available("mnist") and bool(names.qmnist(download=False))
+
+
+@functools.cache  # once a process: 0.8 s
+def _table(download: bool) -> _Table:
+    hashes, writers = [], []
+    for path, part in zip(names.qmnist(download), names.PARTS, strict=True):
+        digits = names.load("mnist", part, "evaluate")
+        assert digits.labels is not None
+        known = _labels(path, len(digits))
+        if not np.array_equal(known[:, 0], digits.labels):
+            raise fault(path, f"does not belong to 'mnist:{part}': its digits are others. Get the file again.")
+        hashes.append(image_hashes(digits.images))
+        writers.append(known[:, 2])
+    together = np.concatenate(hashes)
+    order = np.argsort(together, kind="stable")
+    return _Table(together[order], np.concatenate(writers)[order])
+
+
+def _labels(path: Path, count: int) -> NDArray[np.int64]:
+    """Return the first `count` rows of QMNIST's labels, (count, 8); DataError where the file is damaged or another."""
+    array = parse_idx(Entry(path.name, path).read(), str(path))
+    if array.ndim != 2 or array.shape[1] != COLUMNS or len(array) < count:
+        raise fault(
+            path, f"holds an array of '{array.shape}', not {count:,} labels of {COLUMNS} numbers. Get it again."
+        )
+    return array[:count].astype(np.int64)
