@@ -1,6 +1,8 @@
 """What every test shares: a cache of its own, no network, and small sets of digits."""
 
+import gzip
 import os
+import struct
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -10,6 +12,7 @@ import pytest
 from numpy.typing import NDArray
 
 from tenfold import settings
+from tenfold.data import writers
 from tenfold.data.digits import Digits
 from tenfold.metrics.side_by_side import Side, SideBySide
 from tenfold.runs.results import DataUsed, Result, Trial
@@ -148,3 +151,37 @@ def comparison(answers: Callable[[list[int]], NDArray[np.float32]]) -> Callable[
         return SideBySide(**({"title": "Six images", "labels": labels, "sides": sides, "images": images} | changes))
 
     return make
+
+
+@pytest.fixture(scope="session")
+def idx() -> Callable[[NDArray[Any], int, str], bytes]:
+    """Return a function that gives gzipped IDX bytes of values, with the header's type and numpy's."""
+
+    def pack(values: NDArray[Any], kind: int, dtype: str) -> bytes:
+        header = bytes([0, 0, kind, values.ndim]) + struct.pack(f">{values.ndim}I", *values.shape)
+        return gzip.compress(header + values.astype(dtype).tobytes())
+
+    return pack
+
+
+@pytest.fixture
+def written_mnist(
+    tmp_path: Path,
+    make_digits: Callable[..., Digits],
+    idx: Callable[[NDArray[Any], int, str], bytes],
+    monkeypatch: pytest.MonkeyPatch,
+) -> Path:
+    """Return a folder with a small MNIST and QMNIST's labels for it: 400 and 100 images, 20 and 10 writers."""
+    for sub in ("mnist", "qmnist"):
+        (tmp_path / sub).mkdir()
+    for part, stem, n, first, count in (("train", "train", 400, 0, 20), ("test", "t10k", 100, 2100, 10)):
+        digits = make_digits(n, seed=n)
+        assert digits.labels is not None
+        (tmp_path / f"mnist/{stem}-images-idx3-ubyte.gz").write_bytes(idx(digits.images, 8, "u1"))
+        (tmp_path / f"mnist/{stem}-labels-idx1-ubyte.gz").write_bytes(idx(digits.labels, 8, "u1"))
+        rows = np.zeros((n + 5, 8), int)  # as the published test file, which has more rows than MNIST images
+        rows[:n, 0], rows[:n, 2] = digits.labels, first + np.arange(n) // 10 % count
+        (tmp_path / f"qmnist/qmnist-{part}-labels-idx2-int.gz").write_bytes(idx(rows, 12, ">i4"))
+    monkeypatch.setenv("TENFOLD_DATA", str(tmp_path))
+    writers._table.cache_clear()
+    return tmp_path

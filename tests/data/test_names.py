@@ -210,7 +210,7 @@ def test_mirrors_with_other_content_are_refused(mirror: str, monkeypatch: pytest
     monkeypatch.undo()
     monkeypatch.setattr(names, "MNIST_FILES", (RemoteFile(NAMES[0], 1000, "0" * 64),))
     with pytest.raises(SourceError, match="sent wrong bytes") as caught:
-        names._download_mnist("train", 30, [mirror])
+        names._download("mnist", names.MNIST_FILES, [mirror], 30)
     assert NAMES[0] in str(caught.value)
     assert not list((settings.cache_folder() / "mnist").glob("t*"))
 
@@ -225,8 +225,23 @@ def test_a_cache_that_cannot_be_written_is_said(mirror: str, tmp_path: Path, mon
 
 def test_the_mirrors_are_at_least_two_and_encrypted() -> None:
     """One mirror may fail."""
-    assert len(names.MIRRORS) >= 2
-    assert all(mirror.startswith("https://") for mirror in names.MIRRORS)
+    for mirrors in (names.MIRRORS, names.QMNIST_MIRRORS):
+        assert len({mirror.split("/")[2] for mirror in mirrors}) >= 2
+        assert all(mirror.startswith("https://") for mirror in mirrors)
+
+
+def test_qmnist_is_downloaded_once(mirror: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """QMNIST's labels come to the cache when they are asked for, and not before; then they are found."""
+    files = []
+    for file in names.QMNIST_FILES:
+        content = b"labels of " + file.name.encode()
+        (tmp_path / "served" / file.name).write_bytes(gzip.compress(content))
+        files.append(RemoteFile(file.name, len(content), hashlib.sha256(content).hexdigest()))
+    monkeypatch.setattr(names, "QMNIST_FILES", tuple(files))
+    assert names.qmnist(False, [mirror]) == []
+    assert [path.name for path in names.qmnist(True, [mirror])] == [file.name for file in files]
+    monkeypatch.setenv("TENFOLD_OFFLINE", "1")
+    assert len(names.qmnist(True, [mirror])) == 2
 
 
 def test_uci_is_brought_into_the_frame() -> None:

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from tenfold.data.splits import stratified_folds, stratified_split, subset
+from tenfold.data.splits import group_folds, hold_out, stratified_folds, stratified_split, subset
 from tenfold.errors import DataError
 
 some_labels = st.lists(st.integers(0, 9), min_size=2, max_size=200).map(np.array)
@@ -96,3 +96,45 @@ def test_impossible_folds_and_subsets() -> None:
     ):
         with pytest.raises(DataError, match=fault):
             call()
+
+
+def written(n: int, writers: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Return n labels in turn and who wrote them, in random portions."""
+    return np.arange(n) % 10, np.random.default_rng(0).integers(0, writers, n)
+
+
+def test_group_folds_keep_groups_together() -> None:
+    """Every image is held out once, no group is on both sides, and sizes and classes are near those of equal folds."""
+    labels, groups = written(6000, 120)
+    folds = group_folds(labels, groups, 5, seed=1)
+    np.testing.assert_array_equal(np.sort(np.concatenate([held for _, held in folds])), np.arange(6000))
+    for train, held in folds:
+        assert not set(groups[train]) & set(groups[held])
+        assert abs(len(held) - 1200) < 60
+        assert np.abs(np.bincount(labels[held]) - 120).max() < 25
+    np.testing.assert_array_equal(folds[2][1], group_folds(labels, groups, 5, seed=1)[2][1])
+    assert not np.array_equal(folds[2][1], group_folds(labels, groups, 5, seed=2)[2][1])
+
+
+@pytest.mark.parametrize("share", [0.05, 0.2, 0.9])
+def test_a_share_of_the_groups(share: float) -> None:
+    """A share is held out to the nearest twentieth, whole groups, and none where it is 0."""
+    labels, groups = written(6000, 120)
+    train, held = hold_out(labels, share, 3, groups=groups)
+    assert not set(groups[train]) & set(groups[held])
+    assert len(held) == pytest.approx(share * 6000, rel=0.15)
+    assert not len(hold_out(labels, 0, 3, groups=groups)[1])
+
+
+@pytest.mark.parametrize(
+    ("groups", "k", "message"),
+    [
+        (np.arange(100) % 3, 4, "'4' folds by writer cannot be made of the images of 3. Give at most 3"),
+        (np.arange(100) % 10, 5, "leaves one side without the digit"),  # a writer a digit
+        (np.zeros(100, int), 2, "of the images of 1"),
+    ],
+)
+def test_groups_that_cannot_be_split(groups: NDArray[np.integer], k: int, message: str) -> None:
+    """Fewer groups than folds, and a fold that would lack a digit, are refused."""
+    with pytest.raises(DataError, match=message):
+        group_folds(np.arange(100) % 10, groups, k, seed=0)
