@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from tenfold.data.digits import Digits
-from tenfold.errors import TrainingError
+from tenfold.errors import RecipeError, TrainingError
 from tenfold.training.loop import Trainer, prefixed, under
 from tenfold.training.recipe import Recipe, load
 
@@ -269,3 +269,15 @@ def test_prefix_round_trip() -> None:
     """`under` undoes `prefixed`, and leaves other names alone."""
     tensors = {"a": torch.ones(1), "b/c": torch.zeros(1)}
     assert under("x", prefixed("x", tensors) | {"xy/a": torch.ones(2)}) == tensors
+
+
+def test_small_images_come_first(digits: Digits) -> None:
+    """For its share of the steps the network sees smaller images, then whole ones."""
+    trainer = make_trainer(digits, "training.small_share=0.5", "training.small_edge=16", "training.shards=1", held_out=0)
+    seen: list[int] = []
+    trainer.module.register_forward_pre_hook(lambda module, inputs: seen.append(inputs[0].shape[2]))
+    trainer.run()
+    half = trainer.total_steps // 2
+    assert seen == [16] * half + [28] * (trainer.total_steps - half)
+    with pytest.raises(RecipeError, match="small_share is for the model 'convnet'"):
+        load("dense-128", ["training.small_share=0.5"])

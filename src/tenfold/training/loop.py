@@ -174,8 +174,11 @@ class Trainer:
                 inputs = augment(inputs, recipe.augment, generator)
             if recipe.degrade is not None:
                 inputs = degrade(inputs, recipe.degrade, generator)
+            seen = inputs  # the teacher always sees the images as they are
+            if self.progress < recipe.training.small_share:
+                seen = F.interpolate(inputs, size=recipe.training.small_edge, mode="bilinear", antialias=True)
             with autocast(self.device, self.precision):
-                logits = self.shards.modules[number](inputs)
+                logits = self.shards.modules[number](seen)
             smoothing = recipe.training.label_smoothing
             losses = F.cross_entropy(logits.float(), answers[number], label_smoothing=smoothing, reduction="none")
             if self.teacher is not None:

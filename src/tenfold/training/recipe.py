@@ -141,6 +141,8 @@ class TrainingSettings(Section):
     epochs: float = Field(4.0, gt=0, le=1e6, description="images trained on, in multiples of the training set")
     min_steps: int = Field(0, ge=0, le=10**9, description="train for at least so many, however small the training set")
     batch_size: int = Field(128, ge=2, le=65_536)
+    small_share: float = Field(0.0, ge=0, lt=1, description="share of training, at its start, on smaller images")
+    small_edge: int = Field(20, ge=8, le=28, description="pixels a side of those")
     shards: int = Field(1, ge=1, le=16, description="parts of a batch that run side by side on a processor")
     label_smoothing: float = Field(0.0, ge=0, lt=1)
     hard_share: float = Field(1.0, gt=0, le=1, description="share of the images in a pass once hard ones are chosen")
@@ -261,6 +263,8 @@ class Recipe(Section):
             raise ValueError("synthetic.negatives needs a model that can answer 'no digit'; set model.classes = 11")
         if self.training.weight_bits and self.model.kind != "convnet":  # others' norms cannot be folded away
             raise ValueError(f"training.weight_bits is for the model 'convnet', not for '{self.model.kind}'; omit that")
+        if self.training.small_share and self.model.kind != "convnet":  # others are built for one size
+            raise ValueError(f"training.small_share is for the model 'convnet', not for '{self.model.kind}'; omit that")
         return self
 
     def config_hash(self) -> str:
