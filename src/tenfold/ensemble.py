@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from tenfold import options
-from tenfold.errors import RunError, UsageError
+from tenfold.errors import RecipeError, RunError, UsageError
 from tenfold.jobs import Place, check_place
 
 if TYPE_CHECKING:
@@ -58,9 +58,9 @@ class Ensembled:
     chosen: list[str]
     n: int
     errors: int
-    validation_accuracy: float
-    validation_ci95: tuple[float, float]
-    mean_member_accuracy: float
+    validation_accuracy: float | None
+    validation_ci95: tuple[float, float] | None
+    mean_member_accuracy: float | None
     rules: "list[Nested]"
     member_seconds: float
     selection_seconds: float
@@ -140,11 +140,15 @@ def ensemble(
 def _check(made_of: "Settings", resources: "Resources", select: str, count: int, distil: str | None) -> None:
     """Raise TenfoldError for what cannot be, before anything is written."""
     from tenfold.ensembles.selection import parse_rule
+    from tenfold.training import recipe as recipes
 
     if not made_of.recipes:
         raise UsageError("There is no 'RECIPE'. Give one or several, with commas between, such as fast,deep-20.")
     if select != AUTO:
         parse_rule(select, count)
+    for name in made_of.recipes if made_of.folds is None and (select not in (AUTO, "all") or distil) else ():
+        if not recipes.load(name, made_of.overrides).data.validation:
+            raise RecipeError(f"'{name}' holds nothing out to choose or judge on. Give --folds, or --select all alone.")
     check_place(Place.parse(resources.on), resources.device)
     if distil is not None and made_of.folds is not None:
         raise RunError(
@@ -171,23 +175,28 @@ def _chosen(
     from tenfold.runs.begin import same_data
 
     held = answers(runs)
-    started = time.monotonic()
+    n, started = len(held.labels), time.monotonic()
     seed = pool.settings.seed
-    compared = selection.compared(len(runs))
-    if select not in (AUTO, *compared):
+    compared = selection.compared(len(runs)) if n else []
+    if select not in (AUTO, *compared) and n:
         compared.append(select)
-    rules = selection.nested(compared, held.probabilities, held.labels, seed=seed)
-    rule = selection.best_rule(rules) if select == AUTO else select
-    choice = selection.choose(rule, held.probabilities, held.labels, seed=seed)
+    rules = selection.nested(compared, held.probabilities, held.labels, seed=seed) if n else []
+    rule = select if select != AUTO else selection.best_rule(rules) if n else "all"
+    if n:
+        choice = selection.choose(rule, held.probabilities, held.labels, seed=seed)
+    else:
+        choice = selection.Choice(rule, tuple(range(len(runs))), np.full(len(runs), 1 / len(runs)))
     together = combine(held.probabilities, choice.weights)
     selection_seconds = time.monotonic() - started
 
     images = same_data(runs[0], (), console).images[held.indices]
     run = assemble(pool.path, runs, choice, held, together, images)
     rows = rows_of(members, runs, held, choice.weights)
-    page = drawn(pages.write, pool.path / PAGE, rows, rules, choice, held.probabilities, held.labels, images)
+    page = None
+    if n:
+        page = drawn(pages.write, pool.path / PAGE, rows, rules, choice, held.probabilities, held.labels, images)
     drawn(write_report, run)
-    n, errors = len(held.labels), int((together.argmax(1) != held.labels).sum())
+    errors = int((together.argmax(1) != held.labels).sum())
     result = Ensembled(
         run=str(run.path),
         pool=rows,
@@ -197,9 +206,9 @@ def _chosen(
         chosen=[members[index].name for index in choice.members],
         n=n,
         errors=errors,
-        validation_accuracy=(n - errors) / n,
-        validation_ci95=wilson(n - errors, n),
-        mean_member_accuracy=float(np.mean([1 - row.errors / row.n for row in rows])),
+        validation_accuracy=(n - errors) / n if n else None,
+        validation_ci95=wilson(n - errors, n) if n else None,
+        mean_member_accuracy=float(np.mean([1 - row.errors / row.n for row in rows])) if n else None,
         rules=rules,
         member_seconds=round(sum(row.seconds for row in rows), 3),
         selection_seconds=round(selection_seconds, 3),
@@ -212,13 +221,18 @@ def _chosen(
 
 def describe(result: Ensembled) -> list[str]:
     """Return what people are told, line by line."""
-    low, high = result.validation_ci95
-    best = min(result.pool, key=lambda row: (row.errors / row.n, row.nll))
+    chosen = f"{len(result.chosen)} of {result.models} members, chosen by {result.rule}: "
+    lines = [f"{chosen}nothing was held out to judge them on"]
+    if result.validation_ci95 is not None and result.validation_accuracy is not None:
+        (low, high), accuracy = result.validation_ci95, result.validation_accuracy
+        best = min(row.errors for row in result.pool)
+        lines = [
+            f"{chosen}{100 * accuracy:.2f}% of {result.n:,} held-out images ({100 * low:.2f} to {100 * high:.2f}), "
+            f"{result.errors} wrong",
+            f"One member: {100 * (result.mean_member_accuracy or 0):.2f}% in the mean, {best} wrong at best",
+        ]
     return [
-        f"{len(result.chosen)} of {result.models} members, chosen by {result.rule}: "
-        f"{100 * result.validation_accuracy:.2f}% of {result.n:,} held-out images "
-        f"({100 * low:.2f} to {100 * high:.2f}), {result.errors} wrong",
-        f"One member: {100 * result.mean_member_accuracy:.2f}% in the mean, {best.errors} wrong at best",
+        *lines,
         f"Members: {result.member_seconds:.0f} s of training in all. Choosing: {result.selection_seconds:.1f} s",
         *([f"Page: {result.page}"] if result.page else []),
         *(f"Not trained: {name}: {reason}" for name, reason in result.lost.items()),

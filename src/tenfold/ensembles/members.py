@@ -43,7 +43,7 @@ class Resources:
 
 @dataclass(frozen=True)
 class MemberRow:
-    """A member: what it is, how it did on the n images that it held out, and its share in the ensemble."""
+    """A member: what it is, how it did on the n images that it held out, if any, and its share in the ensemble."""
 
     name: str
     recipe: str
@@ -52,7 +52,7 @@ class MemberRow:
     seconds: float
     n: int
     errors: int
-    nll: float
+    nll: float | None
     weight: float
 
 
@@ -87,7 +87,7 @@ def train_member(made_of: dict[str, Any], recipe: str, folder: str, **options: A
     """Return what training a member came to; it runs wherever `tenfold.jobs` puts it. made_of: the pool's Settings."""
     known = trained(Settings(**made_of), recipe, Path(folder), **options).manifest
     accuracy, n = known["validation_accuracy"], known["data"]["n_validation"]
-    return {"seconds": known["seconds"], "n": n, "errors": round((1 - accuracy) * n)}
+    return {"seconds": known["seconds"], "n": n, "errors": round((1 - accuracy) * n) if n else 0}
 
 
 def train_missing(
@@ -117,9 +117,10 @@ def train_missing(
 
     def done(task: Task, result: dict[str, Any]) -> None:
         seconds.append(result["seconds"])
+        wrong = f"{result['errors']} of {result['n']:,} held-out images wrong after " if result["n"] else ""
         console.print(
-            f"[{done_before + len(seconds)}{total}] {task.key}: {result['errors']} of {result['n']:,} held-out images "
-            f"wrong after {result['seconds']:.1f} s of training; {time.monotonic() - began:.0f} s so far",
+            f"[{done_before + len(seconds)}{total}] {task.key}: {wrong}{result['seconds']:.1f} s of training; "
+            f"{time.monotonic() - began:.0f} s so far",
         )
 
     def failed(task: Task, reason: str) -> None:
@@ -178,7 +179,7 @@ def rows_of(
                 seconds=run.manifest["seconds"],
                 n=int(known.sum()),
                 errors=int((answers.argmax(1) != labels).sum()),
-                nll=float(log_losses(labels, answers).mean()),
+                nll=float(log_losses(labels, answers).mean()) if len(labels) else None,
                 weight=float(weights[index]),
             )
         )

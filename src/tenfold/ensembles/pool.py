@@ -106,8 +106,6 @@ class Pool:
         for name, recipe in zip(settings.recipes, loaded, strict=True):
             if recipe.classical or recipe.model.kind == "ensemble":
                 raise RecipeError(f"'{name}' is no network, and members have to be. Omit it.")
-            if not recipe.data.validation and settings.folds is None:
-                raise RecipeError(f"'{name}' holds nothing out, and members are chosen on that. Give --folds.")
             check(recipe, device, None)
         file = path / POOL
         if os.path.lexists(file):
@@ -200,7 +198,12 @@ def shown(value: Any) -> str:
 
 
 def answers(runs: Sequence[Run]) -> HeldOutAnswers:
-    """Return what the runs answered to the images that each held out; RunError where one has no such answers."""
+    """Return what the runs answered to the images that each held out, to no image where one was to hold none out.
+
+    RunError where one has lost its answers.
+    """
+    if not all(run.manifest["data"]["n_validation"] for run in runs):
+        return HeldOutAnswers(np.zeros((len(runs), 0, 10), np.float32), np.zeros(0, np.int64), np.zeros(0, np.int64))
     found = []
     for run in runs:
         if (validation := run.validation()) is None:
@@ -278,9 +281,9 @@ def assemble(
     )
     hashes = first.hashes()
     held_out = first.held_out() if same_held_out(runs) else np.zeros(0, np.int64)  # else most members know each image
-    temperature = fit_temperature(held.labels, together)
+    n = len(held.labels)
+    temperature = fit_temperature(held.labels, together) if n else 1.0
     calibrated = sharpen(together, temperature)
-    mistakes = most_confident_mistakes(held.labels, together, GALLERY)
     manifest = {
         **{key: first.manifest[key] for key in ("versions", "machine")},
         "recipe": recipe.name,
@@ -294,7 +297,7 @@ def assemble(
         "seconds": round(sum(run.manifest["seconds"] for run in runs), 3),
         "epochs": None,
         "images_per_second": None,
-        "validation_accuracy": float((calibrated.argmax(1) == held.labels).mean()),
+        "validation_accuracy": float((calibrated.argmax(1) == held.labels).mean()) if n else None,
         "temperature": temperature,
         "ensemble": {"rule": choice.rule, "members": [run.path.name for run in runs]},
     }
@@ -304,11 +307,13 @@ def assemble(
              for name, tensor in each.weights().items()}
         )  # fmt: skip
         run.write_metrics([])
-        run.write_validation(
-            indices=held.indices,
-            labels=held.labels,
-            probabilities=calibrated,
-            mistake_indices=mistakes,
-            mistake_images=images[mistakes],
-        )
+        if n:
+            mistakes = most_confident_mistakes(held.labels, together, GALLERY)
+            run.write_validation(
+                indices=held.indices,
+                labels=held.labels,
+                probabilities=calibrated,
+                mistake_indices=mistakes,
+                mistake_images=images[mistakes],
+            )
     return run
