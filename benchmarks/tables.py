@@ -29,6 +29,7 @@ import reproduced
 import robustness
 import time_to_accuracy
 import training_speed
+import writers
 from records import Block
 
 from tenfold.errors import DataError, TenfoldError, nearest
@@ -50,6 +51,7 @@ SCRIPTS = (
     robustness,
     time_to_accuracy,
     training_speed,
+    writers,
 )
 BLOCKS: dict[str, Block] = {name: block for script in SCRIPTS for name, block in script.BLOCKS.items()}
 

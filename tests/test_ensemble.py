@@ -169,6 +169,21 @@ def test_distil(pool: Path) -> None:
     assert "taught by another ensemble" in other
 
 
+def test_all_images_are_trained_on(tmp_path: Path) -> None:
+    """With nothing held out the ensemble is the plain mean of all members, which saw every image; nothing is judged."""
+    folder, words = str(tmp_path / "pool"), ["--models", "2", "--set", "data.validation=0", "--subset", "300"]
+    result = run(*POOL, *words, "--out", folder)
+    assert (result["rule"], result["chosen"], result["n"]) == ("all", ["000-instant", "001-instant"], 0)
+    assert result["validation_accuracy"] is None and result["page"] is None
+    assert [row["weight"] for row in result["pool"]] == [0.5, 0.5]
+    assert Run.open(folder).manifest["data"]["n_train"] == 300
+    images = load("uci:test", "evaluate").images
+    each = [from_run(Run.open(f"{folder}/members/{name}"), "cpu").predict_proba(images) for name in result["chosen"]]
+    together = from_run(Run.open(folder), "cpu").predict_proba(images)
+    np.testing.assert_allclose(together, np.mean(each, 0), atol=1e-5)
+    assert "report.html" in {path.name for path in Path(folder).iterdir()}
+
+
 def test_recipes_take_turns(tmp_path: Path) -> None:
     """Recipes may be named with commas between, or one by one; without any the command is used wrongly."""
     words = ["--models", "2", "--data", "uci:train", "--subset", "300", "--quiet", "--json", *QUICK]
@@ -197,6 +212,8 @@ def test_a_budget_buys_what_it_can(tmp_path: Path) -> None:
         (["--on", "cloud"], "--on 'cloud' is no place"),
         (["--on", "ray", "--device", "cuda"], "not on 'cuda'. Omit --device"),
         (["--folds", "2", "--distil", "instant"], "'2' folds leave none"),
+        (["--set", "data.validation=0", "--select", "top:2"], "'instant' holds nothing out to choose or judge on"),
+        (["--set", "data.validation=0", "--distil", "instant"], "Give --folds, or --select all alone"),
         (["--data", "nothing.csv"], "nothing.csv"),
     ],
 )

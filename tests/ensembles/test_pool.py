@@ -100,7 +100,6 @@ def test_a_pool_cut_short_before_it_began_is_begun_again(tmp_path: Path, monkeyp
     ("settings", "message"),
     [
         (Settings(("svm",), ("uci",)), "'svm' is no network"),
-        (Settings(("instant",), ("uci",), overrides=("data.validation=0",)), "holds nothing out"),
         (Settings(("instnt",), ("uci",)), "Did you mean 'instant'"),
     ],
 )
