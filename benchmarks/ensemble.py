@@ -56,8 +56,8 @@ class MemberScore(Record):
 
     name: str
     held_out: Part
-    held_out_nll: float
-    training: Part | None = None  # of two old records nobody asked
+    held_out_nll: float | None
+    training: Part | None = None  # asked of large pools alone
     test: Part
 
 
@@ -131,7 +131,7 @@ def rules_table(record: EnsembleTest) -> str:
         for each in record.rules
     ]
     head = ["rule", "members", "NLL, not chosen on", "NLL, chosen on", "NLL against `all`", "errors", "against `all`"]
-    n = record.rules[0]["n"]
+    n = record.rules[0]["n"] if record.rules else 0
     return f"Of {n:,} held-out images; `auto` took `{record.rule}`.\n\n{table(head, rows)}"
 
 
@@ -164,6 +164,7 @@ BLOCKS = {
     "ensemble-bands": partial(table_of, bands_table, "forty"),
     "record-test": partial(table_of, scores_table, "record"),
     "twenty-test": partial(table_of, scores_table, "twenty"),
+    "wide-test": partial(table_of, scores_table, "wide"),
 }
 
 
@@ -201,7 +202,7 @@ def score_member(
     test: Digits,
     spec: str,
 ) -> tuple[MemberScore, Probabilities]:
-    """Return a member's scores, on what it held out, on the `trained` images and on the test, and its test answers."""
+    """Return a member's scores, on what it held out, on `trained` images if any and on the test, and its answers."""
     assert digits.labels is not None
     own_answers = from_run(run, "cpu").predict_proba(test.images)
     own = ~np.isnan(held.probabilities[number, :, 0])
@@ -209,8 +210,8 @@ def score_member(
     score = MemberScore(
         name=run.path.name,
         held_out=Part.of(known.argmax(1) != labels),
-        held_out_nll=nll(labels, known),
-        training=training_part(run, digits.images, digits.labels, trained),
+        held_out_nll=nll(labels, known) if len(labels) else None,
+        training=training_part(run, digits.images, digits.labels, trained) if len(trained) else None,
         test=look(run, test, spec, own_answers),
     )
     print(f"{run.path.name}: {score.held_out.errors} held-out, {score.test.errors} test images wrong", file=sys.stderr)
@@ -228,10 +229,10 @@ def measure(folder: Path, spec: str, name: str, wall: float | None, errors_sheet
     test = load(spec, "evaluate")
     if test.labels is None:
         raise DataError(f"'{spec}' has no labels. Give labelled data, such as mnist:test.")
-    rules = compared(len(runs))
-    judged = nested(rules, held.probabilities, held.labels)
-    rule = best_rule(judged)
-    trained = np.setdiff1d(np.arange(len(digits)), held.indices)
+    rules = compared(len(runs)) if len(held.labels) else []  # without held-out images there is the plain mean alone
+    judged = nested(rules, held.probabilities, held.labels) if rules else []
+    rule = best_rule(judged) if rules else "all"
+    trained = np.setdiff1d(np.arange(len(digits)), held.indices)[: None if len(runs) > SIZE else 0]
     some = np.sort(np.random.default_rng(0).choice(trained, min(TRAINING_IMAGES, len(trained)), replace=False))
     found = [score_member(run, number, held, digits, some, test, spec) for number, run in enumerate(runs)]
     scores, probabilities = [score for score, _ in found], np.stack([own for _, own in found])
@@ -239,7 +240,10 @@ def measure(folder: Path, spec: str, name: str, wall: float | None, errors_sheet
     means = {
         title: combine(probabilities, choose(words, held.probabilities, held.labels, seed=0).weights)
         for title, words in {f"`auto`: {rule}": rule, **{f"`{words}`": words for words in rules[:4]}}.items()
+        if rules
     }
+    if not rules:
+        means[f"`auto`: {rule}"] = probabilities.mean(0)
     if len(runs) > SIZE:
         errors = [score.training.errors if score.training else 0 for score in scores]
         best = sorted(range(len(runs)), key=lambda index: (errors[index], index))[:SIZE]
