@@ -10,13 +10,14 @@ from torch import Tensor, nn
 
 from tenfold.data import load
 from tenfold.errors import RunError, TrainingError
+from tenfold.models import build
 from tenfold.models.blocks import shift_offsets
 from tenfold.runs.estimator import from_run
 from tenfold.runs.estimator import teacher as teacher_of
 from tenfold.runs.run import Run
 from tenfold.train import train
 from tenfold.training import recipe as recipes
-from tenfold.training.predict import Teacher, predict
+from tenfold.training.predict import Teacher, answer, predict
 from tenfold.training.recipe import DistilSettings
 
 
@@ -49,6 +50,24 @@ def test_shifts_look_where_they_say() -> None:
     np.testing.assert_allclose(shifted[:, 1], [(seen + 4 * blind) / 5] * 2 + [blind], rtol=1e-5)
     assert shifted.dtype == np.float32
     np.testing.assert_allclose(shifted.sum(1), 1, rtol=1e-6)
+
+
+def test_threads_change_no_bit(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Batches on several threads give what they give in turn, in their order, and the number of threads stays."""
+    monkeypatch.setattr("tenfold.training.predict.BATCH", 8)
+    module = build("convnet", {"widths": [[8], [16]]}).eval()
+    images = torch.randint(0, 256, (100, 28, 28), dtype=torch.uint8)
+    before = torch.get_num_threads()
+    try:
+        torch.set_num_threads(1)
+        in_turn = answer(module, images, radius=1)
+        torch.set_num_threads(3)
+        side_by_side = answer(module, images, radius=1)
+        assert torch.get_num_threads() == 3
+    finally:
+        torch.set_num_threads(before)
+    for one, other in zip(in_turn, side_by_side, strict=True):
+        np.testing.assert_array_equal(one, other)
 
 
 def test_no_images_no_rows() -> None:
