@@ -5,6 +5,7 @@ import json
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from scipy.optimize import minimize_scalar
 from sklearn import metrics as sk
 
 from tenfold.errors import DataError
@@ -171,6 +172,22 @@ def test_temperature_is_found() -> None:
     labels = np.array([random.choice(10, p=row / row.sum()) for row in true.astype(np.float64)])
     assert fit_temperature(labels, sharpen(true, 3.0)) == pytest.approx(1 / 3, rel=0.05)
     assert fit_temperature(labels, true) == pytest.approx(1, rel=0.05)
+
+
+@pytest.mark.parametrize(("concentration", "wrong"), [(0.2, 0.0), (0.2, 0.1), (0.05, 0.01), (1.0, 0.9)])
+def test_temperature_is_the_one_that_scipy_finds(concentration: float, wrong: float) -> None:
+    """The search gives the temperature and the log-loss that scipy's bounded minimisation gives."""
+    random = np.random.default_rng(0)
+    probabilities = random.dirichlet(np.full(10, concentration), 3_000).astype(np.float32)
+    labels = np.where(random.random(3_000) < wrong, random.integers(0, 10, 3_000), probabilities.argmax(1))
+    labels[0] = probabilities[0].argmin()
+
+    def loss(log_temperature: float) -> float:
+        return nll(labels, sharpen(probabilities, float(np.exp(log_temperature))))
+
+    found = minimize_scalar(loss, bounds=(-np.log(8), np.log(8)), method="bounded")
+    assert fit_temperature(labels, probabilities) == pytest.approx(np.exp(found.x), rel=1e-4)
+    assert calibrated_nll(labels, probabilities) == pytest.approx(found.fun, rel=1e-5)
 
 
 def test_risk_coverage() -> None:
