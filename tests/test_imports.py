@@ -52,6 +52,21 @@ def test_nothing_heavy_is_imported_early(code: str) -> None:
     assert loaded(code) == []
 
 
+def test_training_loads_no_library_that_it_does_not_need(tmp_path: Path) -> None:
+    """A network is trained without scikit-learn, scipy and torch's compiler, each of which takes a second to load."""
+    code = f"""
+import sys
+import numpy as np
+from tenfold.train import train
+images = np.random.default_rng(0).integers(0, 256, (60, 28, 28), np.uint8)
+np.savez({str(tmp_path / "digits.npz")!r}, X=images, y=np.arange(60) % 10)
+small = ["training.min_steps=2", "training.epochs=1", "training.batch_size=20", "data.validation=0.5"]
+train("instant", {str(tmp_path / "digits.npz")!r}, {str(tmp_path / "run")!r}, overrides=small, quiet=True)
+print([name for name in ("sklearn", "scipy", "torch._dynamo", "sympy") if name in sys.modules])
+"""
+    assert run(code) == "[]\n"
+
+
 @pytest.mark.parametrize("verb", VERBS)
 def test_a_verb_explains_itself_without_what_computes(verb: str) -> None:
     """A verb's own help loads no library that takes long to load, but for numpy."""

@@ -155,13 +155,16 @@ def _say_if_longer(run: Run, trainer: "Trainer", console: "PlainConsole") -> Non
 
 def _trainer(run: Run, digits: Digits, device: str, threads: int | None) -> "Trainer":
     """Return what trains the run, where it was left. The manifest then says what it computes with."""
-    from tenfold.runs.estimator import teacher
     from tenfold.training import device as devices
     from tenfold.training.loop import Trainer
 
     known = run.manifest.get("machine", {})
     count = devices.use_threads(threads or known.get("threads"))
-    state, place = run.state(), devices.choose(device)
+    state, place, teacher = run.state(), devices.choose(device), None
+    if run.recipe.distil is not None:
+        from tenfold.runs import estimator  # and with it scikit-learn, which takes a second
+
+        teacher = estimator.teacher(run.recipe, place)
     trainer = Trainer(
         run.recipe,
         *_parts(run, digits),
@@ -170,7 +173,7 @@ def _trainer(run: Run, digits: Digits, device: str, threads: int | None) -> "Tra
         precision=known.get("precision"),
         threads=count,
         start=transfer.starter(run.manifest, begun=state is not None),
-        teacher=teacher(run.recipe, place),
+        teacher=teacher,
     )
     if state is not None:
         try:
