@@ -13,7 +13,9 @@ if TYPE_CHECKING:
 
 BATCH = 64
 LOG_WARNING, LOG_FATAL = 2, 4
-OPERATORS = ["Conv", "Gemm", "MatMul"]  # where the time goes; all else stays as it is, in float32
+# Where the time goes; all else stays as it is, in float32. A ReLU is then no operator of its own: 8 bits without a sign
+# are what it leaves, which is a sixth of the time and nearer to the answers in float32.
+OPERATORS = ["Conv", "Gemm", "MatMul", "Relu"]
 
 
 def quantised(content: bytes, images: NDArray[np.uint8]) -> "ModelProto":
