@@ -19,6 +19,7 @@ from pathlib import Path
 
 # beside this file
 import ablations
+import accelerator
 import card
 import ensemble
 import faults
@@ -41,6 +42,7 @@ MARKER = re.compile(r"<!-- results:.*?-->")
 
 SCRIPTS = (
     ablations,
+    accelerator,
     card,
     ensemble,
     faults,
