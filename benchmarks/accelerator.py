@@ -21,6 +21,7 @@ import math
 import statistics
 import sys
 import time
+from collections import Counter
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
@@ -35,6 +36,7 @@ from records import MISSING, Machine, Measured, Part, by_place, dumped, read_rec
 from torch import Tensor
 
 from tenfold import data
+from tenfold.data.digits import Digits
 from tenfold.errors import RecipeError
 from tenfold.files import npz, write_atomically
 from tenfold.models import build
@@ -185,8 +187,8 @@ class GraphTrainer:
         self.step = torch.zeros((), device=device)
         shares = [multiple(recipe.schedule, step / self.total) for step in range(self.total)]
         self.multiples = torch.tensor(shares, device=device)
-        self.graphs: dict[bool, torch.cuda.CUDAGraph] = {}
-        self.warm = {True: 0, False: 0}
+        self.graphs: dict[tuple[bool, bool], torch.cuda.CUDAGraph] = {}  # by what kind of step it is
+        self.warm: Counter[tuple[bool, bool]] = Counter()
         self.stream = torch.cuda.Stream(device) if device.type == "cuda" else None
         devices.synchronise(device)
 
@@ -196,26 +198,29 @@ class GraphTrainer:
 
     def train_step(self) -> None:
         """Take one step; on an accelerator it is asked for, and may not be done yet."""
-        distorted = self.done / self.total < 1 - self.recipe.augment.calm_end
+        progress = self.done / self.total
+        kind = progress < 1 - self.recipe.augment.calm_end, progress < self.recipe.training.small_share
         with self.on_stream():
             self.indices.copy_(self.sampler.batch(self.done))
-            if self.stream is None or self.warm[distorted] < WARM_STEPS:
-                self.repeated(distorted)
-                self.warm[distorted] += 1
+            if self.stream is None or self.warm[kind] < WARM_STEPS:
+                self.repeated(*kind)
+                self.warm[kind] += 1
             else:
-                if distorted not in self.graphs:
+                if kind not in self.graphs:
                     graph = torch.cuda.CUDAGraph()
                     with torch.cuda.graph(graph, stream=self.stream):  # nothing is computed meanwhile
-                        self.repeated(distorted)
-                    self.graphs[distorted] = graph
-                self.graphs[distorted].replay()
+                        self.repeated(*kind)
+                    self.graphs[kind] = graph
+                self.graphs[kind].replay()
         self.done += 1
 
-    def repeated(self, distorted: bool) -> None:
+    def repeated(self, distorted: bool, small: bool) -> None:
         """Do what a graph repeats: nothing here may ask a tensor for its value, or hang on a number that changes."""
         inputs = to_input(self.images[self.indices])
         if distorted:
             inputs = augment(inputs, self.recipe.augment)
+        if small:
+            inputs = F.interpolate(inputs, size=self.recipe.training.small_edge, mode="bilinear", antialias=True)
         inputs = inputs.contiguous(memory_format=torch.channels_last)
         # What autocast keeps would outlive the capture.
         with torch.autocast(self.device.type, torch.bfloat16, self.precision == "bf16", cache_enabled=False):
@@ -261,7 +266,7 @@ def network(recipe: Recipe, seed: int, looks: int, task: Task) -> Accelerated | 
         if record.config_sha256 != recipe.config_hash():
             raise RecipeError(f"'{known}' is of another recipe than '{recipe.name}' is now. Give another --out.")
         return record
-    kept, held_out = recipe.data.hold_out(task.labels, 0)  # the same for every seed
+    kept, held_out = recipe.data.hold_out(Digits.of(task.images, task.labels), 0)  # the same for every seed
     if not len(held_out):
         raise RecipeError(f"'{recipe.name}' holds nothing out. Set data.validation above 0.")
     shown, truth = torch.from_numpy(task.images[held_out]).to(task.device), task.labels[held_out]

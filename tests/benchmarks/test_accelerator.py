@@ -67,7 +67,7 @@ def test_two_steps_are_the_same_operations_on_the_same_memory(trainer: GraphTrai
     for _ in range(4):
         trainer.indices.copy_(trainer.sampler.batch(trainer.done))
         with Recorded() as recorded:
-            trainer.repeated(True)
+            trainer.repeated(True, True)
         trainer.done += 1
         steps.append(recorded.operations)
     assert len(steps[1]) > 100

@@ -273,7 +273,8 @@ def test_prefix_round_trip() -> None:
 
 def test_small_images_come_first(digits: Digits) -> None:
     """For its share of the steps the network sees smaller images, then whole ones."""
-    trainer = make_trainer(digits, "training.small_share=0.5", "training.small_edge=16", "training.shards=1", held_out=0)
+    small = ["training.small_share=0.5", "training.small_edge=16"]
+    trainer = make_trainer(digits, *small, "training.shards=1", held_out=0)
     seen: list[int] = []
     trainer.module.register_forward_pre_hook(lambda module, inputs: seen.append(inputs[0].shape[2]))
     trainer.run()
