@@ -95,21 +95,24 @@ def ensemble(
     seed: Annotated[int, SEED] = 0,
     subset: Annotated[int | None, options.SUBSET] = None,
     deduplicate: Annotated[bool, options.DEDUPLICATE] = False,
+    labels: Annotated[str | Path | None, options.LABELS] = None,
     device: Annotated[str, options.DEVICE] = "auto",
     quiet: Annotated[bool, options.QUIET] = False,
 ) -> Ensembled:
     """Return what came of training members and choosing among them; `out` is the pool, and in the end a run.
 
     select: `auto`, or a rule of `tenfold.ensembles.selection`. folds: without them all hold out the same images.
+    labels: a file of decisions on labels, as of `train`; the pool keeps a copy.
     trained: copied; they may have held out other images of the same data. The same call resumes where it stopped.
     Raises TenfoldError: UsageError, RecipeError, DataError, RunError, TrainingError, ClusterError.
     """
     from tenfold.console import PlainConsole
+    from tenfold.data import decisions
     from tenfold.data.merge import load_sets
     from tenfold.ensembles.members import Resources, teach, train_missing
     from tenfold.ensembles.pool import Pool, Settings, check_alike
-    from tenfold.files import claimed
-    from tenfold.runs.run import Run
+    from tenfold.files import claimed, write_atomically
+    from tenfold.runs.run import LABELS, Run
 
     began = time.monotonic()
     console = PlainConsole(quiet=quiet, soft_wrap=True)
@@ -121,10 +124,16 @@ def ensemble(
     resources = Resources(on, workers, threads, device)
     count = models or (MOST if budget is not None else folds or MODELS)
     _check(made_of, resources, select, count + len(trained), distil)
-    load_sets(made_of.data)  # what cannot be read is said now, once, and not by every member
+    # What cannot be read is said now, once, and not by every member.
+    _, decided = decisions.apply(load_sets(made_of.data), labels)
+    if decided is not None:
+        console.print(f"By '{labels}': {decisions.described(decided)}")
+        made_of = replace(made_of, labels=decided["sha256"])
     pool = Pool.begin(Path(out), made_of, device)
     with claimed(pool.path):
         folders = [*(member.folder for member in pool.members(count)), *trained]
+        if labels is not None:
+            write_atomically(pool.path / LABELS, decisions.read(Path(labels)))
         check_alike(list(map(Run.open, folders)), distil is not None)  # before copies are made, and hours of training
         pool.take_in(trained)
         lost = train_missing(pool, count, budget, resources, console)

@@ -32,6 +32,7 @@ SPLIT = typer.Option(
 BY = typer.Option("--split", metavar="HOW", help="writers: tell the score by who wrote the images too.")
 SUBSET = typer.Option("--subset", metavar="N", min=1, help="Train on so many images, chosen stratified.")
 DEDUPLICATE = typer.Option("--deduplicate", help="Omit later copies of an image, equal or nearly equal.")
+LABELS = typer.Option("--labels", metavar="FILE", help="Change labels as this file of 'tenfold audit' decides.")
 SEED = typer.Option(
     "--seed", metavar="N", min=0, max=MOST_SEED, help="Seed of everything random [default: the recipe's]."
 )

@@ -27,7 +27,7 @@ class Trained:
     status: "finished", "interrupted" or "out_of_time". seconds: of training, from data in memory to the last weights,
     validation included. epochs: None for a classical model. validation_accuracy: with the recipe's test-time
     augmentation; None without held-out images. copies: what `tenfold.data.merge.find_copies` found; None where it did
-    not look.
+    not look. labels: what decisions on labels came to: changed, left_out, sha256 of their file; None without any.
     """
 
     run: str
@@ -42,6 +42,7 @@ class Trained:
     validation_ci95: tuple[float, float] | None
     validation_n: int
     copies: dict[str, Any] | None
+    labels: dict[str, Any] | None
     report: str | None
     total_seconds: float
 
@@ -61,6 +62,7 @@ def train(
     split: Annotated[str | None, options.SPLIT] = None,
     subset: Annotated[int | None, options.SUBSET] = None,
     deduplicate: Annotated[bool, options.DEDUPLICATE] = False,
+    labels: Annotated[str | Path | None, options.LABELS] = None,
     from_run: Annotated[
         str | Path | None, typer.Option("--from", metavar="RUN", help="Start from the weights of a finished run.")
     ] = None,
@@ -79,6 +81,7 @@ def train(
 
     data: a name or a path, or several, which are merged; images that they share are then named, and `deduplicate`
     drops all but the first of equal or nearly equal ones (also within a single set).
+    labels: a file of decisions, which change labels and leave images out before a subset and a held-out part are drawn.
     max_seconds: end, with a usable and resumable run, when so much time has passed since the call.
     callbacks: of `tenfold.runs.tracking.Callback`, from Python alone; they watch a network's training.
     Raises TenfoldError: UsageError, RecipeError, DataError, RunError, TrainingError, MissingExtraError.
@@ -99,7 +102,7 @@ def train(
     if resume is not None:
         _refuse_with_resume(
             {"--set": overrides, "--precision": precision, "--seed": seed, "--split": split, "--subset": subset,
-             "--deduplicate": deduplicate, "--from": from_run, "--layers": layers}
+             "--deduplicate": deduplicate, "--labels": labels, "--from": from_run, "--layers": layers}
         )  # fmt: skip
         run = Run.open(resume)
         if out is not None and Path(out).resolve() != run.path.resolve():
@@ -122,6 +125,7 @@ def train(
             subset=subset,
             deduplicate=deduplicate,
             start=_start(from_run, chosen, layers),
+            labels=None if labels is None else Path(labels),
             console=console,
         )
     if tracker is not None:
@@ -203,6 +207,7 @@ def _summary(run: Any, report: str | None, total_seconds: float) -> Trained:
         validation_ci95=None if accuracy is None else wilson(round(accuracy * n), n),
         validation_n=n,
         copies=manifest["data"].get("copies"),
+        labels=manifest["data"].get("labels"),
         report=report,
         total_seconds=round(total_seconds, 3),
     )

@@ -7,6 +7,7 @@ formats.py     what is there -> digits: kinds of files and parts (arrays.py, csv
 names.py       a name -> digits: where the files lie, download.py where they don't
 cache.py       what was read before
 merge.py       several sets as one
+decisions.py   what people decided about suspect labels
 splits.py      stratified splits, folds and subsets
 overlap.py     exact and near duplicates
 statistics.py  what a set is like

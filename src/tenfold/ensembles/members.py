@@ -158,6 +158,7 @@ def _task(pool: Pool, member: Member, resources: Resources) -> Task:
         "seed": member.seed,
         "device": resources.device,
         "threads": resources.threads,
+        "labels": pool.labels,
     }
     return Task(member.name, "tenfold.ensembles.members:train_member", arguments)
 
@@ -195,7 +196,8 @@ def teach(
     def taught(folder: Path, *distil: str) -> Run:
         overrides = [*made_of.overrides, f"data.split_seed={made_of.seed}", *distil]
         where = {"device": resources.device, "threads": resources.processors, "quiet": console.quiet}
-        return trained(made_of, recipe, folder, overrides=overrides, seed=made_of.seed, **where)
+        where |= {"seed": made_of.seed, "labels": pool.labels}
+        return trained(made_of, recipe, folder, overrides=overrides, **where)
 
     _check_free(pool.path / STUDENT, recipe, teacher)
     student = taught(pool.path / STUDENT, f"distil.teacher={os.fspath(teacher.path.resolve())}")

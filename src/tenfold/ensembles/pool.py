@@ -1,6 +1,7 @@
 """A pool: the folder in which an ensemble's members are trained, and that in the end is a run itself.
 
     pool.json            what the members are made of; a pool is resumed with the same settings alone
+    labels.csv           decisions on labels, where there were any
     members/007-fast     a run each, of its own seed, and of its own fold where there are folds
     members/with-NAME    a run that was trained elsewhere and taken in, a copy
     recipe.toml, ...     once members are chosen: the ensemble, a run like any other (`assemble`)
@@ -28,7 +29,7 @@ from tenfold.files import MOST_TEXT, parse_json, read_bytes, refuse_odd, write_a
 from tenfold.metrics.scores import fit_temperature, most_confident_mistakes, sharpen
 from tenfold.runs.begin import check
 from tenfold.runs.fit import GALLERY
-from tenfold.runs.run import FILES, Run, commit
+from tenfold.runs.run import FILES, LABELS, Run, commit
 from tenfold.training import recipe as recipes
 
 POOL, MEMBERS = "pool.json", "members"
@@ -46,6 +47,7 @@ class Settings:
     deduplicate: bool = False
     folds: int | None = None
     overrides: tuple[str, ...] = ()
+    labels: str | None = None  # SHA-256 of the decisions on labels, which the pool keeps as labels.csv
 
 
 @dataclass(frozen=True)
@@ -133,6 +135,11 @@ class Pool:
         except OSError as error:
             raise RunError(f"The pool {unwritten(path, error, 'Give another --out.')}") from None
         return cls(path, settings, precisions)
+
+    @property
+    def labels(self) -> str | None:
+        """The file with the decisions on labels; None without any."""
+        return None if self.settings.labels is None else str(self.path.resolve() / LABELS)
 
     def member(self, number: int) -> Member:
         """Return member `number`, from 0 on: the recipes take turns, and so do the folds."""
@@ -301,7 +308,7 @@ def assemble(
         "temperature": temperature,
         "ensemble": {"rule": choice.rule, "members": [run.path.name for run in runs]},
     }
-    with Run.rewrite(path, recipe, manifest, hashes, held_out) as run:
+    with Run.rewrite(path, recipe, manifest, hashes, held_out, first.labels) as run:
         run.write_weights(
             {f"members.{number}.{name}": tensor for number, each in enumerate(runs)
              for name, tensor in each.weights().items()}

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from tenfold.data.decisions import described
 from tenfold.errors import RunError
 from tenfold.files import MOST_TEXT, read_bytes
 from tenfold.metrics.intervals import wilson
@@ -173,6 +174,8 @@ def _command(run: "Run") -> str:
     words = ["tenfold", "train", str(run.path / "recipe.toml")]
     for spec in [specs] if isinstance(specs, str) else specs:
         words += ["--data", str(spec)]
+    if data.get("labels"):
+        words += ["--labels", str(run.path / "labels.csv")]
     if data.get("deduplicated"):
         words += ["--deduplicate"]
     options = {"--subset": data.get("subset"), "--from": source.get("run"), "--layers": source.get("layers")}
@@ -197,6 +200,7 @@ def _provenance(manifest: dict[str, Any]) -> list[tuple[str, Any]]:
         ("Training data", " + ".join(specs) if isinstance(specs := data.get("spec"), list) else specs),
         ("Images", images),
         ("Copies", twice),
+        ("Labels", described(labels) if (labels := data.get("labels")) else None),
         ("Began from", f"{source['run']} ({source['recipe']}), {source['layers']} trained on" if source else None),
         ("Data SHA-256", data.get("sha256")),
         ("Processor", machine.get("cpu")),

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tenfold.data import merge
+from tenfold.data import decisions, merge
 from tenfold.data.digits import Digits, image_hashes
 from tenfold.errors import RecipeError, RunError, TrainingError, printable
 from tenfold.runs.run import Run, commit, versions
@@ -63,6 +63,7 @@ def begin(
     subset: int | None,
     deduplicate: bool,
     start: Start | None,
+    labels: Path | None = None,
     console: "PlainConsole",
 ) -> tuple[Run, Digits]:
     """Return a new run's folder, in which nothing is trained yet, and its data.
@@ -70,7 +71,9 @@ def begin(
     Arguments as of `tenfold.train.train`. What several sets share, and which held-out images are known to the training
     part, is told on the console and kept in the manifest.
     """
-    merged = _gathered(specs, console, len(specs) > 1, deduplicate)
+    merged, decided = _gathered(specs, console, len(specs) > 1, deduplicate, labels)
+    if decided is not None:
+        console.print(f"By '{labels}': {decisions.described(decided)}", soft_wrap=True)
     for line in merge.describe(merged.copies) if merged.copies else ():
         console.print(line, soft_wrap=True)
     merged = merged.subset(subset, recipe.data.seed_of(seed))
@@ -88,6 +91,7 @@ def begin(
             "sha256": digits.content_hash(),
             "subset": subset,
             "deduplicated": deduplicate,
+            "labels": decided,
             "n_train": len(kept),
             "n_validation": len(held_out),
         },
@@ -108,25 +112,27 @@ def begin(
         manifest["from"] = start.record() | {"held_out_seen": known}
         _warn_of_known(console, known, len(held_out), "were trained on by the run that this one starts from")
         hashes = np.concatenate([hashes, inherited])  # behind the images, whose numbers `held_out` holds
-    return Run.create(out or free_folder(recipe.name), recipe, manifest, hashes, held_out), digits
+    return Run.create(out or free_folder(recipe.name), recipe, manifest, hashes, held_out, labels), digits
 
 
 def same_data(run: Run, specs: Sequence[str], console: "PlainConsole") -> Digits:
     """Return the data that the run was started on; RunError when it is no longer the same."""
     known = run.manifest["data"]
     specs = specs or ([known["spec"]] if isinstance(known["spec"], str) else known["spec"])
-    merged = _gathered(specs, console, False, known.get("deduplicated", False))
+    merged, _ = _gathered(specs, console, False, known.get("deduplicated", False), run.labels)
     digits = merged.subset(known["subset"], run.recipe.data.seed_of(run.manifest["seed"])).digits
     if digits.content_hash() != known["sha256"] or (run.held_out() >= len(digits)).any():
         raise RunError(f"The data '{' + '.join(specs)}' is not what the run was started on. Give the same --data.")
     return digits
 
 
-def _gathered(specs: Sequence[str], console: "PlainConsole", look: bool, deduplicate: bool) -> merge.Merged:
-    """Return the data by these names, compared with each other where asked for."""
-    sets = merge.load_sets(specs)
+def _gathered(
+    specs: Sequence[str], console: "PlainConsole", look: bool, deduplicate: bool, labels: Path | None
+) -> tuple[merge.Merged, dict[str, Any] | None]:
+    """Return the data by these names, compared with each other where asked for, and what came of the decisions."""
+    sets, decided = decisions.apply(merge.load_sets(specs), labels)
     with console.working("Comparing the images with each other") if look or deduplicate else nullcontext():
-        return merge.merge(sets, look=look, deduplicate=deduplicate)
+        return merge.merge(sets, look=look, deduplicate=deduplicate), decided
 
 
 def free_folder(name: str) -> Path:

@@ -62,6 +62,7 @@ def fit(
     seed: int | None = None,
     subset: int | None = None,
     deduplicate: bool = False,
+    labels: str | Path | None = None,
     device: str = "auto",
     threads: int | None = None,
     quiet: bool = True,
@@ -89,6 +90,7 @@ def fit(
             subset=subset,
             deduplicate=deduplicate,
             start=None,
+            labels=None if labels is None else Path(labels),
             console=console,
         )
     if digits is not None:

@@ -8,6 +8,7 @@
     model.json           trees for XGBoost, and
     features.safetensors what its features learned of the images
     state.safetensors    what training resumes from
+    labels.csv           decisions on labels of the data, where there were any
     data.npz             a hash of every image trained on, and which images were held out
     validation.npz       the answers on the held-out images
     evaluations.jsonl    one line a look at labelled data, added by `evaluate`
@@ -35,6 +36,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tenfold import __version__
+from tenfold.data import decisions
 from tenfold.errors import RunError, unwritten
 from tenfold.files import MOST_BYTES, MOST_TEXT, npz, open_regular, read_bytes, read_npz, refuse_odd, write_atomically
 from tenfold.runs import schema
@@ -46,8 +48,9 @@ if TYPE_CHECKING:
 
 WEIGHTS, STATE, MANIFEST, RECIPE = "weights.safetensors", "state.safetensors", "run.json", "recipe.toml"
 METRICS, DATA, VALIDATION, LOOKS = "metrics.jsonl", "data.npz", "validation.npz", "evaluations.jsonl"
+LABELS = "labels.csv"
 ANSWERS = re.compile(r"evaluations/[0-9]{1,9}\.npz")  # what a line of it may name
-FILES = (RECIPE, MANIFEST, METRICS, WEIGHTS, STATE, DATA, VALIDATION)  # of a network's run
+FILES = (RECIPE, MANIFEST, METRICS, WEIGHTS, STATE, DATA, VALIDATION, LABELS)  # of a network's run
 # What computes, by the model's kind; every other classical model is scikit-learn's.
 LIBRARIES = {"xgboost": ("xgboost", "sklearn")}
 DISTRIBUTIONS = {"sklearn": "scikit-learn"}  # where it has another name than the module
@@ -84,13 +87,14 @@ class Run:
         manifest: dict[str, Any],
         hashes: NDArray[np.uint64],
         held_out: NDArray[np.int64],
+        labels: Path | None = None,
     ) -> "Run":
         """Make a new run's folder, in one rename, and return it; RunError where something stands there already."""
         refuse_taken(path, f"--resume '{path}' to continue a run there")
         draft = path.with_name(f".{secrets.token_hex(8)}.part")
         try:
             draft.mkdir(parents=True)
-            with cls.rewrite(draft, recipe, manifest, hashes, held_out):
+            with cls.rewrite(draft, recipe, manifest, hashes, held_out, labels):
                 pass
             draft.replace(path)
         except OSError as error:
@@ -108,6 +112,7 @@ class Run:
         manifest: dict[str, Any],
         hashes: NDArray[np.uint64],
         held_out: NDArray[np.int64],
+        labels: Path | None = None,
     ) -> "Iterator[Run]":
         """Give a run in a folder that is there, to write weights and answers into; other files stay.
 
@@ -117,6 +122,8 @@ class Run:
         run = cls(path)
         run._write(RECIPE, recipe.to_toml().encode())
         run._write(DATA, npz({"hashes": hashes, "held_out": held_out}))
+        if labels is not None:
+            run._write(LABELS, decisions.read(labels))
         yield run
         run.manifest = dict(manifest)
         run.update_manifest({})
@@ -185,6 +192,11 @@ class Run:
         if (indices < 0).any() or (indices >= len(arrays["hashes"])).any():
             raise schema.unreadable(path, ValueError("its 'held_out' point outside"))
         return arrays
+
+    @property
+    def labels(self) -> Path | None:
+        """The file with the decisions on labels that the data were begun with; None without any."""
+        return self.path / LABELS if self.manifest["data"].get("labels") else None
 
     def validation(self) -> dict[str, NDArray[Any]] | None:
         """Return the answers to the held-out images; None where there are none.

@@ -57,6 +57,7 @@ class TrainedOn(Stored):
     n_train: Whole = 0
     n_validation: Whole = 0
     copies: Copies | None = None
+    labels: dict[str, str | int] | None = None  # as of tenfold.data.decisions.apply
 
 
 class Source(Stored):
