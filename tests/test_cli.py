@@ -21,8 +21,8 @@ from tenfold.data.digits import Digits
 from tenfold.errors import DataError
 
 VERBS = [
-    *("quickstart", "explore", "train", "tune", "ensemble", "ablate", "evaluate", "compare", "reproduce", "submit"),
-    *("export", "read"),
+    *("quickstart", "explore", "train", "tune", "ensemble", "ablate", "evaluate", "compare", "reproduce", "audit"),
+    *("submit", "export", "read"),
 ]
 
 

@@ -21,6 +21,7 @@ EXTRAS = [
     "onnx",
     "skl2onnx",
     "ray",
+    "cleanlab",
     "mlflow",
     "tensorboardX",
 ]
@@ -141,7 +142,18 @@ def test_another_missing_library_is_no_extra(monkeypatch: pytest.MonkeyPatch) ->
 
 LIBRARIES = [
     *("cv2", "jinja2", "numpy", "onnxruntime", "onnxruntime.quantization", "PIL.Image", "pydantic", "requests", "rich"),
-    *("typer", "torch", "safetensors.numpy", "sklearn", "xgboost", "optuna", "onnx", "skl2onnx", "ray"),
+    *(
+        "typer",
+        "torch",
+        "safetensors.numpy",
+        "sklearn",
+        "xgboost",
+        "optuna",
+        "onnx",
+        "skl2onnx",
+        "ray",
+        "cleanlab.filter",
+    ),
 ]
 WATCHED = """
 import importlib

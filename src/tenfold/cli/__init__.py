@@ -44,6 +44,7 @@ VERBS = {
     "reproduce": Verb(
         "Train and score the published systems side by side.", "tenfold reproduce --recipes svm,fast --protocol mnist"
     ),
+    "audit": Verb("Find labels that are probably wrong, and decide what to do.", "tenfold audit runs/ten"),
     "submit": Verb(
         "Write the answers to unlabelled data as Kaggle takes them.",
         "tenfold submit runs/first --data kaggle:test --out submission.csv",

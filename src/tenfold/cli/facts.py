@@ -9,7 +9,7 @@ from tenfold import __version__, settings
 
 LIBRARIES = ("numpy", "onnxruntime", "opencv-python-headless", "pillow", "pydantic", "torch", "scikit-learn", "xgboost")
 # A module that each extra brings.
-EXTRAS = {"train": "torch", "cluster": "ray", "track": "mlflow", "docs": "mkdocs", "dev": "pytest"}
+EXTRAS = {"train": "torch", "audit": "cleanlab", "cluster": "ray", "track": "mlflow", "docs": "mkdocs", "dev": "pytest"}
 
 
 def facts() -> dict[str, Any]:
