@@ -94,6 +94,7 @@ def audit(
     """
     from tenfold.console import PlainConsole
     from tenfold.data import decisions as files
+    from tenfold.data.writers import with_writers
     from tenfold.metrics import suspects
     from tenfold.pages import audit as pages
     from tenfold.pages import page as writing
@@ -117,6 +118,7 @@ def audit(
     own = files.parse(files.read(copy), copy) if not specs and system.run.labels else []
 
     digits, shares, known = _other(system, specs, test, console) if specs else _held_out(system.run, console)
+    digits = with_writers(digits, needed=False)
     hashes = files.hashes_of(digits)
     there = {*hashes} if specs else {f"x{each:016x}" for each in system.run.hashes().tolist()}
     if before and (there | {row.hash for row in own}).isdisjoint(row.hash for row in before):
@@ -166,7 +168,7 @@ def _suspect(
     digits: "Digits", index: int, shares: "NDArray[np.float32]", answers: "Sequence[np.int64]", alike: Sequence[int]
 ) -> Suspect:
     """Return what is known of an image; shares: (10,) of it; answers: the members'; alike: other images' indices."""
-    writers, labels = getattr(digits, "writers", None), digits.labels
+    writers, labels = digits.writers, digits.labels
     assert labels is not None
     given = int(labels[index])
     suggested = next(digit for digit in shares.argsort()[::-1].tolist() if digit != given)

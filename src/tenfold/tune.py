@@ -120,6 +120,7 @@ def tune(
     """
     began = time.monotonic()
     console = PlainConsole(quiet=quiet, soft_wrap=True)
+    options.split_by(split)
     place, cores = Place.parse(on), settings.threads()
     check_place(place, device)
     if place.kind != "cluster" and not 1 <= workers <= cores:

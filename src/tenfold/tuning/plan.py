@@ -14,7 +14,6 @@ from tenfold.data import splits
 from tenfold.data.digits import Digits
 from tenfold.errors import RecipeError, RunError, TrainingError, UsageError, unwritten
 from tenfold.files import MOST_TEXT, parse_json, read_bytes, refuse_odd, write_atomically
-from tenfold.options import split_by
 from tenfold.training import recipe as recipes
 from tenfold.tuning import space as spaces
 
@@ -84,7 +83,7 @@ def begin(settings: TuneSettings, device: str) -> tuple[Path, Plan]:
     if settings.data is None:
         raise UsageError("There is no '--data'. Give --data DATA, such as --data mnist, or --resume FOLDER.")
     recipe = settings.recipe or recipes.DEFAULT_RECIPE
-    base = recipes.load(recipe, split_by(settings.split))
+    base = recipes.load(recipe, [] if settings.split is None else [f"data.split={settings.split}"])
     check(base, device, None)
     space = spaces.checked(base, recipe)
     method = _one_of("--method", settings.method or ("grid" if base.classical else "optuna"), METHODS)
