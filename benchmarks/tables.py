@@ -20,6 +20,7 @@ from pathlib import Path
 # beside this file
 import ablations
 import accelerator
+import audit
 import card
 import ensemble
 import faults
@@ -42,6 +43,7 @@ MARKER = re.compile(r"<!-- results:.*?-->")
 
 SCRIPTS = (
     ablations,
+    audit,
     accelerator,
     card,
     ensemble,
