@@ -163,8 +163,7 @@ def _curves(metrics: list[dict[str, Any]], manifest: dict[str, Any]) -> list[dic
 
 def _data(look: dict[str, Any]) -> dict[str, str]:
     """Return the spec and the content hash of the data that was looked at, "" where unknown."""
-    data = look["data"] if isinstance(look.get("data"), dict) else {}
-    return {key: str(data.get(key, "")) for key in ("spec", "sha256")}
+    return {"spec": "", "sha256": ""} | look.get("data", {})
 
 
 def _command(run: "Run") -> str:
@@ -175,7 +174,7 @@ def _command(run: "Run") -> str:
     for spec in [specs] if isinstance(specs, str) else specs:
         words += ["--data", str(spec)]
     if data.get("labels"):
-        words += ["--labels", str(run.path / "labels.csv")]
+        words += ["--labels", str(run.labels)]
     if data.get("deduplicated"):
         words += ["--deduplicate"]
     options = {"--subset": data.get("subset"), "--from": source.get("run"), "--layers": source.get("layers")}

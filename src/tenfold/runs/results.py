@@ -108,26 +108,19 @@ def from_runs(runs: Sequence["Run"], looks: Sequence[dict[str, Any]], protocol: 
     for run in runs:
         if not run.finished:
             raise RunError(f"'{run.path}' is '{run.manifest['status']}'. Run: tenfold train --resume {run.path}")
-    first, data = runs[0].manifest, looks[0]["data"]
     for run, look in zip(runs, looks, strict=True):
-        seen = look["overlap"]["exact"] + look["overlap"]["near"]
-        if seen:
+        if seen := look["overlap"]["exact"] + look["overlap"]["near"]:
             raise RunError(
                 f"'{run.path}' was trained on '{seen}' of the images it was scored on. Evaluate it on others."
             )
-        same = (
-            run.recipe.config_hash() == runs[0].recipe.config_hash()
-            and run.manifest["data"]["sha256"] == first["data"]["sha256"]
-            and _place(run) == _place(runs[0])
-            and look["data"]["sha256"] == data["sha256"]
-        )
-        if not same:
+        if _system(run, look) != _system(runs[0], looks[0]):
             raise RunError(f"'{run.path}' differs from '{runs[0].path}' by more than its seed. Add it by itself.")
-    used = first["data"]
+    made = [run.manifest for run in runs]
+    first, used, data = made[0], made[0]["data"], looks[0]["data"]
     return Result(
         recipe=runs[0].recipe.name,
         config_sha256=runs[0].recipe.config_hash(),
-        commit=", ".join(sorted({run.manifest["commit"] or "unknown" for run in runs})),
+        commit=", ".join(sorted({each["commit"] or "unknown" for each in made})),
         machine=_place(runs[0]) | _arithmetic(runs),
         versions=first["versions"],
         train_data=DataUsed(spec=data_name(used["spec"]), sha256=used["sha256"], n=used["n_train"]),
@@ -135,16 +128,16 @@ def from_runs(runs: Sequence["Run"], looks: Sequence[dict[str, Any]], protocol: 
         parameters=first["parameters"],
         epochs=first["epochs"],
         trials=[
-            Trial(
-                seed=run.manifest["seed"],
-                accuracy=look["accuracy"],
-                nll=look.get("nll"),
-                seconds=run.manifest["seconds"],
-            )
-            for run, look in zip(runs, looks, strict=True)
+            Trial(seed=each["seed"], accuracy=look["accuracy"], nll=look.get("nll"), seconds=each["seconds"])
+            for each, look in zip(made, looks, strict=True)
         ],
         protocol=protocol,
     )
+
+
+def _system(run: "Run", look: dict[str, Any]) -> tuple[Any, ...]:
+    """Return all that runs of one system on one machine have in common."""
+    return run.recipe.config_hash(), run.manifest["data"]["sha256"], _place(run), look["data"]["sha256"]
 
 
 def _place(run: "Run") -> dict[str, Any]:

@@ -20,6 +20,7 @@ Seed = Annotated[int, Field(ge=0, lt=2**64)]  # what PyTorch takes
 Share = Annotated[float, Field(ge=0, le=1)]
 Amount = Annotated[float, Field(ge=0)]
 Interval = Annotated[list[float], Field(min_length=2, max_length=2)]
+TEN = Field(min_length=10, max_length=10)
 
 DATA: Layout = {"hashes": ("u", ("all",)), "held_out": ("i", ("held out",))}
 ANSWERS: Layout = {
@@ -163,10 +164,8 @@ class KeptLook(Stored):
     ci95: Interval
     nll: Amount | None = None
     ece: Amount | None = None
-    per_class: Annotated[list[DigitScore], Field(min_length=10, max_length=10)]
-    confusion: Annotated[
-        list[Annotated[list[Whole], Field(min_length=10, max_length=10)]], Field(min_length=10, max_length=10)
-    ]
+    per_class: Annotated[list[DigitScore], TEN]
+    confusion: Annotated[list[Annotated[list[Whole], TEN]], TEN]
     tta: bool | None = None
     time: str | None = None
     looks: Whole | None = None
