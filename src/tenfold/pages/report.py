@@ -163,7 +163,8 @@ def _curves(metrics: list[dict[str, Any]], manifest: dict[str, Any]) -> list[dic
 
 def _data(look: dict[str, Any]) -> dict[str, str]:
     """Return the spec and the content hash of the data that was looked at, "" where unknown."""
-    return {"spec": "", "sha256": ""} | look.get("data", {})
+    data: dict[str, str] = {"spec": "", "sha256": ""} | look.get("data", {})
+    return data
 
 
 def _command(run: "Run") -> str:

@@ -6,12 +6,12 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from tenfold.errors import MissingExtraError, TenfoldError, TrainingError, UsageError
+from tenfold.errors import MissingExtraError, TrainingError, UsageError
 from tenfold.metrics.scores import confusion
 
 if TYPE_CHECKING:
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 REFRESH_SECONDS = 0.2  # reading the loss waits for an accelerator, so not every step
 EXPERIMENT = "tenfold"
 TENSORBOARD = "tensorboard:"
+PLACES = "Give a folder, http://HOST:PORT or tensorboard:FOLDER."
 MOST_PARAMETERS = 100  # that MLflow takes at a time
 SILENT = dict.fromkeys(("MLFLOW_DISABLE_TELEMETRY", "DO_NOT_TRACK", "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT"), "true")
 DEFAULTS = {
@@ -160,11 +161,20 @@ class Tracker(Callback):
     """Sends a run elsewhere: the recipe's values, the curve as it grows, the weights' SHA-256 and the report.
 
     What cannot be sent ends no training: `close` raises it when the run is whole.
+    Raises MissingExtraError without the library, and TrainingError for what cannot be reached now.
     """
+
+    library: ClassVar[tuple[str, str]]  # what is imported, and what messages call it
 
     def __init__(self, uri: str) -> None:
         self.uri, self._sent = uri, 0
         self._failure: Exception | None = None
+        try:
+            self._open()
+        except Exception as error:  # of the library, its stores or the network
+            if isinstance(error, ModuleNotFoundError) and error.name == self.library[0]:
+                raise MissingExtraError(self.library[1], "track") from None
+            raise TrainingError(f"'{uri}' cannot be tracked at: '{_one_line(error)}'. {PLACES}") from None
 
     def begin(self, run: "Run") -> None:
         """Send what is known before training."""
@@ -202,6 +212,9 @@ class Tracker(Callback):
             except Exception as error:  # of the library, its stores or the network
                 self._failure = error
 
+    def _open(self) -> None:
+        raise NotImplementedError
+
     def _begin(self, name: str, values: dict[str, str]) -> None:
         raise NotImplementedError
 
@@ -215,21 +228,15 @@ class Tracker(Callback):
 class MLflow(Tracker):
     """A run of MLflow's experiment "tenfold", in a folder or on a server."""
 
-    def __init__(self, uri: str) -> None:
-        super().__init__(uri)
-        os.environ.update(SILENT)  # MLflow reads them when it is imported
-        for key, value in DEFAULTS.items():
-            os.environ.setdefault(key, value)
-        try:
-            from mlflow import MlflowClient
-        except ModuleNotFoundError:
-            raise MissingExtraError("MLflow", "track") from None
-        try:
-            self.client = MlflowClient(tracking_uri=uri)
-            known = self.client.get_experiment_by_name(EXPERIMENT)
-            self._experiment = known.experiment_id if known else self.client.create_experiment(EXPERIMENT)
-        except Exception as error:  # of the library, its stores or the network
-            raise _unreachable(uri, error) from None
+    library = ("mlflow", "MLflow")
+
+    def _open(self) -> None:
+        os.environ.update(DEFAULTS | os.environ | SILENT)  # MLflow reads them when it is imported
+        from mlflow import MlflowClient
+
+        self.client = MlflowClient(tracking_uri=self.uri)
+        known = self.client.get_experiment_by_name(EXPERIMENT)
+        self._experiment = known.experiment_id if known else self.client.create_experiment(EXPERIMENT)
 
     def _begin(self, name: str, values: dict[str, str]) -> None:
         from mlflow.entities import Param
@@ -256,17 +263,13 @@ class MLflow(Tracker):
 class TensorBoard(Tracker):
     """TensorBoard's event file, in a folder of the run's own name; it takes no report."""
 
-    def __init__(self, uri: str) -> None:
-        super().__init__(uri)
-        self.folder = Path(uri.removeprefix(TENSORBOARD))
-        try:
-            import tensorboardX  # noqa: F401
-        except ModuleNotFoundError:
-            raise MissingExtraError("tensorboardX", "track") from None
-        try:
-            self.folder.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise _unreachable(uri, error) from None
+    library = ("tensorboardX", "tensorboardX")
+
+    def _open(self) -> None:
+        import tensorboardX  # noqa: F401
+
+        self.folder = Path(self.uri.removeprefix(TENSORBOARD))
+        self.folder.mkdir(parents=True, exist_ok=True)
 
     def _begin(self, name: str, values: dict[str, str]) -> None:
         from tensorboardX import SummaryWriter
@@ -287,17 +290,11 @@ class TensorBoard(Tracker):
 def open_tracker(uri: str) -> Tracker:
     """Return what sends a run to `uri`: tensorboard:FOLDER, or what MLflow takes, such as a folder or http://HOST:PORT.
 
-    Raises MissingExtraError, and TrainingError for what cannot be reached now.
+    Raises UsageError for no place, and what a `Tracker` does.
     """
     if uri.removeprefix(TENSORBOARD) == "":
-        raise UsageError(f"'{uri}' names no place to track at. Give a folder, http://HOST:PORT or tensorboard:FOLDER.")
+        raise UsageError(f"'{uri}' names no place to track at. {PLACES}")
     return TensorBoard(uri) if uri.startswith(TENSORBOARD) else MLflow(uri)
-
-
-def _unreachable(uri: str, error: Exception) -> TenfoldError:
-    return TrainingError(
-        f"'{uri}' cannot be tracked at: '{_one_line(error)}'. Give a folder, http://HOST:PORT or tensorboard:FOLDER."
-    )
 
 
 def _one_line(error: Exception) -> str:
