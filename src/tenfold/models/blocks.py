@@ -1,25 +1,23 @@
 """What the networks are made of, besides PyTorch's own modules."""
 
-from collections.abc import Callable
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
-    "relu": F.relu,
-    "gelu": F.gelu,
-    "silu": F.silu,
-    "tanh": torch.tanh,
-    "sigmoid": torch.sigmoid,
+ACTIVATIONS: dict[str, type[nn.Module]] = {
+    "relu": nn.ReLU,
+    "gelu": nn.GELU,
+    "silu": nn.SiLU,
+    "tanh": nn.Tanh,
+    "sigmoid": nn.Sigmoid,
 }
 
 
-def activation_named(name: str) -> Callable[[Tensor], Tensor]:
+def activation_named(name: str) -> nn.Module:
     """Return the activation of that name; ValueError for an unknown one."""
     if name not in ACTIVATIONS:
         raise ValueError(f"activation is '{name}', not one of {', '.join(ACTIVATIONS)}")
-    return ACTIVATIONS[name]
+    return ACTIVATIONS[name]()
 
 
 def shift_offsets(radius: int) -> list[tuple[int, int]]:
@@ -43,22 +41,6 @@ def pooled(x: Tensor, kind: str) -> Tensor:
     if kind == "both":
         return torch.cat([pooled(x, "max"), pooled(x, "mean")], 1)
     return x.amax((2, 3)) if kind == "max" else x.mean((2, 3))
-
-
-class Activation(nn.Module):
-    """An activation as a module."""
-
-    def __init__(self, name: str) -> None:
-        super().__init__()
-        self.name, self.function = name, activation_named(name)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Return the same shape."""
-        return self.function(x)
-
-    def extra_repr(self) -> str:
-        """Return what `print` shows."""
-        return self.name
 
 
 class Dropout(nn.Module):

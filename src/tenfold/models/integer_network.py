@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from tenfold.errors import ExportError
-from tenfold.models.blocks import ACTIVATIONS, pooled, shifted
+from tenfold.models.blocks import ACTIVATIONS, activation_named, pooled, shifted
 from tenfold.models.cnn import Block, ConvNet
 
 Floats = NDArray[np.float32]
@@ -145,7 +145,7 @@ class IntegerNetwork:
             before = F.max_pool2d(x, 2) if layer.halved else x
             integers, scales, biases = (torch.from_numpy(each) for each in (layer.integers, layer.scales, layer.biases))
             sums = F.conv2d(before, integers.float(), padding=integers.shape[2] // 2)
-            x = ACTIVATIONS[self.activation](sums * scales[:, None, None] + biases[:, None, None])
+            x = activation_named(self.activation)(sums * scales[:, None, None] + biases[:, None, None])
             if layer.residual:
                 x = x + before
         sums = pooled(x, self.pool) @ torch.from_numpy(self.head.integers).float().T
@@ -167,7 +167,7 @@ def taken_apart(module: nn.Module, shifts: list[tuple[int, int]], temperature: f
     layers = []
     for name, block in module.named_modules():
         if isinstance(block, Block):
-            activation = next(each for each, function in ACTIVATIONS.items() if function is block.activation)
+            activation = next(each for each, kind in ACTIVATIONS.items() if type(block.activation) is kind)
             _, stage, place = name.split(".")
             halved = stage != "0" and place == "0"
             layers.append(

@@ -21,7 +21,7 @@ from typing import NamedTuple
 from torch import Tensor, nn
 
 from tenfold.models import check_layer
-from tenfold.models.blocks import Activation, Dropout, pooled
+from tenfold.models.blocks import Dropout, activation_named, pooled
 
 LAYERS = ("conv", "dense", "norm", "pool", "pad", "dropout", "flatten", "global")
 SPATIAL = ("conv", "pool", "pad", "flatten", "global")
@@ -140,7 +140,7 @@ def _modules(name: str, words: list[str], shape: Shape, activation: str) -> Part
 
 def _activated(parts: list[nn.Module], after: Shape, norm: bool, activation: str) -> Parts:
     """Return the parts, batch norm where that is asked for, and the activation."""
-    return [*parts, *([_batch_norm(after)] if norm else []), Activation(activation)], after
+    return [*parts, *([_batch_norm(after)] if norm else []), activation_named(activation)], after
 
 
 def _batch_norm(shape: Shape) -> nn.Module:
@@ -151,7 +151,7 @@ def _pool_first(parts: list[nn.Module]) -> list[nn.Module]:
     """Return the parts with each ReLU before a max pooling moved behind it: the same numbers, a quarter of the work."""
     ordered = list(parts)
     for at, (first, second) in enumerate(itertools.pairwise(parts)):
-        if isinstance(first, Activation) and first.name == "relu" and isinstance(second, nn.MaxPool2d):
+        if isinstance(first, nn.ReLU) and isinstance(second, nn.MaxPool2d):
             ordered[at], ordered[at + 1] = second, first
     return ordered
 
