@@ -5,10 +5,9 @@ model answers through the same bytes before and after it is saved, so a loaded o
 """
 
 import importlib
-import inspect
 import warnings
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,9 +19,6 @@ from tenfold.models import CLASSICAL, fitted
 from tenfold.models.fitted import MAX_BYTES, PARAMETERS, Fitted, Graph, Trees, open_fitted
 from tenfold.progress import track
 from tenfold.runtime.model_file import read_model
-
-if TYPE_CHECKING:
-    from tenfold.models.features import Features
 
 FEATURES = "features.safetensors"
 VOTES = {"knn": "n_neighbors", "forest": "n_estimators"}
@@ -101,11 +97,6 @@ KINDS: dict[str, type[Arguments]] = dict(zip(CLASSICAL, (Logistic, Svm, Knn, For
 
 def checked(kind: str, arguments: dict[str, Any]) -> Arguments:
     """Return the arguments of that kind; RecipeError names the first that is unknown or out of range."""
-    if kind not in KINDS:
-        raise RecipeError(
-            f"No classical model is called '{kind}'.{nearest(kind, KINDS)} "
-            f"Set model.kind to one of: {', '.join(KINDS)}."
-        )
     try:
         return KINDS[kind].model_validate(arguments)
     except ValidationError as error:
@@ -139,7 +130,7 @@ class Classical:
 
     kind: of `KINDS`. arguments: of its estimator. features: of `tenfold.models.features.Features`. threads: at most so
     many compute.
-    Raises RecipeError for a kind, an argument or a feature that is unknown or out of range.
+    Raises RecipeError for an argument that is unknown or out of range; features were checked with their recipe.
     parameters: how many numbers were fitted: coefficients and intercepts; support vectors and their non-zero weights;
     the stored images' values; two a split of a tree, one a leaf (ten in a forest's); and what the features learned.
     """
@@ -147,9 +138,11 @@ class Classical:
     def __init__(
         self, kind: str, arguments: dict[str, Any], features: dict[str, Any], seed: int = 0, threads: int = 1
     ) -> None:
+        from tenfold.models.features import Features
+
         self.kind = kind
         self.arguments = checked(kind, arguments)
-        self.features = _features(features)
+        self.features = Features(**features)
         self.seed = seed % 2**32  # more than that scikit-learn does not take
         self.threads = threads
         self.fitted: Fitted | None = None
@@ -274,17 +267,6 @@ def _keep(kind: str, estimator: Any, rows: NDArray[np.float32], labels: NDArray[
         graph = fitted.converted(estimator)
     graph.metadata_props.add(key=PARAMETERS, value=parameters)
     return Graph(graph.SerializeToString(), threads, rows.shape[1])
-
-
-def _features(arguments: dict[str, Any]) -> "Features":
-    """Return the transformer with these arguments; RecipeError names one that it does not have."""
-    from tenfold.models.features import Features
-
-    known = list(inspect.signature(Features).parameters)
-    for name in arguments:
-        if name not in known:
-            raise RecipeError(f"There is no feature '{name}'.{nearest(name, known)} Known: {', '.join(known)}.")
-    return Features(**arguments)
 
 
 def only_processor(kind: str, device: str) -> None:
