@@ -215,9 +215,7 @@ def _omit_zeros(node: "NodeProto") -> None:
     kept = np.flatnonzero(columns["class_weights"].floats)
     for name in ("class_ids", "class_nodeids", "class_treeids", "class_weights"):
         values = columns[name].floats if name == "class_weights" else columns[name].ints
-        shorter = np.array(values)[kept].tolist()
-        del values[:]
-        values.extend(shorter)
+        values[:] = np.array(values)[kept].tolist()
 
 
 def described(text: str, **constants: Constant) -> "ModelProto":

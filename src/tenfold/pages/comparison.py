@@ -110,8 +110,7 @@ def _charts(rows: "Sequence[Standing | SystemRow]") -> list[dict[str, Any]]:
         ("seconds", "Accuracy against seconds of training", "s", lambda v: f"{v:,g}"),
         ("parameters", "Accuracy against parameters", "", page.short),
     ):
-        costs: list[float | None] = [getattr(row, key) for row in rows]
-        known = [(i, row, cost) for i, (row, cost) in enumerate(zip(rows, costs, strict=True), 1) if cost]
+        known = [(i, row, cost) for i, row in enumerate(rows, 1) if (cost := getattr(row, key))]
         if not known:
             continue
         best = frontier([cost for _, _, cost in known], [row.accuracy for _, row, _ in known])
@@ -124,7 +123,7 @@ def _charts(rows: "Sequence[Standing | SystemRow]") -> list[dict[str, Any]]:
             text=text,
             floor=0.5 / max(row.n for row in rows),
         )
-        missing = [row.name for row, cost in zip(rows, costs, strict=True) if not cost]
+        missing = [row.name for row in rows if not getattr(row, key)]
         charts.append({"title": title, "svg": svg, "missing": missing})
     return charts
 

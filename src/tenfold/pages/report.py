@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from tenfold.runs.run import Run
 
 SHOWN_MISTAKES = 60
+SHOWN_CONFUSIONS = 3
 SHOWN_SETS = 4  # the newest evaluation of each of the largest data sets has a section; the table lists every look
 CALIBRATION_BINS = 10  # a phone has room for ten counts
 
@@ -84,17 +85,23 @@ def _section(
     """Return what the page shows of one set of predictions."""
     confusion = np.array(figures["confusion"])
     shades = np.log1p(confusion * (1 - np.eye(len(confusion))))  # of errors alone, which differ by powers of ten
-    section = figures | {
-        "anchor": anchor,
-        "title": title,
-        "kind": kind,
-        "unseen": _unseen(figures),
-        "confusion": np.dstack([confusion, shades / max(shades.max(), 1e-9)]).tolist(),  # (10, 10, 2): images, shade
-        "confused": _most_confused(confusion),
-        "calibration": None,
-        "refusal": None,
-        "mistakes": None,
-    }
+    confused = [(true, given, int(n)) for (true, given), n in np.ndenumerate(confusion) if n and true != given]
+    section = (
+        figures
+        | {
+            "anchor": anchor,
+            "title": title,
+            "kind": kind,
+            "unseen": _unseen(figures),
+            "confusion": np.dstack(
+                [confusion, shades / max(shades.max(), 1e-9)]
+            ).tolist(),  # (10, 10, 2): images, shade
+            "confused": sorted(confused, key=lambda error: -error[2])[:SHOWN_CONFUSIONS],  # the most frequent first
+            "calibration": None,
+            "refusal": None,
+            "mistakes": None,
+        }
+    )
     if "labels" in arrays and "probabilities" in arrays:
         labels, probabilities = arrays["labels"], arrays["probabilities"]
         bins = calibration_bins(labels, probabilities, CALIBRATION_BINS)
@@ -133,12 +140,6 @@ def _mistakes(arrays: dict[str, NDArray[Any]]) -> list[dict[str, Any]] | None:
         }
         for i, image in kept  # the surest first
     ]
-
-
-def _most_confused(confusion: NDArray[np.int64], most: int = 3) -> list[tuple[int, int, int]]:
-    """Return up to `most` (true digit, given digit, images), the most frequent confusions first."""
-    errors = [(true, given, int(n)) for (true, given), n in np.ndenumerate(confusion) if n and true != given]
-    return sorted(errors, key=lambda error: -error[2])[:most]
 
 
 def _curves(metrics: list[dict[str, Any]], manifest: dict[str, Any]) -> list[dict[str, Any]]:
