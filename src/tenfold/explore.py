@@ -40,7 +40,6 @@ def explore(
     data: a name or a path, or two. quiet: no progress, no summary.
     Raises DataError for data that cannot be read and a page that cannot be written.
     """
-
     from tenfold.console import PlainConsole
     from tenfold.data import load, statistics
     from tenfold.pages import explore as pages

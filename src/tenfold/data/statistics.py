@@ -13,7 +13,6 @@ from numpy.typing import NDArray
 from tenfold.data.digits import IMAGE_SHAPE, Digits
 from tenfold.data.overlap import Overlap, find_duplicates, find_overlap
 from tenfold.data.writers import series, with_writers
-from tenfold.errors import DataError
 from tenfold.progress import steps
 
 CLASSES = 10
@@ -115,9 +114,7 @@ class ExploredSet:
 
 
 def look_at(digits: Digits, spec: str) -> ExploredSet:
-    """Return what is in one set; DataError where it is empty."""
-    if not len(digits):
-        raise DataError(f"'{spec}' holds '0' images. Give at least one.")
+    """Return what is in one set of at least one image."""
     ids, labels = digits.ids, digits.labels
     groups = np.zeros(len(digits), np.int64) if labels is None else labels
     counts = None if labels is None else np.bincount(labels, minlength=CLASSES)

@@ -133,8 +133,6 @@ def calibration_bins(labels: ArrayLike, probabilities: ArrayLike, bins: int = EC
     The confidence of an image is its largest probability. A bin holds what lies above its low edge, up to and with
     its high edge, as in C. Guo et al., "On calibration of modern neural networks" (2017).
     """
-    if bins < 1:
-        raise DataError(f"'{bins}' calibration bins are too few. Give at least 1.")
     given, shares = checked(labels, probabilities)
     confidence = np.minimum(shares.max(axis=1), 1.0)
     right = shares.argmax(axis=1) == given
