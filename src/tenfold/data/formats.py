@@ -53,7 +53,7 @@ class Set:
     kind: str
     name: str  # where they are below what was given
     entries: tuple[Entry, ...]
-    labelled: bool
+    labelled: bool  # of a table: perhaps
 
     def __str__(self) -> str:
         count = f" ({len(self.entries):,} pictures)" if self.kind == "picture" else ""
@@ -149,9 +149,9 @@ def _sets(entries: Sequence[Entry], single: bool) -> tuple[list[Set], list[Entry
                 raise DataError(f"There are more than '{MAX_OTHERS}' files that are no pictures. Give fewer.")
             kinds[kind].append(entry)
     sets, used = _array_sets(kinds.pop("idx", []) + kinds.pop("npy", []))
-    tables = _distinct(kinds.pop("csv", []))
-    of_images = [entry for entry in tables if single or _layout(entry)]
-    sets += [Set("csv", entry.name, (entry,), True) for entry in of_images]
+    tables = {entry: _layout(entry) for entry in _distinct(kinds.pop("csv", []))}
+    of_images = {entry: layout for entry, layout in tables.items() if single or layout}
+    sets += [Set("csv", each.name, (each,), not layout or layout.may_have_labels) for each, layout in of_images.items()]
     others = used + [entry for kind in kinds.values() for entry in kind if not _is_sample(entry)]
     for (key, labelled), found in pictures.items():
         above, _, last = key.rpartition("/")
@@ -222,7 +222,7 @@ def _choose(sets: list[Set], purpose: str, path: Path) -> tuple[Set, list[Set]]:
     """Return the set that a purpose takes, and those that it leaves out."""
     good = sets
     if len(sets) > 1 and purpose in NEEDS_LABELS:
-        good = [each for each in sets if _has_labels(each)] or sets
+        good = [each for each in sets if each.labelled] or sets
     part = min((_part(each.name) for each in good), key=ORDER[purpose].index)
     chosen = [each for each in good if _part(each.name) == part]
     if len(chosen) > 1 and {each.kind for each in chosen} != {"picture"}:  # the same file, unpacked twice, is one
@@ -232,13 +232,6 @@ def _choose(sets: list[Set], purpose: str, path: Path) -> tuple[Set, list[Set]]:
         names = ", ".join(str(each) for each in chosen[:9])
         raise fault(path, f"holds {names}, and which one {purpose} needs is not clear. Give one of them.")
     return chosen[0], [each for each in sets if each is not chosen[0]]
-
-
-def _has_labels(each: Set) -> bool:
-    if each.kind != "csv":
-        return each.labelled
-    layout = _layout(each.entries[0])
-    return layout is None or layout.may_have_labels
 
 
 def _layout(entry: Entry) -> csv_format.Layout | None:
