@@ -123,7 +123,7 @@ def test_npz_of_answers(images: Any, model: Path, tmp_path: Path) -> None:
             np.testing.assert_array_equal(found[name], getattr(expected, name))
             assert found[name].dtype == getattr(expected, name).dtype
     assert (tmp_path / "a.npz").read_bytes() == (tmp_path / "b.npz").read_bytes()
-    assert {path.name for path in tmp_path.iterdir()} == {"in.npz", "a.npz", "b.npz"}
+    assert {path.name for path in tmp_path.iterdir()} == {"cache", "in.npz", "a.npz", "b.npz"}
 
 
 def test_folder(images: Any, model: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
@@ -175,7 +175,7 @@ def test_other_sizes(model: Path, tmp_path: Path) -> None:
     ],
 )
 def test_read_as_evaluate_reads(change: Callable[[Any], Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Values, polarity and position of an NPZ are judged once for all of it, whatever part of it is read at a time."""
+    """Values, polarity and position of an NPZ are judged once for all of it, whatever part is answered at a time."""
     digits = load("uci:test", "evaluate")
     monkeypatch.setattr(streams, "ROWS", 100)
     np.savez(tmp_path / "in.npz", X=change(digits.images))
@@ -224,7 +224,7 @@ def test_resumes(
     assert result.resumed_at == 16 * stop_at
     assert out.read_bytes() == whole.read_bytes()
     assert sum(result.counts) + result.abstained == 100
-    assert {path.name for path in tmp_path.iterdir()} == {"in.npz", whole.name, out.name}
+    assert {path.name for path in tmp_path.iterdir()} == {"cache", "in.npz", whole.name, out.name}
 
 
 def test_starts_again_for_other_answers(
@@ -277,7 +277,10 @@ def test_broken_npz(images: Any, model: Path, tmp_path: Path) -> None:
     header = (
         b"\x93NUMPY\1\0\x76\0" + b"{'descr': '|u1', 'fortran_order': False, 'shape': (9, 28, 28)}".ljust(117) + b"\n"
     )
-    for content, message in ((header + bytes(784), "breaks off"), (b"hello", "is not a numpy array")):
+    for content, message in (
+        (header + bytes(784), "its header promises 7184"),
+        (b"hello", "is text that begins with 'hello'"),
+    ):
         with zipfile.ZipFile(tmp_path / "in.npz", "w") as archive:
             archive.writestr("X.npy", content)
         with pytest.raises(DataError, match=message):
@@ -422,7 +425,7 @@ def test_whatever_is_data_is_read(kind: str, model: Path, tmp_path: Path) -> Non
 
 
 def test_pictures_on_their_side_in_a_folder_and_a_zip(tmp_path: Path) -> None:
-    """Pictures that all lie on their side are read upright, and from a zip as from the folder in it, by their names."""
+    """Pictures that all lie on their side are read upright, and from a zip, also one in a folder, as from a folder."""
     digits = load("uci:test", "evaluate").take(np.arange(80))
     for number, image in enumerate(digits.images):
         folder = tmp_path / "in" / str(number % 2)
@@ -436,6 +439,11 @@ def test_pictures_on_their_side_in_a_folder_and_a_zip(tmp_path: Path) -> None:
     found = {Path(row["file"]).stem: row["digit"] for row in rows(tmp_path / "zip.csv")}
     expected = Recogniser.load("tiny").predict(digits.images).digits
     assert [found[f"{number:02}"] for number in range(80)] == [str(digit) for digit in expected]
+    (tmp_path / "around").mkdir()
+    (tmp_path / "in.zip").rename(tmp_path / "around" / "in.zip")
+    read(tmp_path / "around", tmp_path / "around.csv", model="tiny", quiet=True)
+    found = {row["file"]: row["digit"] for row in rows(tmp_path / "around.csv")}
+    assert [found[f"in.zip/{number % 2}/{number:02}.png"] for number in range(80)] == [str(digit) for digit in expected]
 
 
 def test_one_hot_labels_are_refused(images: Any, model: Path, tmp_path: Path) -> None:
@@ -464,7 +472,7 @@ def test_one_process_writes_a_file(images: Any, model: Path, tmp_path: Path) -> 
             read(tmp_path / "in.npz", out, model=model, quiet=True)
         assert (tmp_path / "out.csv.partial").read_bytes() == b"theirs"
     assert read(tmp_path / "in.npz", out, model=model, quiet=True).images == 100
-    assert {path.name for path in tmp_path.iterdir()} == {"in.npz", "out.csv"}
+    assert {path.name for path in tmp_path.iterdir()} == {"cache", "in.npz", "out.csv"}
 
 
 def test_a_replaced_picture_is_read_again(images: Any, model: Path, tmp_path: Path, monkeypatch: Any) -> None:

@@ -117,7 +117,7 @@ def read(
     """
     from tenfold.console import PlainConsole
     from tenfold.runs.systems import open_system
-    from tenfold.runtime.streams import FolderStream, open_stream
+    from tenfold.runtime.streams import open_pictures, open_stream
 
     console = PlainConsole(quiet=quiet, soft_wrap=True)
     names = [str(each) for each in pictures]
@@ -127,7 +127,7 @@ def read(
         _check_target(Path(out), [Path(each) for each in (names or [str(frame)])])
     system = open_system(model, max_error=max_error, threshold=threshold, threads=threads)
     if frame is None and not (len(names) == 1 and Path(names[0]).is_dir()):
-        images: ImageStream = FolderStream(Path(), names)
+        images: ImageStream = open_pictures(names)
     else:
         images = open_stream(names[0] if frame is None else frame)
     if out is None:

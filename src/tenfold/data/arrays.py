@@ -23,7 +23,6 @@ from tenfold.data.meaning import MAX_SIDE
 
 TYPES = {0x08: "u1", 0x09: "i1", 0x0B: ">i2", 0x0C: ">i4", 0x0D: ">f4", 0x0E: ">f8"}
 MAX_IDX_DIMENSIONS = 4
-KEYS = (("X", "y"), ("images", "labels"), ("x", "y"))
 MAGIC = b"\x93NUMPY"
 MAX_DIMENSIONS = 8
 MAX_HEADER_BYTES = 10_000  # numpy has the same limit
