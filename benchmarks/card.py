@@ -81,7 +81,7 @@ def _promise(held: Any) -> dict[str, Any] | None:
         "n": found.n,
         "answered": found.answered,
         "errors": found.errors,
-        "coverage": found.coverage,
+        "coverage": found.answered / found.n,
     }
 
 

@@ -15,7 +15,6 @@ from tenfold.runtime.abstain import (
     guarantee,
     held_out_errors,
     judge,
-    upper_bound,
 )
 from tenfold.runtime.model_file import Card, parse
 
@@ -63,16 +62,16 @@ def test_one_rule_for_one_image_and_for_many() -> None:
 
 
 @pytest.mark.parametrize(("errors", "n"), [(0, 1), (0, 3000), (1, 5), (4, 10_000), (37, 500), (60, 61), (800, 20_000)])
-def test_bound_is_clopper_pearson(errors: int, n: int) -> None:
-    """The bound is the beta distribution's quantile, and the test's chance the binomial distribution's."""
-    assert upper_bound(errors, n) == pytest.approx(stats.beta.ppf(0.95, errors + 1, n - errors), rel=1e-9)
+def test_chance_is_the_binomial_distributions(errors: int, n: int) -> None:
+    """The test's chance is the binomial distribution's, and 5% at Clopper and Pearson's bound."""
+    assert at_most(errors, n, stats.beta.ppf(0.95, errors + 1, n - errors)) == pytest.approx(0.05)
     for risk in (1e-4, 0.003, 0.2, 0.9):
         assert at_most(errors, n, risk) == pytest.approx(stats.binom.cdf(errors, n, risk), rel=1e-8, abs=1e-300)
 
 
 def test_ends() -> None:
-    """Nothing answered or everything wrong bounds nothing; a risk of 0 or 1 is certain."""
-    assert upper_bound(0, 0) == upper_bound(7, 7) == 1.0
+    """Nothing answered or everything wrong has any chance; a risk of 0 or 1 is certain."""
+    assert at_most(0, 0, 0.5) == at_most(7, 7, 0.5) == 1.0
     assert (at_most(3, 5, 0.0), at_most(3, 5, 1.0), at_most(5, 5, 1.0)) == (1.0, 0.0, 1.0)
 
 
@@ -80,8 +79,8 @@ def test_no_mistake(card: dict[str, Any]) -> None:
     """Without a mistake everything is answered where the images suffice: 2,995 of them prove 0.1%, 2,994 do not."""
     some = np.linspace(0.5, 1, 2995)
     found = guarantee(card_of(some, np.zeros(2995, bool), card), 0.001)
-    assert (found.threshold, found.coverage, found.errors, found.n) == (0.0, 1.0, 0, 2995)
-    assert found.bound <= 0.001
+    assert (found.threshold, found.answered, found.errors, found.n) == (0.0, 2995, 0, 2995)
+    assert stats.beta.ppf(0.95, 1, 2995) <= 0.001
     with pytest.raises(ModelError, match=r"cannot promise an error of at most '0.001'.*2,994 held-out.*Give 0.0011 or"):
         guarantee(card_of(some[1:], np.zeros(2994, bool), card), 0.001)
 
@@ -95,11 +94,10 @@ def test_threshold_stands_above_the_mistakes(card: dict[str, Any]) -> None:
     answered = confidences >= np.float32(found.threshold)
     assert 0 < found.threshold < 0.1
     assert (found.answered, found.errors) == (answered.sum(), (wrong & answered).sum())
-    assert found.bound == upper_bound(found.errors, found.answered) <= 0.001
-    assert found.coverage == answered.mean()
+    assert stats.beta.ppf(0.95, found.errors + 1, found.answered - found.errors) <= 0.001
     # One mistake more would be one too many.
     more = np.flatnonzero(wrong & ~answered)[-1]
-    assert upper_bound(found.errors + 1, int((confidences >= confidences[more]).sum())) > 0.001
+    assert stats.beta.ppf(0.95, found.errors + 2, (confidences >= confidences[more]).sum() - found.errors - 1) > 0.001
 
 
 def test_equal_confidences_are_not_taken_apart(card: dict[str, Any]) -> None:

@@ -28,25 +28,20 @@ ANSWERED = 0.99  # share of the held-out images that the default threshold answe
 SLACK = 1e-6  # by which the threshold stands below the last of them: their confidences were computed elsewhere
 CERTAINTY = 0.95
 SPARE_ERRORS = 2  # that the start allows, so that one mislabelled image among the surest does not end the walk
-BISECTIONS = 60  # halvings of [0, 1]: beyond a double's precision at 1e-16
 
 
 @dataclass(frozen=True, slots=True)
 class Guarantee:
     """A threshold, and what was seen on the held-out images.
 
-    threshold: answer from this confidence on. max_error: the limit asked for. n: held-out images; answered: those at
-    or above the threshold; errors: those of them read wrong; coverage: answered / n; bound: with 95% certainty the
-    share of wrong answers is below it, and it is at most max_error.
+    threshold: answer from this confidence on. n: held-out images; answered: those at or above the threshold; errors:
+    those of them read wrong.
     """
 
     threshold: float
-    max_error: float
     n: int
     answered: int
     errors: int
-    coverage: float
-    bound: float
 
 
 def judge(
@@ -106,23 +101,6 @@ def guarantee(card: Card, max_error: float) -> Guarantee:
     )
 
 
-def upper_bound(errors: int, n: int) -> float:
-    """Return the one-sided Clopper-Pearson bound: a higher risk gives so few errors with a chance below 1 - CERTAINTY.
-
-    errors of n; 1.0 where all are wrong or n is 0.
-    """
-    if errors >= n:
-        return 1.0
-    low, high = errors / n, 1.0
-    for _ in range(BISECTIONS):
-        middle = (low + high) / 2
-        if at_most(errors, n, middle) > 1 - CERTAINTY:
-            low = middle
-        else:
-            high = middle
-    return high
-
-
 def at_most(errors: int, n: int, risk: float) -> float:
     """Return the chance of at most so many errors in n independent answers, each wrong with the chance `risk`."""
     if errors >= n or risk <= 0:
@@ -151,7 +129,7 @@ def _walk(card: Card, max_error: float) -> Guarantee | None:
         confidence, answered = pairs[index]
         if not _passes(index + 1, answered, max_error):
             return _above(card, confidence, max_error)
-    return Guarantee(0.0, max_error, card.n, card.n, len(pairs), 1.0, upper_bound(len(pairs), card.n))
+    return Guarantee(0.0, card.n, card.n, len(pairs))
 
 
 def _above(card: Card, confidence: float, max_error: float) -> Guarantee | None:
@@ -167,7 +145,7 @@ def _above(card: Card, confidence: float, max_error: float) -> Guarantee | None:
     errors = len(kept)
     if threshold > 1 or not answered or not _passes(errors, answered, max_error):
         return None
-    return Guarantee(threshold, max_error, card.n, answered, errors, answered / card.n, upper_bound(errors, answered))
+    return Guarantee(threshold, card.n, answered, errors)
 
 
 def _passes(errors: int, n: int, max_error: float) -> bool:
