@@ -120,13 +120,6 @@ def gunzip_start(start: bytes) -> bytes:
     return start
 
 
-@contextmanager
-def open_zip(path: Path) -> Iterator[zipfile.ZipFile]:
-    """Yield a zip archive, closed afterwards; whatever zipfile finds wrong with it meanwhile becomes a DataError."""
-    with zip_faults(path.name), opened(path) as archive:
-        yield archive
-
-
 def opened(source: Path | BinaryIO) -> zipfile.ZipFile:
     """Return a zip archive, whose directory zipfile holds in memory. BadZipFile where that would be too much."""
     with source.open("rb") if isinstance(source, Path) else nullcontext(source) as file:

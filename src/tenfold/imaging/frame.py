@@ -230,10 +230,7 @@ def _set_width(strokes: NDArray[np.float32]) -> NDArray[np.float32]:
     if not distance.any():
         return strokes
     width = 4 * (float(distance[distance > 0].mean()) - 0.5)
-    grow, shrink = (
-        round(MIN_STROKE * scale - width),
-        round(width - MAX_STROKE * scale),
-    )  # one is below 0
+    grow, shrink = round(MIN_STROKE * scale - width), round(width - MAX_STROKE * scale)  # one is below 0
     if max(grow, shrink) < 1:
         return strokes
     disc = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (max(grow, shrink) + 1,) * 2)

@@ -1,7 +1,6 @@
 """What a graph takes, known before onnxruntime sees a byte: a shape for every tensor, bytes, and multiplications."""
 
 import math
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -24,15 +23,6 @@ PAYLOAD = {"f4": "float_data", "f8": "double_data", "i8": "int64_data"}  # "int3
 VALUES = {1: "f", 2: "i", 3: "s", 4: "tensor", 6: "floats", 7: "ints", 8: "strings"}
 
 
-@dataclass(frozen=True, slots=True)
-class Cost:
-    """Of some images: bytes that follow from constants, the most bytes at a time of others, and multiplications."""
-
-    folded: int
-    most: int
-    multiplications: int
-
-
 def images_at_once(found: Outline, name: str, source: tuple[str, str, list[int]], most: int = CHUNK) -> int:
     """Return how many images, `most` at most, fit into ROOM. ModelError where the graph isn't ours or takes too much.
 
@@ -40,20 +30,23 @@ def images_at_once(found: Outline, name: str, source: tuple[str, str, list[int]]
     """
     if len(found.nodes) > MAX_NODES:
         raise refused(name, f"has '{len(found.nodes)}' operators, over {MAX_NODES}")
-    few, many = _cost(found, name, source, FEW), _cost(found, name, source, most)
+    folded, bytes_of_few, work_of_few = _cost(found, name, source, FEW)
+    _, bytes_of_many, work_of_many = _cost(found, name, source, most)
     for what, have, limit in (
-        ("bytes of constants", few.folded, MAX_BYTES),
-        (f"bytes for {FEW} images", few.most, MAX_BYTES),
-        (f"multiplications for {FEW} images", few.multiplications, MAX_MULTIPLICATIONS),
-        (f"bytes for {most} images", many.most, few.most * most // FEW),  # it grows with the square of the images
-        (f"multiplications for {most} images", many.multiplications, few.multiplications * most // FEW),
+        ("bytes of constants", folded, MAX_BYTES),
+        (f"bytes for {FEW} images", bytes_of_few, MAX_BYTES),
+        (f"multiplications for {FEW} images", work_of_few, MAX_MULTIPLICATIONS),
+        # Of many no more than in proportion: what grows with the square of the images is refused.
+        (f"bytes for {most} images", bytes_of_many, bytes_of_few * most // FEW),
+        (f"multiplications for {most} images", work_of_many, work_of_few * most // FEW),
     ):
         if have > limit:
             raise refused(name, f"takes '{have}' {what}, over {limit}")
-    return max(1, min(most, ROOM * most // max(1, many.most)))
+    return max(1, min(most, ROOM * most // max(1, bytes_of_many)))
 
 
-def _cost(found: Outline, name: str, source: tuple[str, str, list[int]], count: int) -> Cost:
+def _cost(found: Outline, name: str, source: tuple[str, str, list[int]], count: int) -> tuple[int, int, int]:
+    """Return for some images: bytes that follow from constants, the most bytes at a time of others, multiplications."""
     operator = ""
     try:
         tensors = {each["name"]: _constant(each) for each in found.tensors}
@@ -83,7 +76,7 @@ def _cost(found: Outline, name: str, source: tuple[str, str, list[int]], count: 
     except Exception as error:  # whatever a malformed node makes numpy say
         shown, why = ascii(operator)[1:-1][:60], ascii(str(error))[1:-1][:100]
         raise refused(name, f"has the operator '{shown}', which isn't as in our exports: {why}") from error
-    return Cost(folded, most, work)
+    return folded, most, work
 
 
 def _constant(message: dict[str, Any]) -> Array:
