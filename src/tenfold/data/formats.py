@@ -21,7 +21,7 @@ from tenfold.data.archive import fault, is_gzip, quoted, sha256
 from tenfold.data.arrays import MAGIC, is_idx, parse_idx, parse_npy, read_header
 from tenfold.data.cache import parsed
 from tenfold.data.digits import Digits
-from tenfold.data.foreign import foreign
+from tenfold.data.foreign import foreign, refusal
 from tenfold.data.meaning import digits_of
 from tenfold.data.walk import Entry, walk
 from tenfold.errors import DataError
@@ -124,7 +124,7 @@ def kind_of(entry: Entry) -> str:
         return "npy"
     if PICTURES.match(start):
         return "picture"
-    if foreign(start):
+    if foreign(start) is not None:
         return "foreign"
     if b"\0" in start or is_gzip(start):
         return "binary"
@@ -300,10 +300,10 @@ def _nothing(path: Path, others: list[Entry]) -> DataError:
     """Return the DataError for a path at which there are no digits."""
     for ending, start in ((r"data\.pkl", b"TORCH"), (r"xl/workbook\.xml", b"XLSX")):  # whose files are zips
         if found := [entry for entry in others if re.search(rf"(^|/){ending}$", entry.name)]:
-            return fault(found[0].path.name, str(foreign(start)))
+            return refusal(foreign(start) or 0, found[0].path.name)
     for entry in others:
-        if what := foreign(entry.start):
-            return fault(entry.file, what)
+        if (index := foreign(entry.start)) is not None:
+            return refusal(index, entry.file)
     if len(others) != 1 or path.is_dir():
         names = quoted(", ".join(entry.name for entry in others) or "nothing")
         return fault(path, f"holds {names}, and no digits. Give {KINDS}.")
