@@ -107,7 +107,7 @@ def folded(path: Path, first: NDArray[np.float64] | None = None) -> tuple[Folded
     wrong = found["probabilities"].argmax(1) != found["labels"]
     losses = log_losses(found["labels"], found["probabilities"])
     assert digits.writers is not None
-    members = Pool(path, settings, settings.precisions).members(settings.folds)
+    members = Pool(path, settings, settings.precisions).trained(settings.folds)
     split = Run.open(members[0].folder).recipe.data.split
     difference = None if first is None else losses - first
     record = Folded(

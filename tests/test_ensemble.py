@@ -16,7 +16,6 @@ from typer.testing import CliRunner
 
 from tenfold.cli import app
 from tenfold.data import load
-from tenfold.ensemble import ensemble
 from tenfold.files import claimed
 from tenfold.runs.estimator import from_run
 from tenfold.runs.run import Run
@@ -86,45 +85,6 @@ def test_what_it_says(pool: Path) -> None:
     assert result["validation_ci95"][0] < result["validation_accuracy"] < result["validation_ci95"][1] + 1e-9
 
 
-def test_trained_runs_are_taken_in(pool: Path, tmp_path: Path) -> None:
-    """A run trained before, holding out other images, is a member like the others; the pool keeps a copy of it."""
-    words = ["--data", "uci:train", "--seed", "7", "--quiet", "--json", *QUICK]
-    run("train", "instant", "--out", str(tmp_path / "other"), *words)
-    out = tmp_path / "both"
-    shutil.copytree(pool, out)
-    result = run(*POOL, "--models", "2", "--out", str(out), "--with", str(tmp_path / "other"), "--select", "all")
-    assert result["chosen"] == ["000-instant", "001-instant", "with-other"]
-    assert [row["seed"] for row in result["pool"]] == [0, 1, 7]
-    shared, own = Run.open(out / "members" / "000-instant").held_out(), Run.open(tmp_path / "other").held_out()
-    assert result["n"] == len(np.union1d(shared, own)) > len(shared)
-    assert len(Run.open(out).held_out()) == 0
-    test = load("uci:test", "evaluate")
-    each = [from_run(Run.open(out / "members" / name), "cpu").predict_proba(test.images) for name in result["chosen"]]
-    np.testing.assert_allclose(
-        from_run(Run.open(out), "cpu").predict_proba(test.images).argmax(1), np.mean(each, 0).argmax(1)
-    )
-    shutil.rmtree(tmp_path / "other")
-    again = run(*POOL, "--models", "2", "--out", str(out), "--select", "all")
-    assert again["chosen"] == result["chosen"]
-
-
-def test_what_cannot_be_taken_in(pool: Path, tmp_path: Path) -> None:
-    """A run of other data, an ensemble, or another run of a taken name: one line, before anything is trained."""
-    words = ["--subset", "300", "--quiet", "--json", *QUICK]
-    run("train", "instant", "--data", "uci:train", "--out", str(tmp_path / "other"), *words)
-    out = tmp_path / "both"
-    shutil.copytree(pool, out)
-    call = [*POOL, "--models", "5", "--out", str(out), "--with"]
-    assert "is 'ensemble', and members have to be networks" in run(*call, str(pool), code=1)["error"]
-    assert "begun on other data" in run(*call, str(tmp_path / "other"), code=1)["error"]
-    assert not (out / "members" / "with-other").exists()  # or the pool would be refused from now on
-    assert not (out / "members" / "004-instant").exists()
-    shutil.rmtree(tmp_path / "other")
-    shutil.copytree(pool / "members" / "001-instant", tmp_path / "other")
-    shutil.copytree(pool / "members" / "000-instant", out / "members" / "with-other")
-    assert "is another run than" in run(*call, str(tmp_path / "other"), code=1)["error"]
-
-
 @pytest.mark.slow
 def test_a_killed_pool_resumes(pool: Path, tmp_path: Path) -> None:
     """Killed in the middle and called again, it ends with the members of a pool that nobody disturbed."""
@@ -192,15 +152,6 @@ def test_recipes_take_turns(tmp_path: Path) -> None:
     again = run("ensemble", "instant", "fast", *words, "--out", str(tmp_path / "pool"))
     assert again["pool"] == result["pool"]
     assert "There is no 'RECIPE'" in CliRunner().invoke(app, ["ensemble", ",", *words, "--out", "x"]).stderr
-
-
-def test_a_budget_buys_what_it_can(tmp_path: Path) -> None:
-    """Of a thousand members as many are trained as there is time for, one at least."""
-    folder = str(tmp_path / "pool")
-    result = ensemble(["instant"], "uci:train", folder, budget=25, overrides=QUICK[1::2], quiet=True)
-    assert 1 <= result.models < 1000
-    assert len(list((tmp_path / "pool" / "members").iterdir())) >= result.models
-    assert result.run == folder
 
 
 @pytest.mark.parametrize(

@@ -23,18 +23,13 @@ if TYPE_CHECKING:
     from tenfold.ensembles.selection import Nested
     from tenfold.runs.run import Run
 
-MODELS = 10  # where neither a number nor a budget is given
-MOST = 1000  # members that a budget may buy
+MODELS = 10  # where neither their number nor that of folds is given
 AUTO, PAGE = "auto", "ensemble.html"
 RECIPES = typer.Argument(metavar="RECIPE", help="Networks' recipes, which take turns: fast,deep-20.")
 OUT = typer.Option("--out", metavar="FOLDER", help="The pool; one that was cut short is resumed.")
-COUNT = typer.Option(
-    "--models", metavar="N", min=1, help="So many members [default: one a fold, else 10, or as time allows]."
-)
-BUDGET = typer.Option("--budget", metavar="S", min=0.001, help="Train members for so many seconds.")
+COUNT = typer.Option("--models", metavar="N", min=1, help="So many members [default: one a fold, else 10].")
 SELECT = typer.Option("--select", metavar="RULE", help="all, top:K, random:K or greedy:K; auto: what is best.")
 FOLDS = typer.Option("--folds", metavar="K", min=2, help="Each member holds out another fold.")
-WITH = typer.Option("--with", metavar="RUN", help="Take this trained network in as a member too. May be repeated.")
 DISTIL = typer.Option("--distil", metavar="RECIPE", help="Then train one network on the ensemble's answers.")
 WORKERS = typer.Option("--workers", metavar="W", min=1, help="Members side by side [default: one a core].")
 THREADS = typer.Option("--threads", metavar="N", min=1, help="Threads of each.")
@@ -82,11 +77,9 @@ def ensemble(
     out: Annotated[str | Path, OUT],
     *,
     models: Annotated[int | None, COUNT] = None,
-    budget: Annotated[float | None, BUDGET] = None,
     select: Annotated[str, SELECT] = AUTO,
     folds: Annotated[int | None, FOLDS] = None,
     split: Annotated[str | None, options.SPLIT] = None,
-    trained: Annotated[Sequence[str | Path], WITH] = (),
     distil: Annotated[str | None, DISTIL] = None,
     on: Annotated[str | None, options.ON] = None,
     workers: Annotated[int | None, WORKERS] = None,
@@ -102,8 +95,7 @@ def ensemble(
     """Return what came of training members and choosing among them; `out` is the pool, and in the end a run.
 
     select: `auto`, or a rule of `tenfold.ensembles.selection`. folds: without them all hold out the same images.
-    labels: a file of decisions on labels, as of `train`; the pool keeps a copy.
-    trained: copied; they may have held out other images of the same data. The same call resumes where it stopped.
+    labels: a file of decisions on labels, as of `train`; the pool keeps a copy. The same call resumes where it stopped.
     Raises TenfoldError: UsageError, RecipeError, DataError, RunError, TrainingError, ClusterError.
     """
     from tenfold.console import PlainConsole
@@ -122,8 +114,8 @@ def ensemble(
     given = (*overrides, *options.split_by(split))
     made_of = Settings(names, specs, seed, subset, deduplicate, folds, given)
     resources = Resources(on, workers, threads, device)
-    count = models or (MOST if budget is not None else folds or MODELS)
-    _check(made_of, resources, select, count + len(trained), distil)
+    count = models or folds or MODELS
+    _check(made_of, resources, select, count, distil)
     # What cannot be read is said now, once, and not by every member.
     _, decided = decisions.apply(load_sets(made_of.data), labels)
     if decided is not None:
@@ -131,13 +123,10 @@ def ensemble(
         made_of = replace(made_of, labels=decided["sha256"])
     pool = Pool.begin(Path(out), made_of, device)
     with claimed(pool.path):
-        folders = [*(member.folder for member in pool.members(count)), *trained]
         if labels is not None:
             write_atomically(pool.path / LABELS, decisions.read(Path(labels)))
-        check_alike(list(map(Run.open, folders)), distil is not None)  # before copies are made, and hours of training
-        pool.take_in(trained)
-        lost = train_missing(pool, count, budget, resources, console)
-        members = pool.members(count)
+        lost = train_missing(pool, count, resources, console)
+        members = pool.trained(count)
         runs = [Run.open(member.folder) for member in members]
         check_alike(runs, distil is not None)
         result, run = _chosen(pool, members, runs, lost, select, console)

@@ -1,8 +1,9 @@
 """An ensemble's members: trained side by side, here or on Ray, what each is worth, and a student of all of them."""
 
+import itertools
 import os
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -90,36 +91,22 @@ def train_member(made_of: dict[str, Any], recipe: str, folder: str, **options: A
     return {"seconds": known["seconds"], "n": n, "errors": round((1 - accuracy) * n) if n else 0}
 
 
-def train_missing(
-    pool: Pool, count: int, budget: float | None, resources: Resources, console: "PlainConsole"
-) -> dict[str, str]:
+def train_missing(pool: Pool, count: int, resources: Resources, console: "PlainConsole") -> dict[str, str]:
     """Train what is not trained yet of the first `count` members; return the names of those that could not be, and why.
 
-    budget: seconds, after which no member is begun and those under way are cut off. TrainingError where the pool then
-    has no member at all.
+    TrainingError where the pool then has no member at all.
     """
     lost: dict[str, str] = {}
-    seconds: list[float] = []  # of each member trained now
     began = time.monotonic()
-    deadline = None if budget is None else began + budget
-    done_before = len(pool.trained(count))
-    total = f" of {count}" if budget is None else ""
-    if done_before:
-        console.print(f"{done_before}{total} members are trained already")
-
-    def tasks() -> Iterator[Task]:
-        for member in map(pool.member, range(count)):
-            # What cannot end before the deadline would be trained for nothing.
-            if deadline is not None and time.monotonic() + max(seconds, default=0.0) > deadline:
-                return
-            if not member.finished():
-                yield _task(pool, member, resources)
+    missing = [member for member in map(pool.member, range(count)) if not member.finished()]
+    numbers = itertools.count(count - len(missing) + 1)
+    if len(missing) < count:
+        console.print(f"{count - len(missing)} of {count} members are trained already")
 
     def done(task: Task, result: dict[str, Any]) -> None:
-        seconds.append(result["seconds"])
         wrong = f"{result['errors']} of {result['n']:,} held-out images wrong after " if result["n"] else ""
         console.print(
-            f"[{done_before + len(seconds)}{total}] {task.key}: {wrong}{result['seconds']:.1f} s of training; "
+            f"[{next(numbers)} of {count}] {task.key}: {wrong}{result['seconds']:.1f} s of training; "
             f"{time.monotonic() - began:.0f} s so far",
         )
 
@@ -127,24 +114,19 @@ def train_missing(
         lost[task.key] = reason
         console.print(f"{task.key} could not be trained: {reason}", style="yellow")
 
-    with console.working("Training members", None if budget is not None else count) as work:
-        if budget is None:
-            work.done = done_before
+    with console.working("Training members", count) as work:
+        work.done = count - len(missing)
         run_tasks(
-            tasks(),
+            (_task(pool, member, resources) for member in missing),
             on=resources.on,
             workers=resources.workers,
             threads=resources.threads,
             done=done,
             failed=failed,
-            deadline=deadline,
             shared=[pool.path],
         )
-    if not pool.members(count):
-        why = f"was trained within '{budget or 0:g}' seconds. Give a larger --budget; the pool is resumed."
-        if lost:
-            why = "could be trained; {}: {}".format(*next(iter(lost.items())))
-        raise TrainingError(f"No member of '{pool.path}' {why}")
+    if len(lost) == count:
+        raise TrainingError("No member of '{}' could be trained; {}: {}".format(pool.path, *next(iter(lost.items()))))
     return lost
 
 

@@ -3,7 +3,6 @@
     pool.json            what the members are made of; a pool is resumed with the same settings alone
     labels.csv           decisions on labels, where there were any
     members/007-fast     a run each, of its own seed, and of its own fold where there are folds
-    members/with-NAME    a run that was trained elsewhere and taken in, a copy
     recipe.toml, ...     once members are chosen: the ensemble, a run like any other (`assemble`)
 
 All members hold out the same images, or a fold each, so that every choice among them is made on answers to images
@@ -12,8 +11,6 @@ that the answering member was not trained on.
 
 import json
 import os
-import secrets
-import shutil
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
@@ -24,16 +21,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tenfold.ensembles.selection import Choice
-from tenfold.errors import RecipeError, RunError, remedy, unwritten
+from tenfold.errors import RecipeError, RunError, unwritten
 from tenfold.files import MOST_TEXT, parse_json, read_bytes, refuse_odd, write_atomically
 from tenfold.metrics.scores import fit_temperature, most_confident_mistakes, sharpen
 from tenfold.runs.begin import check
 from tenfold.runs.fit import GALLERY
-from tenfold.runs.run import FILES, LABELS, Run, commit
+from tenfold.runs.run import LABELS, Run, commit
 from tenfold.training import recipe as recipes
 
 POOL, MEMBERS = "pool.json", "members"
-WITH = "with-"  # what the names of runs that were taken in begin with
 
 
 @dataclass(frozen=True)
@@ -157,46 +153,6 @@ class Pool:
     def trained(self, models: int) -> list[Member]:
         """Return those of the first `models` members whose training has ended."""
         return [member for member in map(self.member, range(models)) if member.finished()]
-
-    def take_in(self, runs: Sequence[str | Path]) -> None:
-        """Copy trained runs into the pool, where they are members from now on; one that is there already stays.
-
-        Raises RunError for a run that cannot be a member: unfinished, no network, without answers to held-out images,
-        or of a name that another one has here. Whether it was trained on the pool's data is `check_alike`'s to say.
-        """
-        for path in map(Path, runs):
-            run = Run.open(path)
-            kind = run.recipe.model.kind
-            if run.recipe.classical or kind == "ensemble":
-                raise RunError(f"'{path}' is '{kind}', and members have to be networks. Omit it.")
-            if not run.finished or run.validation() is None:
-                raise RunError(f"'{path}' is unfinished or held nothing out, and members are chosen on that. Omit it.")
-            place = self.path / MEMBERS / f"{WITH}{path.resolve().name}"
-            if place.exists():
-                if Run.open(place).weights_sha256() != run.weights_sha256():
-                    raise RunError(f"'{place}' is another run than '{path}'. Rename the latter.")
-                continue
-            draft = place.with_name(f".{secrets.token_hex(8)}.part")
-            try:
-                draft.mkdir(parents=True)
-                for name in FILES:
-                    if (path / name).exists():
-                        write_atomically(draft / name, read_bytes(path / name))
-                draft.replace(place)
-            except OSError as error:
-                advice = remedy(error, "Give another --out.")
-                raise RunError(f"'{path}' cannot be copied to '{place}': {error.strerror}. {advice}") from None
-            finally:
-                shutil.rmtree(draft, ignore_errors=True)
-
-    def members(self, models: int) -> list[Member]:
-        """Return the trained ones of the first `models` members, and those that were taken in."""
-        return [*self.trained(models), *self.taken_in()]
-
-    def taken_in(self) -> list[Member]:
-        """Return the members that were trained elsewhere, by name."""
-        runs = [Run.open(folder) for folder in sorted((self.path / MEMBERS).glob(f"{WITH}*"))]
-        return [Member(run.path.name, run.recipe.name, run.manifest["seed"], (), run.path) for run in runs]
 
 
 def shown(value: Any) -> str:

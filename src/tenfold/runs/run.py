@@ -50,7 +50,6 @@ WEIGHTS, STATE, MANIFEST, RECIPE = "weights.safetensors", "state.safetensors", "
 METRICS, DATA, VALIDATION, LOOKS = "metrics.jsonl", "data.npz", "validation.npz", "evaluations.jsonl"
 LABELS = "labels.csv"
 ANSWERS = re.compile(r"evaluations/[0-9]{1,9}\.npz")  # what a line of it may name
-FILES = (RECIPE, MANIFEST, METRICS, WEIGHTS, STATE, DATA, VALIDATION, LABELS)  # of a network's run
 # What computes, by the model's kind; every other classical model is scikit-learn's.
 LIBRARIES = {"xgboost": ("xgboost", "sklearn")}
 DISTRIBUTIONS = {"sklearn": "scikit-learn"}  # where it has another name than the module
