@@ -124,8 +124,6 @@ class PlainDigits(Dataset[tuple[Tensor, int]]):
             pixels = elastic(pixels, self.settings.elastic)
         if self.settings.contrast:
             pixels = contrasted(pixels, self.settings.contrast)
-        if random.random() < self.settings.erasing:
-            pixels = erased(pixels)
         return torch.from_numpy(pixels).float().div(255).unsqueeze(0), int(self.labels[index])
 
 
@@ -159,14 +157,6 @@ def elastic(pixels: NDArray[np.uint8], strength: float) -> NDArray[np.uint8]:
 def contrasted(pixels: NDArray[np.uint8], strength: float) -> NDArray[np.uint8]:
     """Return the image with more or less ink."""
     return np.clip(pixels * (1 + random.uniform(-strength, strength)), 0, 255).astype(np.uint8)
-
-
-def erased(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Return the image with a blank rectangle of 4 to 10 pixels a side."""
-    height, width = random.randint(4, 10), random.randint(4, 10)
-    top, left = random.randint(0, 28 - height), random.randint(0, 28 - width)
-    pixels[top : top + height, left : left + width] = 0
-    return pixels
 
 
 def plain(recipe: Recipe, digits: Digits, workers: int, threads: int) -> Measure:

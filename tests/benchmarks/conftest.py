@@ -16,7 +16,7 @@ RECIPE = """
 name = "small"
 model = { kind = "layers", layers = ["conv 8", "pool", "conv 16", "global max"] }
 training = { epochs = 3, batch_size = 32, precision = "fp32" }
-augment = { rotation = 5, scale = 0.1, shear = 0.1, shift = 1, elastic = 0.5, contrast = 0.1, erasing = 0.1 }
+augment = { rotation = 5, scale = 0.1, shear = 0.1, shift = 1, elastic = 0.5, contrast = 0.1 }
 """
 
 

@@ -26,7 +26,7 @@ RECIPE = """
 name = "small"
 model = { kind = "convnet", widths = [[8], [16]], patch = 2, crop = 2, residual = true, pool = "mean", dropout = 0.1 }
 training = { epochs = 2, batch_size = 64, ema = 0.9, label_smoothing = 0.1, hard_share = 0.5, precision = "fp32" }
-augment = { rotation = 5, scale = 0.1, shear = 0.1, shift = 1, elastic = 0.5, contrast = 0.1, erasing = 0.1 }
+augment = { rotation = 5, scale = 0.1, shear = 0.1, shift = 1, elastic = 0.5, contrast = 0.1 }
 optimiser = { kind = "muon", lr = 0.1, weight_decay = 0.01, clip_norm = 1 }
 prediction = { shifts = 1 }
 """

@@ -38,7 +38,6 @@ def test_small_range_is_nearly_the_identity(images: Tensor, name: str) -> None:
         ("shift", 3.0),
         ("elastic", 1.0),
         ("contrast", 0.5),
-        ("erasing", 1.0),
     ],
 )
 def test_each_distortion_acts_and_is_a_function_of_the_seed(images: Tensor, name: str, amount: float) -> None:
@@ -86,13 +85,3 @@ def test_shift_stays_within_its_range() -> None:
         assert offsets.abs().max() <= 3.001
         assert offsets.min() < -2.5
         assert offsets.max() > 2.5
-
-
-def test_erasing_blanks_the_asked_share() -> None:
-    """With probability p about a share p of the images lose a rectangle of 4 to 10 pixels a side."""
-    torch.manual_seed(0)
-    erased = augment(torch.ones(2000, 1, 28, 28), AugmentSettings(erasing=0.3))
-    blank = (erased == 0).sum((1, 2, 3))
-    assert 0.26 < (blank > 0).float().mean() < 0.34
-    assert blank[blank > 0].min() >= 9
-    assert blank.max() <= 121

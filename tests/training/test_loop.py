@@ -58,7 +58,7 @@ VARIANTS = [
     [],
     ["optimiser.kind=adamw", "optimiser.lr=0.01", "training.keep=best"],
     ["optimiser.kind=sgd", "schedule.kind=plateau", "schedule.patience=1", "training.ema=0"],
-    ["model.dropout=0.3", "augment.erasing=0.5", "augment.contrast=0.3", "training.early_stopping=2"],
+    ["model.dropout=0.3", "augment.contrast=0.3", "training.early_stopping=2"],
     ["training.hard_share=0.5", "training.hard_after=1"],
     ["training.precision=bf16"],
 ]

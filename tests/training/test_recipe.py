@@ -136,3 +136,12 @@ def test_a_length_that_is_asked_for_is_the_length() -> None:
     assert load("instant", ["training.epochs=1"]).training.min_steps == 0
     assert load("instant", ["training.epochs=1", "training.min_steps=7"]).training.min_steps == 7
     assert load("instant", ["optimiser.lr=0.1"]).training.min_steps == load("instant").training.min_steps
+
+
+def test_an_earlier_runs_recipe_is_read() -> None:
+    """The 0 of a distortion that is no more is dropped; asked for, it is an unknown key."""
+    old = load("fast").to_toml().replace("contrast = 0.0\n", "contrast = 0.0\nerasing = 0.0\n")
+    assert "erasing" in old
+    assert parse(tomllib.loads(old), "old") == load("fast")
+    with pytest.raises(RecipeError, match=r"unknown key 'augment\.erasing'"):
+        load("fast", ["augment.erasing=0.5"])

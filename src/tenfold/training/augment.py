@@ -27,19 +27,12 @@ def augment(images: Tensor, settings: AugmentSettings, generator: torch.Generato
     if settings.contrast:
         strength = 1 + settings.contrast * _uniform(images, generator)
         images = (images * strength.view(-1, 1, 1, 1)).clamp_(0, 1)
-    if settings.erasing:
-        images = images * _kept(images, settings.erasing, generator)
     return images
-
-
-def _draw(images: Tensor, generator: torch.Generator | None, *others: int) -> Tensor:
-    """Return uniform numbers in [0, 1) for each image, (*others, B)."""
-    return torch.rand((*others, len(images)), device=images.device, generator=generator)
 
 
 def _uniform(images: Tensor, generator: torch.Generator | None) -> Tensor:
     """Return a number uniform in [-1, 1] for each image, (B,)."""
-    return _draw(images, generator) * 2 - 1
+    return torch.rand(len(images), device=images.device, generator=generator) * 2 - 1
 
 
 def _sampling_grid(images: Tensor, settings: AugmentSettings, generator: torch.Generator | None) -> Tensor | None:
@@ -86,14 +79,3 @@ def _basis(height: int, width: int, points: int, device: torch.device) -> Tensor
         weights = F.interpolate(unit, size=(height, width), mode="bicubic", align_corners=True)
         rows += list(weights.view(points * points, -1))
     return torch.stack(rows).to(device)
-
-
-def _kept(images: Tensor, probability: float, generator: torch.Generator | None) -> Tensor:
-    """Return a mask, (B, 1, H, H), that is 0 in a random rectangle of 4 to 10 pixels a side of the chosen images."""
-    height = images.shape[2]
-    sides = 4 + 6 * _draw(images, generator, 2).unsqueeze(2)  # (2, B, 1)
-    corners = _draw(images, generator, 2).unsqueeze(2) * (height - sides)
-    chosen = _draw(images, generator).unsqueeze(1) < probability
-    position = torch.arange(height, device=images.device)
-    inside = (position >= corners) & (position < corners + sides) & chosen  # (2, B, H)
-    return 1 - (inside[0].unsqueeze(2) & inside[1].unsqueeze(1)).unsqueeze(1).to(images.dtype)

@@ -71,7 +71,7 @@ class DataSettings(Section):
 
 
 class AugmentSettings(Section):
-    """Ranges of the random distortions; 0 switches one off. All but the last two are composed into one resampling."""
+    """Ranges of the random distortions; 0 switches one off. All but contrast are composed into one resampling."""
 
     rotation: float = Field(0.0, ge=0, le=180, description="largest rotation, degrees")
     scale: float = Field(0.0, ge=0, lt=1, description="largest relative change of size, each axis its own")
@@ -80,8 +80,14 @@ class AugmentSettings(Section):
     elastic: float = Field(0.0, ge=0, le=14, description="standard deviation of the elastic displacement, pixels")
     elastic_grid: int = Field(5, ge=2, le=28, description="control points an axis of the elastic field")
     contrast: float = Field(0.0, ge=0, lt=1, description="largest relative change of the ink's strength")
-    erasing: float = Field(0.0, ge=0, le=1, description="probability that a rectangle of an image is blanked")
     calm_end: float = Field(0.0, ge=0, le=1, description="share of training, at its end, without distortion")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _without_erasing(cls, table: Any) -> Any:
+        """Drop a 0 that recipes of earlier runs have: a distortion that is no more, and was off."""
+        unused = isinstance(table, dict) and table.get("erasing") == 0
+        return {key: value for key, value in table.items() if key != "erasing"} if unused else table
 
 
 class DegradeSettings(Section):
