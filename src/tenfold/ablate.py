@@ -73,17 +73,22 @@ def ablate(
     from rich.markdown import Markdown
 
     from tenfold.console import PlainConsole
+    from tenfold.data.names import anywhere
     from tenfold.pages.ablation import rows, study_table
     from tenfold.runs import ablation as ablations
     from tenfold.runs import results
     from tenfold.runs.scoring import ScoredData
 
     console = PlainConsole(quiet=quiet)
-    check_place(Place.parse(on))
-    studies = [ablations.load(name) for name in ([names] if isinstance(names, str) else names)]
-    options.check_target(record, [data], "train", [names] if isinstance(names, str) else names, "--record")
+    place = Place.parse(on)
+    check_place(place)
+    given = [names] if isinstance(names, str) else names
+    studies = [ablations.load(name) for name in given]
+    options.check_target(record, [data], "train", given, "--record")
     digits = ablations.parts(data, subset)
     _check(studies, len(digits.training), data)
+    device = "auto" if place.kind == "local" else "cpu"
+    common = {"data": anywhere(data), "subset": subset, "sha256": digits.sha256, "device": device}
     tasks: dict[Path, Task] = {}  # variants that ask for the same training share its file
     files: dict[str, list[list[Path]]] = {study.name: [] for study in studies}
     for study in studies:
@@ -92,16 +97,12 @@ def ablate(
             own = [Path(out) / ablations.file_name(recipe, images, digits.sha256, seed) for seed in range(seeds)]
             files[study.name].append(own)
             for seed, file in enumerate(own):
-                arguments = {
-                    "recipe": recipe.tables(),
-                    "images": images,
-                    "seed": seed,
-                    "subset": subset,
-                    "sha256": digits.sha256,
-                }
-                task = Task(f"{study.name}, {variant.label}, seed {seed}", f"{ablations.__name__}:train", arguments)
+                arguments = {"recipe": recipe.tables(), "images": images, "seed": seed, "file": str(file.absolute())}
+                task = Task(
+                    f"{study.name}, {variant.label}, seed {seed}", f"{ablations.__name__}:train", arguments | common
+                )
                 tasks.setdefault(file, task)
-    _train({file: task for file, task in tasks.items() if not file.exists()}, data, on, workers, console, subset)
+    _train({file: task for file, task in tasks.items() if not file.exists()}, on, workers, console)
     answers = []
     for study in studies:
         measured = ablations.results(study, files[study.name], digits, data)
@@ -142,23 +143,12 @@ def _check(studies: "Sequence[Ablation]", there: int, spec: str) -> None:
                 )
 
 
-def _train(
-    missing: dict[Path, Task],
-    data: str,
-    on: str | None,
-    workers: int | None,
-    console: "PlainConsole",
-    subset: int | None,
-) -> None:
+def _train(missing: dict[Path, Task], on: str | None, workers: int | None, console: "PlainConsole") -> None:
     """Train what has no file yet, side by side. TrainingError says which training failed."""
-    from tenfold.data.names import anywhere
-
     if not missing:
         return
-    device = "auto" if Place.parse(on).kind == "local" else "cpu"
-    for file, task in missing.items():
-        file.parent.mkdir(parents=True, exist_ok=True)
-        task.arguments.update(data=anywhere(data), subset=subset, file=str(file.absolute()), device=device)
+    out = next(iter(missing)).parent
+    out.mkdir(parents=True, exist_ok=True)
     numbers = count(1)
 
     def done(task: Task, result: dict[str, Any]) -> None:
@@ -168,10 +158,9 @@ def _train(
     def failed(task: Task, reason: str) -> None:
         raise TrainingError(f"{task.key}: {reason}")
 
-    shared = [next(iter(missing)).parent]
     try:
         with console.working("Training variants", len(missing)):
-            run_tasks(missing.values(), on=on, workers=workers, threads=1, done=done, failed=failed, shared=shared)
+            run_tasks(missing.values(), on=on, workers=workers, threads=1, done=done, failed=failed, shared=[out])
     except KeyboardInterrupt:
         console.print("What is trained is kept: the same command resumes from there.")
         raise

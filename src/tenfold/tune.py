@@ -48,7 +48,7 @@ METRIC = typer.Option(
     "--metric", metavar="METRIC", help="nll or accuracy of held-out images [default: nll; for a grid accuracy]."
 )
 METHOD = typer.Option(
-    "--method", metavar="METHOD", help="optuna (default for networks) or grid (for classical models)."
+    "--method", metavar="METHOD", help="optuna, or grid, for classical models alone, whose default it is."
 )
 SEEDS = typer.Option(
     "--seeds", metavar="N", min=0, max=1000, help="Compare at the end on so many unused seeds [default: 3]."

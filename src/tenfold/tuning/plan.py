@@ -88,6 +88,10 @@ def begin(settings: TuneSettings, device: str) -> tuple[Path, Plan]:
     space = spaces.checked(base, recipe)
     method = _one_of("--method", settings.method or ("grid" if base.classical else "optuna"), METHODS)
     if method == "grid":
+        if not base.classical:
+            raise RecipeError(
+                f"'{base.name}' is a network, and --method 'grid' is for classical models. Omit --method."
+            )
         spaces.axis_points(space, settings.trials)
     metric = _one_of("--metric", settings.metric or ("accuracy" if method == "grid" else "nll"), METRICS)
     if base.data.validation == 0:

@@ -68,30 +68,18 @@ def judge(recipe: Recipe, digits: Digits, seed: int, threads: int, device: str, 
     return figures(answered.probabilities, trainer.position.seconds)
 
 
-def cross_validated(recipe: Recipe, digits: Digits, seed: int, threads: int, device: str) -> Figures:
-    """Return what the recipe comes to on the mean of the folds that the seed makes; seconds are those of one training.
+def cross_validated(recipe: Recipe, digits: Digits, seed: int, threads: int) -> Figures:
+    """Return what a classical recipe comes to on the mean of the folds that the seed makes; seconds of one training.
 
     Each image is judged once, by a model that learnt nothing of it: what is fitted to images (principal components,
-    means, where a network keeps its best) is fitted in each fold anew.
+    means) is fitted in each fold anew.
     """
-    import torch
-
-    from tenfold.training.predict import predict
-
     assert digits.labels is not None
     nlls, accuracies, times = [], [], []
     for number in track(range(FOLDS)):
         fold = recipe.data.model_copy(update={"folds": FOLDS, "fold": number})
         train, rest = _parts((digits.images, digits.labels), fold.hold_out(digits, seed))
-        if recipe.classical:
-            probabilities, seconds = _fit(recipe, train, rest, seed, threads)
-        else:
-            inner, watched = _parts(train, recipe.data.hold_out(Digits.of(*train), seed))
-            trainer = _trainer(recipe, inner, watched, seed, threads, device)
-            trainer.run()
-            images = torch.from_numpy(rest[0]).to(trainer.device)
-            probabilities = predict(trainer.finish()[0], images, recipe.prediction.shifts)
-            seconds = trainer.position.seconds
+        probabilities, seconds = _fit(recipe, train, rest, seed, threads)
         nlls.append(float(log_losses(rest[1], probabilities).mean()))
         accuracies.append(_accuracy(rest[1], probabilities))
         times.append(seconds)
@@ -158,7 +146,7 @@ class Workers:
         """Return what the recipe with these overrides comes to, as the tune's method judges it."""
         recipe, digits = recipes.load(Path(self.folder) / RECIPE, changes), _digits(self.folder, self.data)
         if Plan.read(Path(self.folder)).method == "grid":
-            return cross_validated(recipe, digits, seed, self.threads, self.device)
+            return cross_validated(recipe, digits, seed, self.threads)
         return judge(recipe, digits, seed, self.threads, self.device, report)
 
 
