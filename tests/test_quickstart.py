@@ -28,6 +28,7 @@ CUT = Trained(
     None,
     0,
     None,
+    None,
     "runs/quickstart/report.html",
     2.0,
 )
