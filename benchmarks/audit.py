@@ -105,7 +105,12 @@ def promises(
             found = guarantee(card, limit)  # type: ignore[arg-type]
             rows.append(
                 Promise(
-                    **facts, max_error=limit, labels=name, n=len(labels), coverage=found.coverage, errors=found.errors
+                    **facts,
+                    max_error=limit,
+                    labels=name,
+                    n=len(labels),
+                    coverage=found.answered / found.n,
+                    errors=found.errors,
                 )
             )
         except ModelError:
