@@ -81,7 +81,7 @@ def test_ensemble(recipe: Path, tmp_path: Path, capsys: pytest.CaptureFixture[st
     assert full.ensembles["`all`"].errors == (answers.mean(0).argmax(1) != test.labels).sum()
     assert len(full.student) == 2
     assert len(full.pairs) == 3
-    assert None not in [each.training for each in full.members]
+    assert [each.training for each in full.members] == [None, None]  # it is asked of large pools alone
     assert ledger.looks(test.content_hash()) == (3, 3)  # two members and the student
     with Image.open(tmp_path / "errors.png") as sheet:
         assert sheet.width == script.WIDTH * script.COLUMNS
