@@ -43,6 +43,7 @@ BY_WIDTH = (
     *("fit2d_1feature", "fit2d_predict1d", "fit_check_is_fitted", "fit_idempotent", "fit_score_takes_y"),
     *("methods_sample_order_invariance", "methods_subset_invariance", "n_features_in", "n_features_in_after_fitting"),
     *("pipeline_consistency", "positive_only_tag_during_fit", "readonly_memmap_input", "sample_weights_list"),
+    "sample_weights_pandas_series",  # run where pandas is installed
     *("sample_weights_not_an_array", "supervised_y_2d"),
 )
 BY_WIDTH_ALWAYS = (  # these make their images themselves, so that they cannot be widened
