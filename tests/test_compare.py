@@ -63,7 +63,7 @@ def test_on_data(runs: list[Path], folder: Path, tmp_path: Path) -> None:
         [str(run) for run in runs[:2]], str(folder / "test.npz"), markdown=str(tmp_path / "t.md"), quiet=True
     )
     assert set(asdict(result)) == {
-        *("runs", "data", "n", "left_out", "pairs", "confusions", "wrong_everywhere", "page", "markdown")
+        *("runs", "data", "n", "left_out", "pairs", "confusions", "wrong_everywhere", "page", "markdown", "written_by")
     }
     files = [run / ledger.read_lines(run / "evaluations.jsonl")[-1]["file"] for run in runs[:2]]
     kept = [np.load(file) for file in files]

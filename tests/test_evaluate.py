@@ -23,7 +23,7 @@ from tenfold.train import train
 # What `evaluate --json` gave of a run and of a model before both had one result.
 RUN_KEYS = {
     *("run", "data", "overlap", "accuracy", "errors", "n", "ci95", "nll", "ece", "brier", "per_class", "confusion"),
-    *("tta", "seconds", "images_per_second", "time", "looks", "models_looked", "file", "report"),
+    *("tta", "seconds", "images_per_second", "time", "looks", "models_looked", "written_by", "file", "report"),
 }
 MODEL_KEYS = {"model", "threshold", "coverage", "coverage_ci95", "answered", "abstentions", "errors_per_digit"}
 
