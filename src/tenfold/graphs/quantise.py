@@ -3,7 +3,6 @@
 import logging
 import tempfile
 from pathlib import Path
-from types import SimpleNamespace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -27,9 +26,18 @@ def quantised(content: bytes, images: NDArray[np.uint8]) -> "ModelProto":
     """
     import onnx
     import onnxruntime
-    from onnxruntime.quantization import QuantFormat, QuantType, quantize_static
+    from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
 
-    batches = iter([{"images": images[start : start + BATCH]} for start in range(0, len(images), BATCH)])
+    class Batches(CalibrationDataReader):  # type: ignore[misc]
+        """The images, a batch at a time, as onnxruntime asks for them."""
+
+        batches = iter([images[start : start + BATCH] for start in range(0, len(images), BATCH)])
+
+        def get_next(self) -> dict[str, NDArray[np.uint8]] | None:
+            """Return the next inputs, or None at the end."""
+            batch = next(self.batches, None)
+            return None if batch is None else {"images": batch}
+
     logger = logging.getLogger()
     level = logger.level
     logger.setLevel(logging.ERROR)  # it writes advice and progress to the root logger
@@ -41,7 +49,7 @@ def quantised(content: bytes, images: NDArray[np.uint8]) -> "ModelProto":
             quantize_static(
                 before,
                 after,
-                SimpleNamespace(get_next=lambda: next(batches, None)),  # all that a CalibrationDataReader has
+                Batches(),
                 quant_format=QuantFormat.QDQ,
                 op_types_to_quantize=OPERATORS,
                 per_channel=True,

@@ -4,7 +4,6 @@ import json
 import tempfile
 import warnings
 from collections import defaultdict
-from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -25,8 +24,7 @@ if TYPE_CHECKING:
 
 DIGITS = 10
 LEAF = -1  # what stands for a child where there is none
-# By what features learned.
-OPERATORS: dict[str, Callable[..., Tensor]] = {"offset": torch.sub, "scale": torch.mul, "components": torch.matmul}
+OPERATORS = {"offset": "Sub", "scale": "Mul", "components": "MatMul"}  # by what features learned
 
 # Laplace's rule, as Classical has it: one vote more, spread over the ten digits.
 SMOOTH = """
@@ -147,17 +145,22 @@ def classical(model: "Classical") -> "ModelProto":
 
 def features(fitted: Features) -> "ModelProto":
     """Return the graph of fitted features: `images` (N, 28, 28) uint8 in, rows (N, D) float32 out."""
-    learned = [(OPERATORS[name], torch.from_numpy(each.T.copy())) for name, each in fitted.learned.items()]
-
-    def rows(images: Tensor) -> Tensor:
-        found = fitted.extract(images)
-        for operator, numbers in learned:
-            found = operator(found, numbers)
-        return found
-
     extraction = nn.Module()
-    extraction.forward = rows
-    return traced(extraction, ["rows"])
+    extraction.forward = fitted.extract
+    rows = traced(extraction, ["rows"])
+    return chained(rows, _projection(fitted)) if fitted.learned else rows
+
+
+def _projection(fitted: Features) -> "ModelProto":
+    """Return the graph of what the features learned: (N, D) float32 in, centred, scaled and projected out."""
+    names = list(fitted.learned)
+    values = ["rows", *(f"after_{name}" for name in names[:-1]), "projected"]
+    lines = "\n".join(
+        f"    {after} = {OPERATORS[name]}({before}, {name})"
+        for name, before, after in zip(names, values[:-1], values[1:], strict=True)
+    )
+    text = f"projection (float[N, D] rows) => (float[N, E] projected) {{\n{lines}\n}}"
+    return described(text, **{name: each.T if name == "components" else each for name, each in fitted.learned.items()})
 
 
 def boosted(content: bytes) -> "ModelProto":
