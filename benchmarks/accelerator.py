@@ -17,7 +17,6 @@ not been run on an accelerator yet. The last line on stdout is JSON.
 
 import argparse
 import json
-import math
 import statistics
 import sys
 import time
@@ -47,7 +46,7 @@ from tenfold.runs.run import commit, save_tensors
 from tenfold.training import device as devices
 from tenfold.training import recipe as recipes
 from tenfold.training.augment import augment
-from tenfold.training.optimise import ADAM_EPSILON, AdamW, Average, Muon, Optimiser, multiple, orthogonalise
+from tenfold.training.optimise import ADAM_EPSILON, AdamW, Average, Muon, Optimiser, multiple
 from tenfold.training.predict import answer, to_input
 from tenfold.training.recipe import Recipe
 from tenfold.training.sampler import Sampler
@@ -106,12 +105,8 @@ class TensorMuon(Muon):
 
     @torch.no_grad()
     def _update(self, weight: Tensor, buffer: Tensor, lr: Any) -> None:
-        assert weight.grad is not None
-        buffer.lerp_(weight.grad, 1 - self.momentum)
-        update = weight.grad.lerp(buffer, self.momentum)
-        matrix = update.flatten(1)
-        size = lr * math.sqrt(max(1.0, matrix.shape[0] / matrix.shape[1]))
-        weight.mul_(1 - lr * self.weight_decay).sub_(orthogonalise(matrix).view_as(update) * size)
+        direction, size = self._direction(weight, buffer)
+        weight.mul_(1 - lr * self.weight_decay).sub_(direction * (lr * size))
 
 
 class TensorAdamW(AdamW):
@@ -120,15 +115,8 @@ class TensorAdamW(AdamW):
     @torch.no_grad()
     def step(self, lr: Any) -> None:
         """Update the weights at that learning rate."""
-        gradients, (beta1, beta2) = self.gradients(), self.betas
-        mean, square = self.state["mean"], self.state["square"]
-        steps = self.state["steps"][0].add_(1)
-        if not self.coupled:
-            torch._foreach_mul_(self.weights, 1 - lr * self.weight_decay)
-        torch._foreach_lerp_(mean, gradients, 1 - beta1)
-        torch._foreach_mul_(square, beta2)
-        torch._foreach_addcmul_(square, gradients, gradients, 1 - beta2)
-        divisor = torch._foreach_sqrt(square)
+        steps, (beta1, beta2) = self.state["steps"][0].add_(1), self.betas
+        mean, divisor = self._moments(lr)
         torch._foreach_div_(divisor, (1 - beta2**steps).sqrt().float())
         torch._foreach_add_(divisor, ADAM_EPSILON)
         change = torch._foreach_div(mean, divisor)

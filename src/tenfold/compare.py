@@ -9,12 +9,10 @@ import numpy as np
 import typer
 
 from tenfold import options
-from tenfold.data.writers import with_writers
 from tenfold.errors import RunError, UsageError
 from tenfold.metrics.intervals import Pair
 from tenfold.metrics.side_by_side import SharedConfusion, Side, SideBySide, Standing
 from tenfold.runs import scoring
-from tenfold.runs.begin import same_data
 from tenfold.runs.systems import System, open_system
 
 if TYPE_CHECKING:
@@ -121,7 +119,9 @@ def _held_out(
     RunError where there are none such.
     """
     from tenfold.console import PlainConsole
+    from tenfold.data.writers import with_writers
     from tenfold.pages.page import name_of
+    from tenfold.runs.begin import same_data
 
     runs = [system.run for system in systems if system.run is not None]
     models = [system.path for system in systems if system.run is None]
@@ -150,6 +150,7 @@ def _evaluated(
 ) -> "tuple[SideBySide, int, Digits | None]":
     """Return the systems' answers, but for the images that a run was trained on, how many those are, and the others."""
     from tenfold.data import load
+    from tenfold.data.writers import with_writers
     from tenfold.pages.page import drawn, name_of
     from tenfold.pages.report import write_report
 

@@ -174,16 +174,15 @@ def _chosen(
 
     held = answers(runs)
     n, started = len(held.labels), time.monotonic()
-    seed = pool.settings.seed
-    compared = selection.compared(len(runs)) if n else []
-    if select not in (AUTO, *compared) and n:
-        compared.append(select)
-    rules = selection.nested(compared, held.probabilities, held.labels, seed=seed) if n else []
-    rule = select if select != AUTO else selection.best_rule(rules) if n else "all"
+    seed, rules = pool.settings.seed, list[selection.Nested]()
+    choice = selection.Choice("all", tuple(range(len(runs))), np.full(len(runs), 1 / len(runs)))
     if n:
+        compared = selection.compared(len(runs))
+        if select not in (AUTO, *compared):
+            compared.append(select)
+        rules = selection.nested(compared, held.probabilities, held.labels, seed=seed)
+        rule = selection.best_rule(rules) if select == AUTO else select
         choice = selection.choose(rule, held.probabilities, held.labels, seed=seed)
-    else:
-        choice = selection.Choice(rule, tuple(range(len(runs))), np.full(len(runs), 1 / len(runs)))
     together = combine(held.probabilities, choice.weights)
     selection_seconds = time.monotonic() - started
 
@@ -200,7 +199,7 @@ def _chosen(
         pool=rows,
         models=len(runs),
         lost=lost,
-        rule=rule,
+        rule=choice.rule,
         chosen=[members[index].name for index in choice.members],
         n=n,
         errors=errors,

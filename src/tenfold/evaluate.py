@@ -33,8 +33,8 @@ def evaluate(
 
     system, or model: see `runs.systems.open_system`. data: a name or a path, such as `mnist:test`. tta: average over
     shifted copies (test-time augmentation) or not; None leaves it to the recipe. split: "writers" adds the score by who
-    wrote the images, with intervals that count writers. quiet: print nothing; otherwise a
-    summary goes to stderr, the overlap with the training data before the score.
+    wrote the images, with intervals that count writers. quiet: print nothing; otherwise a summary goes to stderr, the
+    overlap with the training data before the score.
     Raises RunError or ModelError for what is no system, DataError for data that cannot be read or have no labels.
     """
     from rich.table import Table

@@ -68,13 +68,19 @@ def test_what_is_missing_is_trained(tmp_path: Path) -> None:
     assert [member.name for member in pool.trained(9)] == ["000-instant", "001-fast", "002-instant"]
 
 
-def test_a_lost_member_is_told_by_name(tmp_path: Path) -> None:
-    """A member that could not be trained is named with the reason; the others count as trained."""
-    shown, text = console()
-    pool = begin(tmp_path / "pool", "instant")
+def without_first(path: Path) -> Pool:
+    """Return a pool whose first member cannot be trained: something else stands in its place."""
+    pool = begin(path, "instant")
     folder = pool.member(0).folder
     folder.mkdir(parents=True)
     (folder / "mine").write_text("")
+    return pool
+
+
+def test_a_lost_member_is_told_by_name(tmp_path: Path) -> None:
+    """A member that could not be trained is named with the reason; the others count as trained."""
+    shown, text = console()
+    pool = without_first(tmp_path / "pool")
     lost = train_missing(pool, 2, ONE, shown)
     assert list(lost) == ["000-instant"]
     assert "exists already" in lost["000-instant"]
@@ -85,10 +91,7 @@ def test_a_lost_member_is_told_by_name(tmp_path: Path) -> None:
 def test_a_pool_without_members_is_an_error(tmp_path: Path) -> None:
     """Where no member could be trained, the first one's reason is the error."""
     shown, _ = console()
-    pool = begin(tmp_path / "pool", "instant")
-    folder = pool.member(0).folder
-    folder.mkdir(parents=True)
-    (folder / "mine").write_text("")
+    pool = without_first(tmp_path / "pool")
     with pytest.raises(TrainingError, match=r"No member of '.*pool' could be trained; 000-instant: .*exists already"):
         train_missing(pool, 1, ONE, shown)
 

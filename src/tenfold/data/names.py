@@ -151,19 +151,14 @@ def qmnist(download: bool, mirrors: Sequence[str] = QMNIST_MIRRORS) -> list[Path
 
     download: get them then, or else raise SourceError.
     """
-    if not (found := _qmnist_files()) and download:
-        _download("qmnist", QMNIST_FILES, mirrors, DOWNLOAD_SECONDS)
-        found = _qmnist_files()
-    return found
-
-
-def _qmnist_files() -> list[Path]:
-    """Return QMNIST's files, gzipped or not, from the first folder that has both."""
     for folder in _folders("qmnist"):
         if all(file.is_in(folder) for file in QMNIST_FILES):
             paths = [folder / file.name for file in QMNIST_FILES]
             return [path if path.is_file() else path.with_suffix("") for path in paths]
-    return []
+    if not download:
+        return []
+    _download("qmnist", QMNIST_FILES, mirrors, DOWNLOAD_SECONDS)
+    return qmnist(False)
 
 
 def _download(name: str, files: Sequence[RemoteFile], mirrors: Sequence[str], deadline: float) -> None:

@@ -85,9 +85,8 @@ def hold_out(
     """
     everything = np.arange(len(labels), dtype=np.int64)
     if folds is not None and fold is not None:
-        return (stratified_folds(labels, folds, seed) if groups is None else group_folds(labels, groups, folds, seed))[
-            fold
-        ]
+        made = stratified_folds(labels, folds, seed) if groups is None else group_folds(labels, groups, folds, seed)
+        return made[fold]
     if share == 0:
         return everything, everything[:0]
     if groups is None:

@@ -61,7 +61,6 @@ class Writers:
     n: int
     images: tuple[int, float, int]
     kinds: dict[str, int]
-    unknown: int
 
 
 @dataclass(frozen=True)
@@ -144,12 +143,9 @@ def look_at(digits: Digits, spec: str) -> ExploredSet:
 def _writers(digits: Digits) -> Writers | None:
     if digits.writers is None:
         return None
-    known = digits.writers[digits.writers >= 0]
-    each = np.unique(known, return_counts=True)[1]
+    each = np.unique(digits.writers[digits.writers >= 0], return_counts=True)[1]
     kinds = {kind: int(which.sum()) for kind, which in series(digits.writers).items()}
-    return Writers(
-        len(each), (int(each.min()), float(np.median(each)), int(each.max())), kinds, len(digits) - len(known)
-    )
+    return Writers(len(each), (int(each.min()), float(np.median(each)), int(each.max())), kinds)
 
 
 def contrast(first: ExploredSet, second: ExploredSet) -> tuple[Overlap, Contrast]:

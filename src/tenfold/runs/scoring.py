@@ -19,7 +19,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tenfold.data.digits import Digits
-from tenfold.data.writers import series
 from tenfold.errors import DataError, RunError, TenfoldError
 from tenfold.files import npz, write_atomically
 from tenfold.metrics import scores
@@ -92,8 +91,7 @@ class Evaluation:
     95% interval; abstentions: how often for which reason. errors_per_digit: ten counts, of all images. tta: whether it
     averaged over shifts; None for a model, which does as it was exported. seconds, images_per_second: of answering.
     looks, models_looked: at these data on this machine, this one included. written_by: where it was asked for.
-    file: the answers, in the run's folder;
-    report: the page; None for a model.
+    file: the answers, in the run's folder; report: the page; None for a model.
     """
 
     run: str | None
@@ -204,6 +202,8 @@ def score_system(
 
 def written_by(digits: Digits, right: NDArray[np.bool_]) -> list[WrittenBy]:
     """Return the scores of everybody's images and of each kind of writers'; right: (N,). The writers are known."""
+    from tenfold.data.writers import series
+
     assert digits.writers is not None
     rows, kinds = [], {"everybody": np.ones(len(digits), bool)} | series(digits.writers)
     for kind, which in kinds.items():

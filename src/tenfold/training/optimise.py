@@ -73,18 +73,22 @@ class AdamW(Rule):
     @torch.no_grad()
     def step(self, lr: float) -> None:
         """Update the weights at that learning rate."""
+        steps, (beta1, beta2) = self.state["steps"][0].add_(1).item(), self.betas
+        mean, divisor = self._moments(lr)
+        torch._foreach_div_(divisor, math.sqrt(1 - beta2**steps))
+        torch._foreach_add_(divisor, ADAM_EPSILON)
+        torch._foreach_addcdiv_(self.weights, mean, divisor, -lr / (1 - beta1**steps))
+
+    def _moments(self, lr: float) -> tuple[list[Tensor], list[Tensor]]:
+        """Let the weights decay and the moments move; return the means and the roots of the squares, uncorrected."""
         gradients, (beta1, beta2) = self.gradients(), self.betas
         mean, square = self.state["mean"], self.state["square"]
-        steps = self.state["steps"][0].add_(1).item()
         if not self.coupled:
             torch._foreach_mul_(self.weights, 1 - lr * self.weight_decay)
         torch._foreach_lerp_(mean, gradients, 1 - beta1)
         torch._foreach_mul_(square, beta2)
         torch._foreach_addcmul_(square, gradients, gradients, 1 - beta2)
-        divisor = torch._foreach_sqrt(square)
-        torch._foreach_div_(divisor, math.sqrt(1 - beta2**steps))
-        torch._foreach_add_(divisor, ADAM_EPSILON)
-        torch._foreach_addcdiv_(self.weights, mean, divisor, -lr / (1 - beta1**steps))
+        return mean, list(torch._foreach_sqrt(square))
 
 
 class Adam(AdamW):
@@ -137,14 +141,16 @@ class Muon(Rule):
 
     @torch.no_grad()
     def _update(self, weight: Tensor, buffer: Tensor, lr: float) -> None:
+        direction, size = self._direction(weight, buffer)
+        weight.mul_(1 - lr * self.weight_decay).sub_(direction, alpha=lr * size)
+
+    def _direction(self, weight: Tensor, buffer: Tensor) -> tuple[Tensor, float]:
+        """Return where a weight goes, and how far at a learning rate of 1: as far on average, whatever its shape."""
         assert weight.grad is not None
         buffer.lerp_(weight.grad, 1 - self.momentum)
         update = weight.grad.lerp(buffer, self.momentum)  # Nesterov
         matrix = update.flatten(1)
-        orthogonal = orthogonalise(matrix).view_as(update)
-        # A step of equal root-mean-square size for every shape.
-        size = lr * math.sqrt(max(1.0, matrix.shape[0] / matrix.shape[1]))
-        weight.mul_(1 - lr * self.weight_decay).sub_(orthogonal, alpha=size)
+        return orthogonalise(matrix).view_as(update), math.sqrt(max(1.0, matrix.shape[0] / matrix.shape[1]))
 
 
 def _deal(weights: list[Tensor], parts: int) -> list[list[int]]:
