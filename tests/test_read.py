@@ -151,6 +151,19 @@ def test_folder(images: Any, model: Path, tmp_path: Path, caplog: pytest.LogCapt
     assert f"'{folder}': left out 2 files that are text." in caplog.messages
 
 
+def test_a_zip_that_is_damaged_is_a_row(images: Any, model: Path, tmp_path: Path) -> None:
+    """A zip in a folder of pictures that cannot be read is a row that says so; the pictures are read."""
+    folder = tmp_path / "pictures"
+    folder.mkdir()
+    Image.fromarray(images[0]).save(folder / "a.png")
+    (folder / "b.zip").write_bytes(b"PK\3\4 and no more")
+    Image.fromarray(images[1]).save(folder / "c.png")
+    result = read(folder, model=model, quiet=True)
+    assert isinstance(result, Answered)
+    assert result.names == ["a.png", "b.zip", "c.png"]
+    assert [(reason or "").startswith("unreadable: ") for reason in result.reasons] == [False, True, False]
+
+
 def test_other_sizes(model: Path, tmp_path: Path) -> None:
     """Images of another size are framed one by one."""
     pictures = np.full((20, 40, 30), 250, np.uint8)

@@ -17,6 +17,7 @@ from pathlib import Path, PurePosixPath
 
 from tenfold.data import archive
 from tenfold.data.archive import MAX_BYTES, fault, is_clutter, safe_members, unreadable
+from tenfold.errors import DataError
 
 MAX_DEPTH = 12
 MAX_ENTRIES = 1_000_000  # 0.5 GB; EMNIST's digits as pictures are 280,000
@@ -73,11 +74,14 @@ class Entry:
 
 
 @contextmanager
-def walk(path: Path) -> Iterator[list[Entry]]:
-    """Yield the entries at a path, folder by folder by name; without what file managers leave behind."""
+def walk(path: Path, *, damaged: bool = False) -> Iterator[list[Entry]]:
+    """Yield the entries at a path, folder by folder by name; without what file managers leave behind.
+
+    damaged: a zip in a folder that cannot be opened is an entry too, not a DataError.
+    """
     with ExitStack() as stack:
         if path.is_dir():
-            found = _folder(path, "", stack, set())
+            found = _folder(path, "", stack, set(), damaged)
         else:
             archive.file_size(path)
             found = _expanded(Entry(path.name, path), "", stack, 0)
@@ -87,7 +91,7 @@ def walk(path: Path) -> Iterator[list[Entry]]:
         yield entries
 
 
-def _folder(folder: Path, below: str, stack: ExitStack, above: set[tuple[int, int]]) -> Iterator[Entry]:
+def _folder(folder: Path, below: str, stack: ExitStack, above: set[tuple[int, int]], damaged: bool) -> Iterator[Entry]:
     """Yield what is below a folder; above: the folders that it is in, so that no link leads round in circles."""
     try:
         status = folder.stat()
@@ -101,9 +105,15 @@ def _folder(folder: Path, below: str, stack: ExitStack, above: set[tuple[int, in
         return
     for name, is_folder, is_file in kinds:
         if is_folder:
-            yield from _folder(folder / name, f"{below}{name}/", stack, above | {here})
+            yield from _folder(folder / name, f"{below}{name}/", stack, above | {here}, damaged)
         elif is_file and name.lower().endswith(ZIPS):
-            yield from _expanded(Entry(f"{below}{name}", folder / name), f"{below}{name}/", stack, 0)
+            entry = Entry(f"{below}{name}", folder / name)
+            try:
+                yield from _expanded(entry, f"{entry.name}/", stack, 0)
+            except DataError:
+                if not damaged:
+                    raise
+                yield entry
         else:
             yield Entry(below + name.removesuffix(".gz"), folder / name)
 

@@ -120,7 +120,7 @@ def open_stream(spec: str | Path) -> ImageStream:
     if path.is_file() and path.name.lower().endswith(PICTURE_ENDINGS):
         return open_pictures([str(path)])
     if path.is_dir() or (path.is_file() and zipfile.is_zipfile(path)):
-        opened = walk(path)
+        opened = walk(path, damaged=True)  # which is a row then, and ends no reading
         entries = opened.__enter__()  # until nobody has `opened` any more
         images = [entry for entry in entries if not _ends(entry, TEXT_ENDS)]
         pictured = any(_ends(entry, PICTURE_ENDINGS) for entry in images)
