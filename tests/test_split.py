@@ -72,6 +72,11 @@ def test_what_is_refused(written_mnist: Path, tmp_path: Path, monkeypatch: pytes
         train("instant", "own.npz", "run", split="writers", quiet=True)
     with pytest.raises(DataError, match="'30' folds by writer cannot be made of the images of 20"):
         train("instant", "mnist", "run", split="writers", overrides=["data.folds=30", "data.fold=0"], quiet=True)
+    with pytest.raises(DataError, match="'30' folds by writer cannot be made of the images of 20"):
+        ensemble("instant", "mnist", "pool", folds=30, split="writers", overrides=QUICK, quiet=True)
+    with pytest.raises(DataError, match="'41' folds cannot be made: digit . has 40 images"):
+        ensemble("instant", "mnist", "pool", folds=41, overrides=QUICK, quiet=True)
+    assert not Path("pool").exists()
     with pytest.raises(UsageError, match="'--split groups' is no way to split. Give random or writers"):
         train("instant", "mnist", "run", split="groups", quiet=True)
     assert not Path("run").exists()

@@ -100,11 +100,12 @@ def ensemble(
     """
     from tenfold.console import PlainConsole
     from tenfold.data import decisions
-    from tenfold.data.merge import load_sets
+    from tenfold.data.merge import load_sets, merge
     from tenfold.ensembles.members import Resources, teach, train_missing
     from tenfold.ensembles.pool import Pool, Settings, check_alike
     from tenfold.files import claimed, write_atomically
     from tenfold.runs.run import LABELS, Run
+    from tenfold.training.recipe import load as load_recipe
 
     began = time.monotonic()
     console = PlainConsole(quiet=quiet, soft_wrap=True)
@@ -116,8 +117,11 @@ def ensemble(
     resources = Resources(on, workers, threads, device)
     count = models or folds or MODELS
     _check(made_of, resources, select, count, distil)
-    # What cannot be read is said now, once, and not by every member.
-    _, decided = decisions.apply(load_sets(made_of.data), labels)
+    # What cannot be read or split is said now, once, before a folder is made, and not by every member.
+    sets, decided = decisions.apply(load_sets(made_of.data), labels)
+    digits = merge(sets, look=False).subset(subset, seed).digits
+    fold = () if folds is None else (f"data.folds={folds}", "data.fold=0")
+    load_recipe(names[0], (*given, *fold)).data.hold_out(digits, seed)
     if decided is not None:
         console.print(f"By '{labels}': {decisions.described(decided)}")
         made_of = replace(made_of, labels=decided["sha256"])
