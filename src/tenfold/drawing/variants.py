@@ -6,7 +6,7 @@ random. What is drawn is brought into the frame like any other picture.
 """
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from itertools import pairwise
 from typing import NamedTuple
 
@@ -104,9 +104,9 @@ def nine_like_a_g(generator: np.random.Generator) -> list[Stroke]:
     end = (generator.uniform(0.0, 0.15), foot + generator.uniform(-0.06, 0.03))
     elbow = (generator.uniform(0.7, 0.95), generator.uniform(0.62, 0.8))
     if generator.random() < 0.5:  # from the right
-        loop = _ring((middle, tall), wide, tall, start=0)
+        loop = ring((middle, tall), wide, tall, start=0)
         return [Stroke(loop, True), Stroke([(middle + wide, tall), elbow, (elbow[0] - 0.1, foot), end])]
-    loop = _ring((middle, tall), wide, tall, start=math.pi / 2)
+    loop = ring((middle, tall), wide, tall, start=math.pi / 2)
     tail = [(middle + 0.1, 2 * tall + 0.03), elbow, (elbow[0] - 0.15, foot), end]
     return [Stroke(loop, True), Stroke([(middle - 0.05, 2 * tall), *tail], True)]
 
@@ -121,15 +121,15 @@ def three_with_flat_top(generator: np.random.Generator) -> list[Stroke]:
 def six_with_small_loop(generator: np.random.Generator) -> list[Stroke]:
     """A long stem, nearly straight, and a small loop at its foot."""
     size = generator.uniform(0.2, 0.32)
-    ring = _ring((generator.uniform(0.35, 0.5), 1 - size), size, size, start=math.pi)
-    return [Stroke([(generator.uniform(0.4, 0.8), 0), (0.35, 0.35), *ring], True)]
+    loop = ring((generator.uniform(0.35, 0.5), 1 - size), size, size, start=math.pi)
+    return [Stroke([(generator.uniform(0.4, 0.8), 0), (0.35, 0.35), *loop], True)]
 
 
 def zero_with_stroke(generator: np.random.Generator) -> list[Stroke]:
     """A ring with a stroke through it."""
     wide, reach = generator.uniform(0.3, 0.45), generator.uniform(0.75, 1.3)
     ends = [(0.5 - wide * 0.7 * reach, 0.5 + 0.4 * reach), (0.5 + wide * 0.7 * reach, 0.5 - 0.4 * reach)]
-    return [Stroke(_ring((0.5, 0.5), wide, 0.5), True), Stroke(ends)]
+    return [Stroke(ring((0.5, 0.5), wide, 0.5), True), Stroke(ends)]
 
 
 SHAPES: list[tuple[int, float, Callable[[np.random.Generator], list[Stroke]]]] = [
@@ -163,15 +163,20 @@ def draw(strokes: Sequence[Stroke], generator: np.random.Generator) -> InkMap:
     slant, narrow = generator.normal(0, 0.15), generator.uniform(0.55, 1.1)
     width = size * generator.uniform(0.06, 0.17)
     lines = []
-    for stroke in strokes:
-        points = np.array(stroke.points, np.float64) + generator.normal(0, 0.025, (len(stroke.points), 2))
-        line = glyphs.curve(points, POINTS) if stroke.smooth else _bent(points, generator)
+    for line in lines_of(strokes, generator):
         x = (line[:, 0] - 0.5) * narrow + (0.5 - line[:, 1]) * slant
         lines.append(0.5 + np.stack([x, line[:, 1] - 0.5], 1) * size / PICTURE)
     return glyphs.draw(lines, PICTURE, width)
 
 
-def _ring(centre: Point, across: float, down: float, start: float = -math.pi / 2) -> list[Point]:
+def lines_of(strokes: Sequence[Stroke], generator: np.random.Generator) -> Iterator[Line]:
+    """Give the line of each stroke, its points moved a little, round or with corners."""
+    for stroke in strokes:
+        points = np.array(stroke.points, np.float64) + generator.normal(0, 0.025, (len(stroke.points), 2))
+        yield glyphs.curve(points, POINTS) if stroke.smooth else _bent(points, generator)
+
+
+def ring(centre: Point, across: float, down: float, start: float = -math.pi / 2) -> list[Point]:
     """Return points around an ellipse, a little more than once, from the angle `start` (0: right, pi / 2: below)."""
     angles = [start + 2 * math.pi * step / 8 for step in range(10)]
     return [(centre[0] + across * math.cos(angle), centre[1] + down * math.sin(angle)) for angle in angles]

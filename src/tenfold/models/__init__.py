@@ -22,6 +22,8 @@ MOST_SHOWN = 200  # letters of a table in a message
 MODELS: dict[str, str] = {
     "convnet": "tenfold.models.cnn:ConvNet",
     "layers": "tenfold.models.layers:Layers",
+    "lines": "tenfold.models.reading:LineNet",
+    "page": "tenfold.models.reading:PageNet",
     "ensemble": "tenfold.models.ensemble:Ensemble",
     **dict.fromkeys(CLASSICAL, "tenfold.models.classical:Classical"),
 }

@@ -176,6 +176,15 @@ class DistilSettings(Section):
     temperature: float = Field(1.0, ge=0.5, le=20, description="that both answers are softened with")
 
 
+class PictureSettings(Section):
+    """The pictures of numbers that a network learns to read from, drawn while it trains."""
+
+    count: int = Field(200_000, ge=1, le=10**8, description="pictures in all")
+    images: int = Field(12_000, ge=10, le=60_000, description="of MNIST's training images that digits are written like")
+    drawn: int = Field(8_000, ge=10, le=100_000, description="digits of our own shapes")
+    share: float = Field(0.5, ge=0, le=1, description="of a user's own pictures in a batch, where there are any")
+
+
 class FeatureSettings(Section):
     """What a classical model is given in place of raw pixels / 255; applied in this order."""
 
@@ -249,6 +258,7 @@ class Recipe(Section):
     training: TrainingSettings = TrainingSettings()
     distil: DistilSettings | None = None
     prediction: PredictionSettings = PredictionSettings()
+    pictures: PictureSettings | None = None
     published: Published | None = None
     search: dict[str, Range | Choices] = {}
 
