@@ -76,11 +76,11 @@ class Desk:
     def number(self, text: str, style: Style, generator: Rng) -> Writing:
         """Return a number: digits, and `. , - = / # + % e` (a euro sign) and spaces between them."""
         height = style.height
-        canvas = np.zeros((round(height * 2.2), round(height * (1.9 + max(0.0, style.space)) * (len(text) + 2))), np.float32)
-        base, cursor, boxes = height * 1.6, height * 0.5, []
-        drift = generator.normal(0, 0.02)
+        canvas = np.zeros((round(height * 3.6), round(height * (1.9 + max(0.0, style.space)) * (len(text) + 2))), np.float32)
+        base, cursor, boxes = height * 2.3, height * 0.5, []
+        drift = generator.normal(0, 0.02)  # up or down along the row, by no more than half of the height
         for sign in text:
-            line = base + drift * cursor + generator.normal(0, style.wobble) * height
+            line = base + float(np.clip(drift * cursor, -height / 2, height / 2)) + generator.normal(0, style.wobble) * height
             ink = self._sign(sign, style, generator)
             if ink is None:
                 cursor += height * generator.uniform(0.5, 1.5)
@@ -267,7 +267,8 @@ def _with_clutter(
         part = other.ink[:, :width]
         start = max(0, top + sunk - part.shape[0]) if upper else min(height - 1, top + rows - sunk)
         place = ink[start : start + part.shape[0], : part.shape[1]]
-        np.maximum(place, part[-place.shape[0] :] if upper else part[: place.shape[0]], out=place)
+        first = part.shape[0] - place.shape[0] if upper else 0
+        np.maximum(place, part[first : first + place.shape[0]], out=place)
     return ink
 
 

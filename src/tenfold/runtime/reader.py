@@ -1,42 +1,166 @@
-"""Pictures -> numbers: two networks and the recogniser of digits, run by onnxruntime, without torch."""
+"""Pictures -> numbers: two networks and the recogniser of digits, run by onnxruntime, without torch.
 
+The page's network says where digits are, how large, and which; it looks at the picture in several sizes, since it knows
+digits of 13 to 42 pixels. What stands together is cut out and read anew by the network of rows, which decides. Where
+both agree, the number is as good as sure.
+"""
+
+import math
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from tenfold.runtime.numbers import Page
+from tenfold.imaging.decode import LUMINANCE
+from tenfold.imaging.level import levelled
+from tenfold.runtime.ctc import decoded
+from tenfold.runtime.numbers import Digit, Number, Page
+from tenfold.runtime.rows import Found, distinct, numbers, rows
 
 if TYPE_CHECKING:
     from tenfold.runtime.frames import Picture
 
+Grey = NDArray[np.uint8]
+Floats = NDArray[np.float32]
+
+LINE_HEIGHT, LONGEST = 32, 640  # pixels of a row
+LINE_REACH, PAGE_REACH, STRIDE = 12, 24, 4  # as in training
+LARGEST, SMALLEST = 1536, 96  # pixels of the longer side, of the largest and the smallest size that a page is searched in
+STEP = math.sqrt(2)  # between two sizes
+LEAST, MOST = 10.0, 54.0  # pixels: digits outside are found in another size
+SHOWN = 0.35  # probability from which on a digit is there
+MARGIN = 16  # pixels of paper put around a page
+
 
 class Reader:
-    """Reads the numbers in pictures. All methods may be called from several threads at once.
+    """Reads the numbers in pictures. All methods may be called from several threads at once."""
 
-    threshold: the confidence from which a number is answered. sha256: of what it reads with. name: of the models.
-    """
+    def __init__(self, page: Any, lines: Any, threshold: float) -> None:
+        self._page, self._lines, self.threshold = page, lines, threshold
 
-    def __init__(self, threshold: float) -> None:
-        self.threshold, self.sha256, self.name = threshold, "", "shipped"
+    def read(self, picture: "Picture", *, line: bool = False, rotate: str = "none") -> Page:
+        grey = as_grey(picture)
+        return self._line(grey) if line else self._whole(grey)
 
-    @classmethod
-    def load(
-        cls,
-        path: str | Path | None = None,
-        *,
-        max_error: float | None = None,
-        min_confidence: float | None = None,
-        threads: int = 1,
-    ) -> "Reader":
-        """Return the shipped reader, or one with the network of rows of a run's folder or model file."""
-        raise NotImplementedError
+    def _line(self, grey: Grey) -> Page:
+        height, width = grey.shape
+        text, sure, other, columns, size = self._row(grey)
+        return Page([Number(text, sure, (0, 0, width, height))] if text else [], [1] if text else [], (width, height))
 
-    def read(self, picture: "Picture | NDArray[np.uint8]", *, line: bool = False, rotate: str = "none") -> Page:
-        """Return the numbers in a picture: (H, W) or (H, W, 3) uint8 upright, a path, bytes, or a PIL image.
+    def _whole(self, grey: Grey) -> Page:
+        made: list[Number] = []
+        counts = []
+        for row in rows(self.find(grey)):
+            parts = [self._number(grey, each) for each in numbers(row)]
+            made += parts
+            counts.append(len(parts))
+        return Page(made, counts, (grey.shape[1], grey.shape[0]))
 
-        line: it shows one number alone. rotate: "none", or "auto" to try quarter turns too.
-        Raises DataError for what is no picture.
-        """
-        raise NotImplementedError
+    def _number(self, grey: Grey, digits: list[Found]) -> Number:
+        boxes = [(round(d.left), round(d.y - d.height / 2), round(d.width), round(d.height)) for d in digits]
+        own = "".join(str(int(d.shares.argmax())) for d in digits)
+        sure = float(np.prod([d.shares.max() * d.score for d in digits]))
+        text, likely, _, _, _ = self._row(cut(grey, digits))
+        left, top = min(b[0] for b in boxes), min(b[1] for b in boxes)
+        box = (left, top, max(b[0] + b[2] for b in boxes) - left, max(b[1] + b[3] for b in boxes) - top)
+        return Number(text, likely if text == own else likely * 0.5, box, [Digit(int(d.shares.argmax()), float(d.shares.max()), b) for d, b in zip(digits, boxes)], False, own)
+
+    def _row(self, grey: Grey) -> tuple[str, float, str, list[int], int]:
+        """Return a row's text, its probability, the next likely text, and each digit's column of so many."""
+        import cv2
+
+        height, width = grey.shape
+        size = int(np.clip(round(width * LINE_HEIGHT / height), 12, LONGEST))
+        way = cv2.INTER_AREA if height > LINE_HEIGHT else cv2.INTER_CUBIC
+        small = cv2.resize(grey, (size, LINE_HEIGHT), interpolation=way)
+        pixels = np.zeros((1, 1, LINE_HEIGHT, -(-size // 16) * 16), np.float32)
+        pixels[0, 0, :, :size] = levelled(np.asarray(small), LINE_REACH)
+        shares = self._lines.run(None, {"pixels": pixels})[0][0]
+        return *decoded(shares), len(shares)
+
+    def find(self, grey: Grey) -> list[Found]:
+        """Return the digits on a page, (H, W) uint8, dark on light, wherever and however large they are."""
+        import cv2
+
+        longer = max(grey.shape)
+        found: list[Found] = []
+        size = float(min(LARGEST, max(longer, SMALLEST)))
+        while size >= SMALLEST:
+            scale = size / longer
+            way = cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC
+            found += self._found(np.asarray(cv2.resize(grey, None, fx=scale, fy=scale, interpolation=way)), scale)
+            size /= STEP
+        return distinct(found)
+
+    def _found(self, grey: Grey, scale: float) -> list[Found]:
+        """Return the digits that a page shows in one size, with their places in the page itself."""
+        import cv2
+
+        height, width = grey.shape
+        below, right = -(height + MARGIN) % 16 + 0, -(width + MARGIN) % 16
+        padded = cv2.copyMakeBorder(grey, MARGIN, below, MARGIN, right, cv2.BORDER_REPLICATE)
+        maps = self._page.run(None, {"pixels": levelled(np.asarray(padded), PAGE_REACH)[None, None]})[0][0]
+        shown = 1 - maps[10]
+        at = np.argwhere(shown > SHOWN)
+        cells = [(shown[y, x], x, y) for y, x in at]
+        cells.sort(reverse=True)
+        taken: list[list[Any]] = []
+        for score, x, y in cells:
+            wide, tall = maps[11:, y, x]
+            px, py = (x * STRIDE + STRIDE / 2 - 0.5), (y * STRIDE + STRIDE / 2 - 0.5)
+            for group in taken:  # a cell near a surer one's middle speaks of the same digit
+                if abs(px - group[1]) < 0.3 * max(group[3], 0.5 * group[4]) + 1 and abs(py - group[2]) < 0.3 * group[4] + 1:
+                    group[5].append((score, px, py, wide, tall, maps[:10, y, x]))
+                    break
+            else:
+                taken.append([score, px, py, wide, tall, [(score, px, py, wide, tall, maps[:10, y, x])]])
+        found = []
+        for group in taken:
+            weights = np.array([each[0] for each in group[5]])
+            mean = lambda index: float(np.average([each[index] for each in group[5]], weights=weights))
+            shares = np.average([each[5] for each in group[5]], axis=0, weights=weights)
+            wide, tall = mean(3), mean(4)
+            if not LEAST <= max(wide, tall) <= MOST:
+                continue
+            found.append(Found((mean(1) - MARGIN + 0.5) / scale, (mean(2) - MARGIN + 0.5) / scale, wide / scale, tall / scale,
+                               shares / shares.sum(), float(group[0])))
+        return found
+
+
+def cut(grey: Grey, digits: list[Found]) -> Grey:
+    """Return the part of a page that holds the digits of one number, turned so that their row is level."""
+    import cv2
+
+    x, y = np.array([each.x for each in digits]), np.array([each.y for each in digits])
+    tall = float(np.median([each.height for each in digits]))
+    slope = 0.0
+    if len(digits) > 2 and np.ptp(x) > 2 * tall:
+        slope = float(np.clip(np.polyfit(x - x.mean(), y, 1)[0], -0.35, 0.35))
+    angle = math.atan(slope)
+    along, across = np.array([math.cos(angle), math.sin(angle)]), np.array([-math.sin(angle), math.cos(angle)])
+    places = np.stack([x, y], 1)
+    rise, reach = places @ across, places @ along
+    half = np.array([each.height for each in digits]) / 2
+    wide = np.array([each.width for each in digits]) / 2
+    margin = 0.15 * tall
+    top, bottom = (rise - half).min() - margin, (rise + half).max() + margin
+    left, right = (reach - wide).min() - 2 * margin, (reach + wide).max() + 2 * margin
+    scale = LINE_HEIGHT / (bottom - top)
+    size = max(12, round((right - left) * scale))
+    origin = left * along + top * across
+    turn = np.array([[along[0] / scale, across[0] / scale, origin[0]], [along[1] / scale, across[1] / scale, origin[1]]])
+    if scale < 0.5:  # smoothed first, so that no stroke is missed
+        grey = cv2.GaussianBlur(grey, (0, 0), 0.35 / scale)
+    return np.asarray(cv2.warpAffine(grey, turn, (size, LINE_HEIGHT), flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP,
+                                     borderMode=cv2.BORDER_REPLICATE))
+
+
+def as_grey(image: Any) -> Grey:
+    """Return (H, W) uint8, its writing dark."""
+    import cv2
+
+    grey = image if image.ndim == 2 else np.asarray(cv2.cvtColor(image[..., :3], cv2.COLOR_RGB2GRAY))
+    small = cv2.resize(grey, None, fx=min(1, 600 / max(grey.shape)), fy=min(1, 600 / max(grey.shape)), interpolation=cv2.INTER_AREA)
+    fine = small.astype(np.float32) - cv2.GaussianBlur(small.astype(np.float32), (0, 0), 12)
+    return grey if float((fine**3).mean()) <= 0 else 255 - grey
