@@ -29,6 +29,13 @@ FRACTION = 4  # binary places of OpenCV's coordinates: strokes lie between pixel
 TRAINING = ("font_intuitive", "font_lato", "font_roboto", "font_source_serif_pro")
 HELD_OUT = ("font_amatic_sc", "font_caladea", "font_fredoka_one")
 
+# Debian's packages of handwriting (fonts-dkg-handwriting, fonts-breip, fonts-bwht, ...), by the folders that they fill.
+# Where they are not installed words are written in fewer hands, and what learns from them comes out a little different.
+SYSTEM_FONTS = Path("/usr/share/fonts")
+HANDWRITING = ("fifthhorseman", "breip", "bwht", "dancingscript", "ecolier-court", "femkeklaver", "humor-sans",
+               "kaushanscript", "kristi", "joscelyn", "levien", "leckerli-one", "comic-neue", "rufscript",
+               "tomsontalks")  # fmt: skip
+
 # Left out of training and benchmark alike, each with the digit that a reader may take it for: there is no right answer
 # to a lone "O", so neither reading it nor refusing it is scored.
 LOOKALIKES = {
@@ -117,6 +124,13 @@ def font_files(held_out: bool = False) -> tuple[Path, ...]:
     if not found:
         raise MissingExtraError("A package with fonts, such as font-lato,", "train")
     return tuple(sorted(found, key=lambda path: path.name))
+
+
+@functools.cache
+def handwriting() -> tuple[Path, ...]:
+    """Return the training fonts, and those of HANDWRITING that are there, in the order of their names."""
+    there = [path for family in HANDWRITING for path in SYSTEM_FONTS.glob(f"*/{family}/*.[ot]tf")]
+    return (*font_files(), *sorted(there, key=lambda path: path.name))
 
 
 def printed(character: str, file: Path, side: int) -> InkMap:

@@ -170,7 +170,9 @@ def four_like_an_h(generator: Rng) -> list[Stroke]:
     """A long first stroke, low down a short shoulder, and a short second stroke, or one that hangs below."""
     left, knee = generator.uniform(0.1, 0.45), generator.uniform(0.45, 0.68)
     end, top = generator.uniform(0.7, 1.0), generator.uniform(0.15, 0.5)
-    first = Stroke([(left, 0), (left - generator.uniform(0, 0.2), knee), (end + 0.05, knee - generator.uniform(0, 0.12))])
+    first = Stroke(
+        [(left, 0), (left - generator.uniform(0, 0.2), knee), (end + 0.05, knee - generator.uniform(0, 0.12))]
+    )
     return [first, Stroke([(end, top), (end - generator.uniform(0, 0.2), 1)])]
 
 

@@ -76,11 +76,17 @@ class Desk:
     def number(self, text: str, style: Style, generator: Rng) -> Writing:
         """Return a number: digits, and `. , - = / # + % e` (a euro sign) and spaces between them."""
         height = style.height
-        canvas = np.zeros((round(height * 3.6), round(height * (1.9 + max(0.0, style.space)) * (len(text) + 2))), np.float32)
+        canvas = np.zeros(
+            (round(height * 3.6), round(height * (1.9 + max(0.0, style.space)) * (len(text) + 2))), np.float32
+        )
         base, cursor, boxes = height * 2.3, height * 0.5, []
         drift = generator.normal(0, 0.02)  # up or down along the row, by no more than half of the height
         for sign in text:
-            line = base + float(np.clip(drift * cursor, -height / 2, height / 2)) + generator.normal(0, style.wobble) * height
+            line = (
+                base
+                + float(np.clip(drift * cursor, -height / 2, height / 2))
+                + generator.normal(0, style.wobble) * height
+            )
             ink = self._sign(sign, style, generator)
             if ink is None:
                 cursor += height * generator.uniform(0.5, 1.5)
@@ -118,7 +124,9 @@ class Desk:
             places = [(margin + height * 0.35, margin, margin, margin + height)]
         elif sign in "-=":
             gap = generator.uniform(0.15, 0.3) * height
-            places = [(margin, margin + n * gap, margin + wide, margin + n * gap + tilt) for n in range(1 + (sign == "="))]
+            places = [
+                (margin, margin + n * gap, margin + wide, margin + n * gap + tilt) for n in range(1 + (sign == "="))
+            ]
         else:  # a point, or a comma that hangs below the line
             slip = low[0] if sign == "," else generator.uniform(0, 0.03) * height
             places = [(margin + slip * 0.5, margin, margin, margin + slip)]
@@ -129,8 +137,12 @@ class Desk:
         """Return letters that make no number, in a font or in strokes; capitals are `height` pixels high."""
         count = int(generator.integers(2, 9))
         if self.fonts and generator.random() < 0.75:
-            text = "".join(WORD_LETTERS[(n + 1) % 2][generator.integers(len(WORD_LETTERS[(n + 1) % 2]))] for n in range(count))
-            text = text.upper() if generator.random() < 0.15 else text.capitalize() if generator.random() < 0.3 else text
+            text = "".join(
+                WORD_LETTERS[(n + 1) % 2][generator.integers(len(WORD_LETTERS[(n + 1) % 2]))] for n in range(count)
+            )
+            text = (
+                text.upper() if generator.random() < 0.15 else text.capitalize() if generator.random() < 0.3 else text
+            )
             if generator.random() < 0.2:
                 text += " " + "".join(generator.choice(list("aeinorst"), 4))
             font = self.fonts[generator.integers(len(self.fonts))]
@@ -165,14 +177,18 @@ def line(desk: Desk, generator: Rng) -> tuple[Grey, str]:
     ink = _sheared(ink, generator)[max(0, top) : top + round(rows)]
     behind = np.ascontiguousarray(ink[::-1, ::-1]) if generator.random() < 0.1 else None
     picture = photograph(ink, generator, behind)
-    width = min(LONGEST_LINE, max(12, round(picture.shape[1] * LINE_HEIGHT / picture.shape[0] * generator.uniform(0.85, 1.2))))
+    width = min(
+        LONGEST_LINE, max(12, round(picture.shape[1] * LINE_HEIGHT / picture.shape[0] * generator.uniform(0.85, 1.2)))
+    )
     grey = cv2.resize(picture, (width, LINE_HEIGHT), interpolation=cv2.INTER_AREA)
     return np.asarray(grey, np.uint8), "".join(sign for sign in text if sign.isdigit())
 
 
 def amount(generator: Rng) -> str:
     """Return the text of a number: digits alone, or an amount with marks before, in and behind it."""
-    count = int(generator.choice(range(1, 13), p=[0.1, 0.1, 0.13, 0.17, 0.17, 0.12, 0.08, 0.05, 0.03, 0.02, 0.02, 0.01]))
+    count = int(
+        generator.choice(range(1, 13), p=[0.1, 0.1, 0.13, 0.17, 0.17, 0.12, 0.08, 0.05, 0.03, 0.02, 0.02, 0.01])
+    )
     digits = "".join(str(each) for each in generator.integers(0, 10, count))
     if generator.random() < 0.25:  # round amounts
         zeros = int(generator.integers(0, count))
@@ -204,7 +220,11 @@ def page(desk: Desk, generator: Rng) -> tuple[Grey, list[Box]]:
                 column += height * generator.uniform(1, 4)
                 continue
             text = str(generator.integers(10)) if sort == "scattered" else amount(generator)
-            made = desk.word(height * generator.uniform(0.8, 1.2), generator) if is_word else desk.number(text, style, generator)
+            made = (
+                desk.word(height * generator.uniform(0.8, 1.2), generator)
+                if is_word
+                else desk.number(text, style, generator)
+            )
             lift = height * generator.normal(0, 0.5 if sort == "scattered" else 0.04)
             _lay(ink, boxes, made, round(column), round(row + height - made.ink.shape[0] + lift))
             column += made.ink.shape[1] + height * generator.uniform(0.4, 3)
@@ -245,9 +265,7 @@ def _frames(boxes: Sequence[Box], height: float, generator: Rng) -> Ink:
     return lines(PAGE, PAGE, places, generator.uniform(0.7, 2)) * np.float32(generator.uniform(0.3, 1))
 
 
-def _with_clutter(
-    ink: Ink, top: int, rows: int, boxes: Sequence[Box], style: Style, desk: Desk, generator: Rng
-) -> Ink:
+def _with_clutter(ink: Ink, top: int, rows: int, boxes: Sequence[Box], style: Style, desk: Desk, generator: Rng) -> Ink:
     """Return the ink of a row with what a cut leaves around it: rules, a box's sides, parts of other rows."""
     height, width = ink.shape
     places = []
@@ -261,7 +279,11 @@ def _with_clutter(
         strength = generator.uniform(0.3, 1)
         ink = np.maximum(ink, lines(height, width, places, generator.uniform(0.6, 2.2)) * np.float32(strength))
     if generator.random() < 0.15:
-        other = desk.number(amount(generator), style, generator) if generator.random() < 0.5 else desk.word(style.height, generator)
+        other = (
+            desk.number(amount(generator), style, generator)
+            if generator.random() < 0.5
+            else desk.word(style.height, generator)
+        )
         sunk = max(0, round(rows * generator.uniform(0.0, 0.12)))
         upper = generator.random() < 0.5
         part = other.ink[:, :width]

@@ -10,11 +10,15 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from tenfold.files import write_atomically
+from tenfold.models import build
 from tenfold.models.reading import LineNet
-from tenfold.runtime.model_file import KEY
+from tenfold.runtime.model_file import FORMAT, KEY
 
 if TYPE_CHECKING:
     from onnx import ModelProto
+
+    from tenfold.runs.run import Run
 
 OPSET = 17
 FEW = 64  # numbers: smaller tensors stay in 32 bits
@@ -35,6 +39,26 @@ class Answering(nn.Module):
         return torch.cat([answer[:, :11].softmax(1), answer[:, 11:].exp()], 1)
 
 
+def write_reader(run: "Run") -> Path:
+    """Return the file, in the run's folder, that `tenfold read` takes: the network of a run, and its card."""
+    manifest, kind = run.manifest, run.recipe.model.kind
+    network = build(kind, run.recipe.model.arguments())
+    run.fill(network)
+    card = {
+        "format": FORMAT,
+        "name": run.recipe.name,
+        "recipe": run.recipe.name,
+        "precision": "fp16",
+        "threshold": manifest["threshold"],
+        "held_out": manifest["held_out"],
+        "data": {"spec": manifest["data"]["spec"]},
+        "metrics": {"exactly_right": manifest["validation_accuracy"]},
+    }
+    path = run.path / f"{kind}.onnx"
+    write_atomically(path, reading_graph(network.eval(), card))
+    return path
+
+
 @torch.no_grad()
 def reading_graph(network: nn.Module, card: dict[str, Any]) -> bytes:
     """Return the file of a network in evaluation mode; `card` is kept in it as JSON."""
@@ -50,6 +74,8 @@ def reading_graph(network: nn.Module, card: dict[str, Any]) -> bytes:
             (torch.zeros(2, 1, 32, 64),),
             path,
             dynamo=False,
+            training=torch.onnx.TrainingMode.PRESERVE,  # so that batch norm keeps its weights, to train on from
+            do_constant_folding=False,
             opset_version=OPSET,
             input_names=["pixels"],
             output_names=["answers"],

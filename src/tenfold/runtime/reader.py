@@ -6,13 +6,11 @@ both agree, the number is as good as sure.
 """
 
 import math
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from tenfold.imaging.decode import LUMINANCE
 from tenfold.imaging.level import levelled
 from tenfold.runtime.ctc import decoded
 from tenfold.runtime.numbers import Digit, Number, Page
@@ -26,7 +24,10 @@ Floats = NDArray[np.float32]
 
 LINE_HEIGHT, LONGEST = 32, 640  # pixels of a row
 LINE_REACH, PAGE_REACH, STRIDE = 12, 24, 4  # as in training
-LARGEST, SMALLEST = 1536, 96  # pixels of the longer side, of the largest and the smallest size that a page is searched in
+LARGEST, SMALLEST = (
+    1536,
+    96,
+)  # pixels of the longer side, of the largest and the smallest size that a page is searched in
 STEP = math.sqrt(2)  # between two sizes
 LEAST, MOST = 10.0, 54.0  # pixels: digits outside are found in another size
 SHOWN = 0.35  # probability from which on a digit is there
@@ -40,7 +41,7 @@ class Reader:
         self._page, self._lines, self.threshold = page, lines, threshold
 
     def read(self, picture: "Picture", *, line: bool = False, rotate: str = "none") -> Page:
-        grey = as_grey(picture)
+        grey = dark(picture)
         return self._line(grey) if line else self._whole(grey)
 
     def _line(self, grey: Grey) -> Page:
@@ -64,16 +65,19 @@ class Reader:
         text, likely, _, _, _ = self._row(cut(grey, digits))
         left, top = min(b[0] for b in boxes), min(b[1] for b in boxes)
         box = (left, top, max(b[0] + b[2] for b in boxes) - left, max(b[1] + b[3] for b in boxes) - top)
-        return Number(text, likely if text == own else likely * 0.5, box, [Digit(int(d.shares.argmax()), float(d.shares.max()), b) for d, b in zip(digits, boxes)], False, own)
+        return Number(
+            text,
+            likely if text == own else likely * 0.5,
+            box,
+            [Digit(int(d.shares.argmax()), float(d.shares.max()), b) for d, b in zip(digits, boxes)],
+            False,
+            own,
+        )
 
     def _row(self, grey: Grey) -> tuple[str, float, str, list[int], int]:
         """Return a row's text, its probability, the next likely text, and each digit's column of so many."""
-        import cv2
-
-        height, width = grey.shape
-        size = int(np.clip(round(width * LINE_HEIGHT / height), 12, LONGEST))
-        way = cv2.INTER_AREA if height > LINE_HEIGHT else cv2.INTER_CUBIC
-        small = cv2.resize(grey, (size, LINE_HEIGHT), interpolation=way)
+        small = resized_row(grey)
+        size = small.shape[1]
         pixels = np.zeros((1, 1, LINE_HEIGHT, -(-size // 16) * 16), np.float32)
         pixels[0, 0, :, :size] = levelled(np.asarray(small), LINE_REACH)
         shares = self._lines.run(None, {"pixels": pixels})[0][0]
@@ -110,7 +114,10 @@ class Reader:
             wide, tall = maps[11:, y, x]
             px, py = (x * STRIDE + STRIDE / 2 - 0.5), (y * STRIDE + STRIDE / 2 - 0.5)
             for group in taken:  # a cell near a surer one's middle speaks of the same digit
-                if abs(px - group[1]) < 0.3 * max(group[3], 0.5 * group[4]) + 1 and abs(py - group[2]) < 0.3 * group[4] + 1:
+                if (
+                    abs(px - group[1]) < 0.3 * max(group[3], 0.5 * group[4]) + 1
+                    and abs(py - group[2]) < 0.3 * group[4] + 1
+                ):
                     group[5].append((score, px, py, wide, tall, maps[:10, y, x]))
                     break
             else:
@@ -123,9 +130,27 @@ class Reader:
             wide, tall = mean(3), mean(4)
             if not LEAST <= max(wide, tall) <= MOST:
                 continue
-            found.append(Found((mean(1) - MARGIN + 0.5) / scale, (mean(2) - MARGIN + 0.5) / scale, wide / scale, tall / scale,
-                               shares / shares.sum(), float(group[0])))
+            found.append(
+                Found(
+                    (mean(1) - MARGIN + 0.5) / scale,
+                    (mean(2) - MARGIN + 0.5) / scale,
+                    wide / scale,
+                    tall / scale,
+                    shares / shares.sum(),
+                    float(group[0]),
+                )
+            )
         return found
+
+
+def resized_row(grey: Grey) -> Grey:
+    """Return the picture of a row 32 pixels high."""
+    import cv2
+
+    height, width = grey.shape
+    size = int(np.clip(round(width * LINE_HEIGHT / height), 12, LONGEST))
+    way = cv2.INTER_AREA if height > LINE_HEIGHT else cv2.INTER_CUBIC
+    return np.asarray(cv2.resize(grey, (size, LINE_HEIGHT), interpolation=way), np.uint8)
 
 
 def cut(grey: Grey, digits: list[Found]) -> Grey:
@@ -149,18 +174,29 @@ def cut(grey: Grey, digits: list[Found]) -> Grey:
     scale = LINE_HEIGHT / (bottom - top)
     size = max(12, round((right - left) * scale))
     origin = left * along + top * across
-    turn = np.array([[along[0] / scale, across[0] / scale, origin[0]], [along[1] / scale, across[1] / scale, origin[1]]])
+    turn = np.array(
+        [[along[0] / scale, across[0] / scale, origin[0]], [along[1] / scale, across[1] / scale, origin[1]]]
+    )
     if scale < 0.5:  # smoothed first, so that no stroke is missed
         grey = cv2.GaussianBlur(grey, (0, 0), 0.35 / scale)
-    return np.asarray(cv2.warpAffine(grey, turn, (size, LINE_HEIGHT), flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP,
-                                     borderMode=cv2.BORDER_REPLICATE))
+    return np.asarray(
+        cv2.warpAffine(
+            grey,
+            turn,
+            (size, LINE_HEIGHT),
+            flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP,
+            borderMode=cv2.BORDER_REPLICATE,
+        )
+    )
 
 
-def as_grey(image: Any) -> Grey:
+def dark(image: Any) -> Grey:
     """Return (H, W) uint8, its writing dark."""
     import cv2
 
     grey = image if image.ndim == 2 else np.asarray(cv2.cvtColor(image[..., :3], cv2.COLOR_RGB2GRAY))
-    small = cv2.resize(grey, None, fx=min(1, 600 / max(grey.shape)), fy=min(1, 600 / max(grey.shape)), interpolation=cv2.INTER_AREA)
+    small = cv2.resize(
+        grey, None, fx=min(1, 600 / max(grey.shape)), fy=min(1, 600 / max(grey.shape)), interpolation=cv2.INTER_AREA
+    )
     fine = small.astype(np.float32) - cv2.GaussianBlur(small.astype(np.float32), (0, 0), 12)
     return grey if float((fine**3).mean()) <= 0 else 255 - grey

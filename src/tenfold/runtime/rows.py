@@ -43,8 +43,10 @@ def distinct(found: list[Found]) -> list[Found]:
     boxes = np.zeros((0, 4))
     for each in sorted(found, key=lambda digit: -digit.score):
         box = np.array([each.left, each.y - each.height / 2, each.right, each.y + each.height / 2])
-        if len(kept):
-            shared = np.clip(np.minimum(boxes[:, 2:], box[2:]) - np.maximum(boxes[:, :2], box[:2]), 0, None).prod(axis=1)
+        if kept:
+            shared = np.clip(np.minimum(boxes[:, 2:], box[2:]) - np.maximum(boxes[:, :2], box[:2]), 0, None).prod(
+                axis=1
+            )
             areas = (boxes[:, 2:] - boxes[:, :2]).prod(axis=1)
             if (shared > SAME * np.minimum(areas, (box[2:] - box[:2]).prod())).any():
                 continue
