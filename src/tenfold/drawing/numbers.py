@@ -80,7 +80,7 @@ class Desk:
             (round(height * 3.6), round(height * (1.9 + max(0.0, style.space)) * (len(text) + 2))), np.float32
         )
         base, cursor, boxes = height * 2.3, height * 0.5, []
-        drift = generator.normal(0, 0.02)  # up or down along the row, by no more than half of the height
+        drift = generator.normal(0, 0.04)  # up or down along the row, by no more than half of the height
         for sign in text:
             line = (
                 base
@@ -207,25 +207,30 @@ def amount(generator: Rng) -> str:
 def page(desk: Desk, generator: Rng) -> tuple[Grey, list[Box]]:
     """Return a part of a page, (PAGE, PAGE) uint8, and all digits on it whose middle is in it."""
     ink, boxes = np.zeros((PAGE, PAGE), np.float32), list[Box]()
-    sort = generator.choice(["rows", "scattered", "words", "mixed", "blank"], p=[0.4, 0.17, 0.2, 0.2, 0.03])
-    height = float(np.exp(generator.uniform(np.log(9), np.log(75 if generator.random() < 0.4 else 40))))
+    sort = generator.choice(
+        ["rows", "scattered", "sparse", "words", "mixed", "blank"], p=[0.3, 0.14, 0.12, 0.2, 0.18, 0.06]
+    )
+    most = 250 if generator.random() < 0.2 else 75 if generator.random() < 0.4 else 40
+    height = float(np.exp(generator.uniform(np.log(9), np.log(most))))
     style = Style.random(height, generator)
     gap = height * generator.uniform(1.15, 2.5)
     row = generator.uniform(-0.5, 1.5) * height
+    alone = False
     while sort != "blank" and row < PAGE:
         column = generator.uniform(-1, 2) * height
         while column < PAGE:
             is_word = sort == "words" or (sort == "mixed" and generator.random() < 0.6)
-            if sort == "scattered" and generator.random() < 0.5:
+            if generator.random() < {"scattered": 0.5, "sparse": 0.93}.get(sort, 0.0):
                 column += height * generator.uniform(1, 4)
                 continue
-            text = str(generator.integers(10)) if sort == "scattered" else amount(generator)
+            alone = sort == "scattered" or (sort == "sparse" and generator.random() < 0.5)
+            text = str(generator.integers(10)) if alone else amount(generator)
             made = (
                 desk.word(height * generator.uniform(0.8, 1.2), generator)
                 if is_word
                 else desk.number(text, style, generator)
             )
-            lift = height * generator.normal(0, 0.5 if sort == "scattered" else 0.04)
+            lift = height * generator.normal(0, 0.5 if alone else 0.04)
             _lay(ink, boxes, made, round(column), round(row + height - made.ink.shape[0] + lift))
             column += made.ink.shape[1] + height * generator.uniform(0.4, 3)
         row += gap

@@ -106,41 +106,28 @@ class Reader:
         padded = cv2.copyMakeBorder(grey, MARGIN, below, MARGIN, right, cv2.BORDER_REPLICATE)
         maps = self._page.run(None, {"pixels": levelled(np.asarray(padded), PAGE_REACH)[None, None]})[0][0]
         shown = 1 - maps[10]
-        at = np.argwhere(shown > SHOWN)
-        cells = [(shown[y, x], x, y) for y, x in at]
-        cells.sort(reverse=True)
-        taken: list[list[Any]] = []
-        for score, x, y in cells:
-            wide, tall = maps[11:, y, x]
-            px, py = (x * STRIDE + STRIDE / 2 - 0.5), (y * STRIDE + STRIDE / 2 - 0.5)
-            for group in taken:  # a cell near a surer one's middle speaks of the same digit
-                if (
-                    abs(px - group[1]) < 0.3 * max(group[3], 0.5 * group[4]) + 1
-                    and abs(py - group[2]) < 0.3 * group[4] + 1
-                ):
-                    group[5].append((score, px, py, wide, tall, maps[:10, y, x]))
-                    break
-            else:
-                taken.append([score, px, py, wide, tall, [(score, px, py, wide, tall, maps[:10, y, x])]])
+        peaks = (shown > SHOWN) & (shown >= cv2.dilate(shown, np.ones((3, 3), np.uint8)))
+        weights = np.where(shown > SHOWN, shown, 0)
+        total = np.maximum(_around(weights), 1e-6)
+        down, right = np.mgrid[: maps.shape[1], : maps.shape[2]].astype(np.float32) * STRIDE + (STRIDE - 1) / 2
         found = []
-        for group in taken:
-            weights = np.array([each[0] for each in group[5]])
-            mean = lambda index: float(np.average([each[index] for each in group[5]], weights=weights))
-            shares = np.average([each[5] for each in group[5]], axis=0, weights=weights)
-            wide, tall = mean(3), mean(4)
-            if not LEAST <= max(wide, tall) <= MOST:
-                continue
-            found.append(
-                Found(
-                    (mean(1) - MARGIN + 0.5) / scale,
-                    (mean(2) - MARGIN + 0.5) / scale,
-                    wide / scale,
-                    tall / scale,
-                    shares / shares.sum(),
-                    float(group[0]),
-                )
-            )
+        # A digit's middle covers a few places: what they say is averaged.
+        x, y, wide, tall = (_around(each * weights) / total for each in (right, down, maps[11], maps[12]))
+        shares = np.stack([_around(each * weights) / total for each in maps[:10]])
+        for row, column in np.argwhere(peaks):
+            at = row, column
+            if LEAST <= max(wide[at], tall[at]) <= MOST:
+                place = (float(x[at]) - MARGIN + 0.5) / scale, (float(y[at]) - MARGIN + 0.5) / scale
+                own = shares[:, row, column] / shares[:, row, column].sum()
+                found.append(Found(*place, float(wide[at]) / scale, float(tall[at]) / scale, own, float(shown[at])))
         return found
+
+
+def _around(field: Floats) -> Floats:
+    """Return the sum of each place and its eight neighbours."""
+    import cv2
+
+    return np.asarray(cv2.boxFilter(field, -1, (3, 3), normalize=False, borderType=cv2.BORDER_CONSTANT), np.float32)
 
 
 def resized_row(grey: Grey) -> Grey:
