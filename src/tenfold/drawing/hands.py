@@ -8,6 +8,7 @@ ink. Thinning: Zhang, Suen, "A fast parallel algorithm for thinning digital patt
 
 import math
 from collections.abc import Callable, Sequence
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -37,16 +38,27 @@ class Hands:
         self.places = [[np.flatnonzero((labels == digit) & part) for digit in range(10)] for part in (known, ~known)]
 
     @classmethod
-    def of(cls, images: NDArray[np.uint8], labels: NDArray[np.int64], drawn: int, seed: int) -> "Hands":
-        """Return hands that write as images in the frame, (N, 28, 28) uint8, and with `drawn` digits of our shapes."""
+    def of(
+        cls, images: NDArray[np.uint8], labels: NDArray[np.int64], drawn: int, seed: int, fonts: Sequence[Path] = ()
+    ) -> "Hands":
+        """Return hands that write as images in the frame, (N, 28, 28) uint8, and with `drawn` digits of our shapes.
+
+        fonts: whose digits are written as often as a tenth of the drawn ones.
+        """
         generator = np.random.default_rng(seed)
         shapes = [*variants.SHAPES, *STYLES]
         shares = np.array([share for _, share, _ in shapes])
         chosen = generator.choice(len(shapes), drawn, p=shares / shares.sum())
         lines = [_strokes(shapes[index][2](generator), generator) for index in chosen]
         own = np.array([shapes[index][0] for index in chosen], np.int64)
-        maps = [_distances(each) for each in [*thinned(np.stack([_scaled(image) for image in images])), *lines]]
-        return cls(np.stack(maps), np.concatenate([labels, own]), drawn)
+        printed = [(digit, glyphs.printed(str(digit), font, 60)) for font in fonts for digit in range(10)]
+        typed = [(digit, image) for digit, image in printed if image.size and image.max(initial=0) > WHITE_SPACE]
+        shapes_of = thinned(np.stack([_scaled(image) for image in [*images, *(image for _, image in typed)]]))
+        again = max(1, drawn // (10 * max(1, len(typed))))  # each so often
+        maps = [_distances(each) for each in [*shapes_of[: len(images)], *lines, *shapes_of[len(images) :]]]
+        maps += maps[len(images) + drawn :] * (again - 1)
+        numbers = np.array([digit for digit, _ in typed] * again, np.int64)
+        return cls(np.stack(maps), np.concatenate([labels, own, numbers]), drawn + len(numbers))
 
     def pick(self, digit: int, drawn: bool, generator: Rng) -> int:
         """Return the number of a map of a digit: of a drawn one, or of those of the data."""
@@ -144,8 +156,10 @@ def zero_open(generator: Rng) -> list[Stroke]:
 
 
 def one_bare(generator: Rng) -> list[Stroke]:
-    """A single stroke, straight or hooked."""
+    """A single stroke, or one with an upstroke that begins as low as it ends."""
     lean = generator.uniform(-0.1, 0.35)
+    if generator.random() < 0.3:
+        return [Stroke([(generator.uniform(-0.1, 0.25), generator.uniform(0.6, 1)), (0.5 + lean, 0), (0.5, 1)])]
     return [Stroke([(0.5 + lean, 0), (0.5, 1)])]
 
 
@@ -156,6 +170,15 @@ def two_with_loop(generator: Rng) -> list[Stroke]:
                 Stroke([(0.05, 1), (0.95, generator.uniform(0.92, 1.02))])]  # fmt: skip
     neck = [(0.1, 0.22), (0.4, 0), (0.85, 0.2), (0.6, 0.6), (0.25, 0.95)]
     return [Stroke([*neck, (0.05, 0.95), (0.12, 0.8), (0.45, 0.9), (1.0, generator.uniform(0.88, 1.0))], True)]
+
+
+def two_like_a_nine(generator: Rng) -> list[Stroke]:
+    """A closed loop at the top, a slanting neck, and a foot: flat, or a loop of its own."""
+    size = generator.uniform(0.14, 0.24)
+    loop = ring((generator.uniform(0.35, 0.5), size), 0.3, size, start=math.pi * generator.uniform(0.4, 1.0))
+    foot = [(0.05, 1.0)] if generator.random() < 0.5 else [(0.05, 0.98), (0.05, 0.82), (0.3, 0.85)]
+    end = (generator.uniform(0.8, 1.1), generator.uniform(0.88, 1.02))
+    return [Stroke([*loop, (0.8, 0.25), (0.65, 0.55), (0.25, 0.9), *foot, end], True)]
 
 
 def three_round(generator: Rng) -> list[Stroke]:
@@ -197,6 +220,13 @@ def five_like_a_root(generator: Rng) -> list[Stroke]:
     if generator.random() < 0.4:
         return [Stroke([(0.95, generator.uniform(-0.02, 0.1)), (0.4, 0.05), (0.2, 0.35), (0.65, 0.55), (0.65, 0.9),
                         (0.3, 1.0), (0.0, 0.88)], True)]  # fmt: skip
+    if generator.random() < 0.5:  # no belly at all
+        low, roof = (generator.uniform(0.15, 0.4), 1.0), generator.uniform(0.9, 1.5)
+        return [
+            Stroke(
+                [(0.0, generator.uniform(0.5, 0.8)), low, (low[0] + 0.25, 0.05), (roof, generator.uniform(-0.1, 0.1))]
+            )
+        ]
     start = [(0.0, generator.uniform(0.55, 0.75)), (0.3, 1.0), (0.45, 0.85), (0.4, 0.5), (0.25, 0.4)]
     return [Stroke([*start, (0.3, 0.1), (generator.uniform(0.9, 1.3), 0.0)], generator.random() < 0.6)]
 
@@ -212,7 +242,7 @@ def six_round(generator: Rng) -> list[Stroke]:
 def seven_like_a_t(generator: Rng) -> list[Stroke]:
     """A short or wavy roof with a hook at its beginning, a stem, and a bar as long as the roof, or longer."""
     hook = [(generator.uniform(-0.05, 0.15), generator.uniform(0.1, 0.35))] if generator.random() < 0.7 else []
-    roof = [(generator.uniform(0.0, 0.3), generator.uniform(0, 0.1)), (generator.uniform(0.6, 1.0), 0.0)]
+    roof = [(generator.uniform(0.0, 0.45), generator.uniform(0, 0.1)), (generator.uniform(0.55, 1.0), 0.0)]
     foot, height = generator.uniform(0.15, 0.5), generator.uniform(0.38, 0.6)
     middle = roof[1][0] + (foot - roof[1][0]) * height
     left, right = generator.uniform(0.2, 0.5, 2)
@@ -260,6 +290,7 @@ STYLES: list[tuple[int, float, Callable[[Rng], list[Stroke]]]] = [
     (0, 0.12, zero_open),
     (1, 0.12, one_bare),
     (2, 0.16, two_with_loop),
+    (2, 0.14, two_like_a_nine),
     (3, 0.14, three_round),
     (4, 0.16, four_like_an_h),
     (4, 0.08, four_closed),

@@ -42,6 +42,8 @@ class Style:
     pen: float
     slant: float
     space: float  # between digits, as a share of their height; below 0 they touch
+    joined: bool  # strokes run from one digit into the next
+    small_end: float  # how large the digits behind a mark are
     wobble: float  # of the height, by which digits leave the line and differ in size
     drawn: "np.ndarray[tuple[int], np.dtype[np.bool_]]"  # (10,), of which digits the shapes are drawn ones
 
@@ -49,10 +51,13 @@ class Style:
     def random(cls, height: float, generator: Rng) -> "Style":
         """Return somebody's style."""
         pen = max(1.0, height * generator.uniform(0.035, 0.17))
-        space = generator.choice([generator.uniform(-0.12, 0.08), generator.uniform(0.05, 0.4),
+        space = generator.choice([generator.uniform(-0.22, 0.08), generator.uniform(0.05, 0.4),
                                   generator.uniform(0.3, 1.6)], p=[0.4, 0.45, 0.15])  # fmt: skip
         slant = generator.normal(0.12, 0.17)
-        return cls(height, pen, slant, float(space), generator.uniform(0, 0.09), generator.random(10) < DRAWN_SHARE)
+        joined = bool(generator.random() < 0.15)
+        small = generator.uniform(0.55, 0.9) if generator.random() < 0.12 else 1.0
+        wobble = generator.uniform(0, 0.1)
+        return cls(height, pen, slant, float(space), joined, small, wobble, generator.random(10) < DRAWN_SHARE)
 
 
 class Writing(NamedTuple):
@@ -80,6 +85,7 @@ class Desk:
             (round(height * 3.6), round(height * (1.9 + max(0.0, style.space)) * (len(text) + 2))), np.float32
         )
         base, cursor, boxes = height * 2.3, height * 0.5, []
+        mark, lift = False, generator.uniform(0, 1)
         drift = generator.normal(0, 0.04)  # up or down along the row, by no more than half of the height
         for sign in text:
             line = (
@@ -87,24 +93,28 @@ class Desk:
                 + float(np.clip(drift * cursor, -height / 2, height / 2))
                 + generator.normal(0, style.wobble) * height
             )
-            ink = self._sign(sign, style, generator)
+            size = style.small_end if boxes and mark else 1.0
+            mark = mark or sign in ".,"
+            ink = self._sign(sign, style, size, generator)
             if ink is None:
                 cursor += height * generator.uniform(0.5, 1.5)
                 continue
             rows, columns = ink.shape
-            raised = {"-": 0.45, "=": 0.4}.get(sign, 0.0) * height
+            raised = {"-": 0.45, "=": 0.4}.get(sign, (1 - size) * lift) * height
             top, left = round(line - raised - rows), round(cursor)
             place = canvas[max(0, top) : top + rows, left : left + columns]
             part = ink[max(0, -top) :][: place.shape[0], : place.shape[1]]
             np.maximum(place, part, out=place)
             if sign.isdigit():
+                if style.joined and boxes and generator.random() < 0.6:
+                    _join(canvas, boxes[-1], Box(left, top, columns, rows, 0), style.pen, generator)
                 boxes.append(Box(left, top, columns, rows, int(sign)))
             cursor += columns + height * (style.space + generator.normal(0, 0.04))
         return _cropped(canvas, boxes)
 
-    def _sign(self, sign: str, style: Style, generator: Rng) -> Ink | None:
+    def _sign(self, sign: str, style: Style, size: float, generator: Rng) -> Ink | None:
         """Return one sign cropped to its ink; None for a space."""
-        height, pen = style.height * (1 + generator.normal(0, style.wobble)), style.pen
+        height, pen = style.height * size * max(0.4, 1 + generator.normal(0, style.wobble)), style.pen
         if sign == " ":
             return None
         if sign.isdigit():
@@ -169,9 +179,11 @@ def line(desk: Desk, generator: Rng) -> tuple[Grey, str]:
     # The picture is cut around the digits: closely, or with up to their height again above and below.
     rows = tall * (generator.uniform(0.98, 1.25) if generator.random() < 0.6 else generator.uniform(1.2, 2.2))
     shift = generator.uniform(-0.5, 0.5) * max(0.0, rows - tall)
-    pads = [round(generator.uniform(0, 0.35 if generator.random() < 0.8 else 2.0) * style.height) for _ in range(2)]
+    # At its ends too, where now and then the edge of a digit is lost.
+    pads = [round(generator.uniform(-0.04, 0.3 if generator.random() < 0.8 else 2.0) * style.height) for _ in range(2)]
     reach = round(style.height * 2)
-    ink = np.pad(ink, ((reach, reach), (pads[0] + 2, pads[1] + 2)))
+    ink = np.pad(ink, ((reach, reach), (max(0, pads[0]), max(0, pads[1]))))
+    ink = ink[:, max(0, -pads[0]) : ink.shape[1] - max(0, -pads[1])]
     top = round(middle + shift - rows / 2) + reach
     ink = _with_clutter(ink, top, round(rows), boxes, style, desk, generator)
     ink = _sheared(ink, generator)[max(0, top) : top + round(rows)]
@@ -254,6 +266,16 @@ def _lay(ink: Ink, boxes: list[Box], made: Writing, left: int, top: int) -> None
         moved = box._replace(x=box.x + left, y=box.y + top)
         if 0 <= moved.x + moved.width / 2 < PAGE and 0 <= moved.y + moved.height / 2 < PAGE:
             boxes.append(moved)
+
+
+def _join(canvas: Ink, before: Box, after: Box, pen: float, generator: Rng) -> None:
+    """Draw a stroke from one digit into the next, high or low."""
+    if not 0 <= after.x - before.x - before.width < before.height / 2:
+        return
+    share = generator.uniform(0.05, 0.35) if generator.random() < 0.7 else generator.uniform(0.7, 0.95)
+    start = before.x + before.width * generator.uniform(0.5, 0.9), before.y + before.height * share
+    end = after.x + after.width * generator.uniform(0.1, 0.4), after.y + after.height * generator.uniform(0.05, 0.35)
+    np.maximum(canvas, lines(*canvas.shape, [(*start, *end)], pen), out=canvas)
 
 
 def _frames(boxes: Sequence[Box], height: float, generator: Rng) -> Ink:

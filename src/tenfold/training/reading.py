@@ -29,6 +29,7 @@ from tenfold.training.optimise import Average, Optimiser, multiple
 from tenfold.training.recipe import Recipe
 
 CORE, RIM = 0.16, 0.34  # of a digit's height: nearer to its middle it is shown, farther nothing, between them either
+BUCKET = 8  # steps, whose rows are dealt out by their length: nothing is computed for the paper behind shorter ones
 HELD_OUT = 10**9  # the number of the first picture that is held out
 
 Line = tuple[NDArray[np.uint8], str]
@@ -73,6 +74,7 @@ class ReadingTrainer:
         assert self.recipe.pictures is not None
         self.share = self.recipe.pictures.share
         self.total_steps = max(1, self.recipe.pictures.count // self.batch_size)
+        self._bucket: tuple[int, list[Line], NDArray[np.int64]] = (-1, [], np.zeros(0, np.int64))
         self.reads_lines = self.recipe.model.kind == "lines"
 
     def run(self, each_step: Callable[["ReadingTrainer"], bool] = lambda trainer: False) -> bool:
@@ -136,12 +138,23 @@ class ReadingTrainer:
         if not self.reads_lines:
             pages = [self._drawn(numbers.page, first + each) for each in range(self.batch_size)]
             return page_loss(self.module(page_batch([page for page, _ in pages])), [boxes for _, boxes in pages])
-        own = round(self.batch_size * self.share) if self.own else 0
-        rows = [self._drawn(numbers.line, first + each) for each in range(self.batch_size - own)]
-        generator = np.random.default_rng((self.seed, 1, self.step))
-        rows += [varied(*self.own[generator.integers(len(self.own))], generator) for _ in range(own)]
-        pictures, truths = line_batch(rows)
+        pictures, truths = line_batch(self._rows())
         return line_loss(self.module(pictures), truths)
+
+    def _rows(self) -> list[Line]:
+        """Return the rows of a step: of BUCKET steps' rows those that are about as long as each other."""
+        bucket = self.step - self.step % BUCKET
+        if self._bucket[0] != bucket:
+            generator = np.random.default_rng((self.seed, 1, bucket))
+            own = round(BUCKET * self.batch_size * self.share) if self.own else 0
+            first = bucket * self.batch_size
+            rows = [self._drawn(numbers.line, first + each) for each in range(BUCKET * self.batch_size - own)]
+            rows += [varied(*self.own[generator.integers(len(self.own))], generator) for _ in range(own)]
+            rows.sort(key=lambda row: row[0].shape[1])
+            self._bucket = bucket, rows, generator.permutation(BUCKET)
+        _, rows, order = self._bucket
+        start = int(order[self.step % BUCKET]) * self.batch_size
+        return rows[start : start + self.batch_size]
 
     def _drawn(self, draw: Callable[[Desk, np.random.Generator], Any], number: int) -> Any:
         return draw(self.desk, np.random.default_rng((self.seed, 0, number)))
