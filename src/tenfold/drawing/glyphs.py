@@ -51,6 +51,7 @@ LOOKALIKES = {
     **dict.fromkeys("gq", "9"),
 }
 LETTERS = "".join(each for each in ascii_uppercase + ascii_lowercase if each not in LOOKALIKES)
+WORD_LETTERS = ("aeiouaeioy", "bcdfghjklmnpqrstvwxyzttnnsrlh")
 SIGNS = "+-=?#%&@*~^:"  # that all faces have
 
 # Strokes on a grid 4 wide and 6 high (8 with what hangs below the line), a point being its x and y: straight, or
@@ -131,6 +132,15 @@ def handwriting() -> tuple[Path, ...]:
     """Return the training fonts, and those of HANDWRITING that are there, in the order of their names."""
     there = [path for family in HANDWRITING for path in SYSTEM_FONTS.glob(f"*/{family}/*.[ot]tf")]
     return (*font_files(), *sorted(there, key=lambda path: path.name))
+
+
+def word(generator: np.random.Generator) -> str:
+    """Return letters that read like a word, or two of them: 2 to 9, sometimes in capitals."""
+    first, count = int(generator.integers(2)), int(generator.integers(2, 10))
+    kinds = [WORD_LETTERS[(first + number + int(generator.random() < 0.15)) % 2] for number in range(count)]
+    text = "".join(choose(kind, generator) for kind in kinds)
+    text = text.upper() if generator.random() < 0.15 else text.capitalize() if generator.random() < 0.3 else text
+    return f"{text} {''.join(choose('aeinorstlhf', generator) for _ in range(4))}" if generator.random() < 0.2 else text
 
 
 def printed(character: str, file: Path, side: int) -> InkMap:

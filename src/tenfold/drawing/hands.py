@@ -29,11 +29,14 @@ Rng = np.random.Generator
 class Hands:
     """What digits are written from.
 
-    maps: (N, HEIGHT, WIDTH) uint8, distances to the middle line; labels: (N,) int64, of each map.
+    maps: (N, HEIGHT, WIDTH) uint8, distances to the middle line; labels: (N,) int64, of each map. words: maps of
+    letters side by side, (HEIGHT, any) uint8.
     """
 
-    def __init__(self, maps: NDArray[np.uint8], labels: NDArray[np.int64], drawn: int) -> None:
-        self.maps, self.labels = maps, labels
+    def __init__(
+        self, maps: NDArray[np.uint8], labels: NDArray[np.int64], drawn: int, words: Sequence[NDArray[np.uint8]] = ()
+    ) -> None:
+        self.maps, self.labels, self.words = maps, labels, words
         known = np.arange(len(labels)) < len(labels) - drawn
         self.places = [[np.flatnonzero((labels == digit) & part) for digit in range(10)] for part in (known, ~known)]
 
@@ -43,7 +46,7 @@ class Hands:
     ) -> "Hands":
         """Return hands that write as images in the frame, (N, 28, 28) uint8, and with `drawn` digits of our shapes.
 
-        fonts: whose digits are written as often as a tenth of the drawn ones.
+        fonts: whose digits are written as often as a tenth of the drawn ones, and words as many as `drawn` / 4.
         """
         generator = np.random.default_rng(seed)
         shapes = [*variants.SHAPES, *STYLES]
@@ -58,7 +61,8 @@ class Hands:
         maps = [_distances(each) for each in [*shapes_of[: len(images)], *lines, *shapes_of[len(images) :]]]
         maps += maps[len(images) + drawn :] * (again - 1)
         numbers = np.array([digit for digit, _ in typed] * again, np.int64)
-        return cls(np.stack(maps), np.concatenate([labels, own, numbers]), drawn + len(numbers))
+        words = [_word(fonts, generator) for _ in range(drawn // 4 if fonts else 0)]
+        return cls(np.stack(maps), np.concatenate([labels, own, numbers]), drawn + len(numbers), words)
 
     def pick(self, digit: int, drawn: bool, generator: Rng) -> int:
         """Return the number of a map of a digit: of a drawn one, or of those of the data."""
@@ -69,7 +73,7 @@ class Hands:
 
 
 def write(field: NDArray[np.uint8], height: float, pen: float, slant: float, generator: Rng) -> Ink:
-    """Return a digit from its map, `height` pixels high, written with a pen `pen` pixels wide, its middle kept.
+    """Return a digit or a word from its map, `height` pixels high, written with a pen `pen` pixels wide, its middle kept.
 
     slant: pixels to the right for a pixel up. The digit is turned, widened and bent a little, and the pen's pressure
     changes, as `generator` says.
@@ -77,13 +81,15 @@ def write(field: NDArray[np.uint8], height: float, pen: float, slant: float, gen
     import cv2
 
     scale = height / (HEIGHT - 2 * MARGIN)
-    rows, columns = math.ceil(HEIGHT * scale), math.ceil((WIDTH + abs(slant) * HEIGHT) * scale)
+    inner = field.shape[1]
+    rows, columns = math.ceil(HEIGHT * scale), math.ceil((inner * 1.2 + abs(slant) * HEIGHT) * scale)
     wide, turn = generator.uniform(0.8, 1.25), generator.normal(0, 0.06)
     down, right = np.mgrid[0:rows, 0:columns].astype(np.float32)
     down, right = (down - rows / 2) / scale, (right - columns / 2) / scale
-    source_x = (right + (slant + turn) * down) / wide + WIDTH / 2
+    source_x = (right + (slant + turn) * down) / wide + inner / 2
     source_y = down - turn * right + HEIGHT / 2
-    bend = cv2.resize(generator.normal(0, 1.1, (2, 3, 3)).transpose(1, 2, 0), (columns, rows), interpolation=2)
+    grid = 3, 3 + (inner - WIDTH) // 20 if inner > WIDTH else 3
+    bend = cv2.resize(generator.normal(0, 1.1, (2, *grid)).transpose(1, 2, 0), (columns, rows), interpolation=2)
     field = cv2.remap(field, source_x + bend[..., 0].astype(np.float32), source_y + bend[..., 1].astype(np.float32),
                       cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT, borderValue=(255,))  # fmt: skip
     pressure = cv2.resize(generator.uniform(0.8, 1.2, (3, 3)).astype(np.float32), (columns, rows), interpolation=2)
@@ -125,6 +131,20 @@ def _scaled(image: NDArray[np.uint8]) -> NDArray[np.bool_]:
     top, left = (HEIGHT - large.shape[0]) // 2, (WIDTH - large.shape[1]) // 2
     canvas[top : top + large.shape[0], left : left + large.shape[1]] = large > 110
     return canvas
+
+
+def _word(fonts: Sequence[Path], generator: Rng) -> NDArray[np.uint8]:
+    """Return the map of a word in a font: what a hand makes of it depends on the pen, its slant and its haste."""
+    import cv2
+
+    font = fonts[generator.integers(len(fonts))]
+    ink = crop(glyphs.printed(glyphs.word(generator), font, 72), WHITE_SPACE)
+    inner = HEIGHT - 2 * MARGIN
+    size = max(4, min(6 * inner, round(ink.shape[1] * inner / max(1, ink.shape[0])))), inner
+    canvas = np.zeros((HEIGHT, size[0] + 2 * MARGIN), np.bool_)
+    if ink.size:
+        canvas[MARGIN:-MARGIN, MARGIN:-MARGIN] = cv2.resize(ink, size, interpolation=cv2.INTER_AREA) > 80
+    return _distances(thinned(canvas[None])[0])
 
 
 def _strokes(strokes: Sequence[Stroke], generator: Rng) -> NDArray[np.bool_]:

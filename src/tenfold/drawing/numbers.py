@@ -19,7 +19,6 @@ from tenfold.imaging.frame import crop
 LINE_HEIGHT, LONGEST_LINE = 32, 320  # pixels of a row that is read
 PAGE = 256  # pixels a side of a part of a page
 LEAST, MOST = 13.0, 42.0  # pixels: how high a digit is that a page's network is to find
-WORD_LETTERS = ("aeiou", "bcdfghjklmnpqrstvwxyz")
 INK_BEGINS = 0.35
 SIGNS = {"#": "hash", "+": "plus", "%": "percent", "e": "euro"}
 
@@ -145,24 +144,23 @@ class Desk:
 
     def word(self, height: float, generator: Rng) -> Writing:
         """Return letters that make no number, in a font or in strokes; capitals are `height` pixels high."""
-        count = int(generator.integers(2, 9))
-        if self.fonts and generator.random() < 0.75:
-            text = "".join(
-                WORD_LETTERS[(n + 1) % 2][generator.integers(len(WORD_LETTERS[(n + 1) % 2]))] for n in range(count)
-            )
-            text = (
-                text.upper() if generator.random() < 0.15 else text.capitalize() if generator.random() < 0.3 else text
-            )
-            if generator.random() < 0.2:
-                text += " " + "".join(generator.choice(list("aeinorst"), 4))
+        sort = generator.random()
+        if self.hands.words and sort < 0.6:
+            field = self.hands.words[generator.integers(len(self.hands.words))]
+            pen = max(1.0, height * generator.uniform(0.03, 0.15))
+            ink = write(field, height * generator.uniform(0.8, 1.3), pen, generator.normal(0.12, 0.2), generator)
+            return Writing(_inked(ink), [])
+        if self.fonts and sort < 0.85:
             font = self.fonts[generator.integers(len(self.fonts))]
+            text = glyphs.word(generator)
             return Writing(glyphs.printed(text, font, max(8, round(height * 1.4))).astype(np.float32) / 255, [])
+        count = int(generator.integers(2, 9))
         pen, side = max(1.0, height * generator.uniform(0.05, 0.13)), max(8, round(height))
         parts = []
         for _ in range(count):
             strokes = glyphs.written(self.letters[generator.integers(len(self.letters))], generator)
-            parts.append(np.pad(_inked(glyphs.draw([0.1 + 0.7 * each for each in strokes], side, pen).astype(np.float32) / 255),
-                                ((0, 0), (0, round(height * generator.uniform(0.05, 0.25))))))  # fmt: skip
+            ink = glyphs.draw([0.1 + 0.7 * each for each in strokes], side, pen).astype(np.float32) / 255
+            parts.append(np.pad(_inked(ink), ((0, 0), (0, round(height * generator.uniform(0.05, 0.25))))))
         tall = max(each.shape[0] for each in parts)
         return Writing(np.hstack([np.pad(each, ((tall - each.shape[0], 0), (0, 0))) for each in parts]), [])
 
@@ -211,8 +209,8 @@ def amount(generator: Rng) -> str:
     if generator.random() < 0.7:
         groups = [digits[max(0, end - 3) : end] for end in range(len(digits), 0, -3)][::-1]
         digits = str(mark).join(groups)
-    before = generator.choice(["", "", "", "", "", "#", "=", "-", "/", "e", "+"])
-    after = generator.choice(["", "", ".", ".", ",", "-", ".-", "=", "--", " -", "/", "#", ".=", "%", "."])
+    before = generator.choice(["", "", "", "", "", "#", "=", "-", "e", "+"])  # no slash, which would be a 1
+    after = generator.choice(["", "", ".", ".", ",", "-", ".-", "=", "--", " -", "#", ".=", "%", "."])
     return f"{before}{digits}{after}"
 
 
@@ -220,7 +218,7 @@ def page(desk: Desk, generator: Rng) -> tuple[Grey, list[Box]]:
     """Return a part of a page, (PAGE, PAGE) uint8, and all digits on it whose middle is in it."""
     ink, boxes = np.zeros((PAGE, PAGE), np.float32), list[Box]()
     sort = generator.choice(
-        ["rows", "scattered", "sparse", "words", "mixed", "blank"], p=[0.3, 0.14, 0.12, 0.2, 0.18, 0.06]
+        ["rows", "scattered", "sparse", "words", "mixed", "blank"], p=[0.25, 0.12, 0.11, 0.26, 0.2, 0.06]
     )
     most = 250 if generator.random() < 0.2 else 75 if generator.random() < 0.4 else 40
     height = float(np.exp(generator.uniform(np.log(9), np.log(most))))
@@ -244,7 +242,7 @@ def page(desk: Desk, generator: Rng) -> tuple[Grey, list[Box]]:
             )
             lift = height * generator.normal(0, 0.5 if alone else 0.04)
             _lay(ink, boxes, made, round(column), round(row + height - made.ink.shape[0] + lift))
-            column += made.ink.shape[1] + height * generator.uniform(0.4, 3)
+            column += made.ink.shape[1] + height * generator.uniform(*((0.2, 0.9) if is_word else (0.4, 3)))
         row += gap
     behind = None
     if generator.random() < 0.15:

@@ -24,10 +24,7 @@ Floats = NDArray[np.float32]
 
 LINE_HEIGHT, LONGEST = 32, 640  # pixels of a row
 LINE_REACH, PAGE_REACH, STRIDE = 12, 24, 4  # as in training
-LARGEST, SMALLEST = (
-    1536,
-    96,
-)  # pixels of the longer side, of the largest and the smallest size that a page is searched in
+LARGEST, SMALLEST = 1536, 24  # pixels of the longer side of a page, in the sizes that it is searched in
 STEP = math.sqrt(2)  # between two sizes
 LEAST, MOST = 10.0, 54.0  # pixels: digits outside are found in another size
 SHOWN = 0.35  # probability from which on a digit is there
