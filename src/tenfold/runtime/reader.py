@@ -40,7 +40,7 @@ NARROW = 0.87  # of a row's width, in one of its views
 class Reader:
     """Reads the numbers in pictures. All methods may be called from several threads at once.
 
-    card: what the network of rows says of itself, where it does. threshold: the confidence from which a number is answered. sha256: of
+    card: what the network of rows says of itself, where it does. threshold: the confidence of an answer. sha256: of
     both networks. name: what they were opened as.
     """
 
