@@ -58,8 +58,8 @@ def distinct(found: list[Found]) -> list[Found]:
     around = np.stack([_edges(each, REACH) for each in kept]) if kept else boxes
     places = np.array([(each.x, each.y) for each in kept]).reshape(-1, 2)
     within = (places[:, None] > around[:, :2]).all(axis=2) & (places[:, None] < around[:, 2:]).all(axis=2)
-    part = (within & (sizes[:, None] < PART * sizes)).any(axis=1)
-    return [each for each, is_part in zip(kept, part, strict=True) if not is_part]
+    part = np.asarray((within & (sizes[:, None] < PART * sizes)).any(axis=1))
+    return [each for each, is_part in zip(kept, part.tolist(), strict=True) if not is_part]
 
 
 def _edges(digit: Found, reach: float) -> NDArray[np.float64]:
