@@ -21,6 +21,11 @@ if TYPE_CHECKING:
     from tenfold.runs.ablation import Ablation
     from tenfold.runs.scoring import ScoredData
 
+NAMES = typer.Argument(metavar="NAME", help="Shipped ablations' names, or .toml files.")
+SEEDS = typer.Option("--seeds", metavar="N", min=1, help="Train each variant with so many seeds.")
+OUT = typer.Option("--out", metavar="FOLDER", help="Keep what is trained here, and resume from it.")
+WORKERS = typer.Option("--workers", metavar="W", min=1, help="So many trainings side by side [default: one a core].")
+
 
 @dataclass(frozen=True)
 class Study:
@@ -41,33 +46,21 @@ class Ablated:
 
 
 def ablate(
-    names: Annotated[
-        str | Sequence[str], typer.Argument(metavar="NAME", help="Shipped ablations' names, or .toml files.")
-    ],
+    names: Annotated[str | Sequence[str], NAMES],
     data: Annotated[str, options.DATA] = "mnist",
     *,
-    seeds: Annotated[
-        int, typer.Option("--seeds", metavar="N", min=1, help="Train each variant with so many seeds.")
-    ] = 3,
+    seeds: Annotated[int, SEEDS] = 3,
     subset: Annotated[int | None, options.SUBSET] = None,
-    out: Annotated[
-        str | Path, typer.Option("--out", metavar="FOLDER", help="Keep what is trained here, and resume from it.")
-    ] = "runs/ablate",
-    workers: Annotated[
-        int | None,
-        typer.Option("--workers", metavar="W", min=1, help="So many trainings side by side [default: one a core]."),
-    ] = None,
+    out: Annotated[str | Path, OUT] = "runs/ablate",
+    workers: Annotated[int | None, WORKERS] = None,
     on: Annotated[str | None, options.ON] = None,
     record: Annotated[str | Path | None, options.RECORD] = None,
     quiet: Annotated[bool, options.QUIET] = False,
 ) -> Ablated:
     """Return what the ablations gave; what an earlier call finished is not trained again.
 
-    names: shipped ablations or .toml files. seeds: each variant is trained with the seeds 0 to seeds - 1.
-    data: labelled digits, a name or a path. subset: use so many of them, chosen stratified.
-    out: the folder for one small JSON file a training.
-    on: "local", "ray" or "ray://HOST:PORT", a cluster whose machines see `out` and the data.
-    record: append a line a variant to this .jsonl file. quiet: otherwise progress and a table an ablation go to stderr.
+    seeds: from 0 on. out: has one small JSON file a training. on: a cluster's machines have to see `out` and the data.
+    record: a line a variant. quiet: otherwise progress and a table an ablation go to stderr.
     Raises RecipeError, DataError, ClusterError, TrainingError, and RunError for a file in `out` that is none of ours.
     """
     from rich.markdown import Markdown

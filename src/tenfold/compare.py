@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 
 PAGE = Path("compare.html")
 SCORES = ("run", "accuracy", "95% interval", "errors", "NLL", "training", "parameters")
+SYSTEMS = typer.Argument(metavar="SYSTEM", help="Two or more: runs, ensembles, exported models.")
+DATA = typer.Option("--data", metavar="DATA", help=f"{options.DATA_HELP} [default: what the runs held out]")
+OUT = typer.Option("--page", metavar="FILE", help="The page to write [default: compare.html].")
 PAIRS = ("first", "second", "first − second", "95% interval", "only right", "p, Holm")
 
 
@@ -46,17 +49,10 @@ class Compared:
 
 
 def compare(
-    systems: Annotated[
-        Sequence[str | Path], typer.Argument(metavar="SYSTEM", help="Two or more: runs, ensembles, exported models.")
-    ],
-    data: Annotated[
-        str | None,
-        typer.Option("--data", metavar="DATA", help=f"{options.DATA_HELP} [default: what the runs held out]"),
-    ] = None,
+    systems: Annotated[Sequence[str | Path], SYSTEMS],
+    data: Annotated[str | None, DATA] = None,
     *,
-    page: Annotated[
-        str | Path | None, typer.Option("--page", metavar="FILE", help="The page to write [default: compare.html].")
-    ] = None,
+    page: Annotated[str | Path | None, OUT] = None,
     markdown: Annotated[str | Path | None, options.MARKDOWN] = None,
     split: Annotated[str | None, options.BY] = None,
     device: Annotated[str, options.DEVICE] = "auto",

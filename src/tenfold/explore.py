@@ -15,6 +15,9 @@ if TYPE_CHECKING:
     from tenfold.console import PlainConsole
     from tenfold.data.statistics import Contrast, SetFigures
 
+DATA = typer.Option("--data", metavar="DATA", help=f"{options.DATA_HELP} Twice: compare the two.")
+OUT = typer.Option("--out", metavar="FILE", help="The page to write.")
+
 
 @dataclass(frozen=True)
 class Explored:
@@ -27,17 +30,13 @@ class Explored:
 
 
 def explore(
-    data: Annotated[
-        str | Sequence[str],
-        typer.Option("--data", metavar="DATA", help=f"{options.DATA_HELP} Twice: compare the two."),
-    ],
-    out: Annotated[str | Path, typer.Option("--out", metavar="FILE", help="The page to write.")] = "explore.html",
+    data: Annotated[str | Sequence[str], DATA],
+    out: Annotated[str | Path, OUT] = "explore.html",
     *,
     quiet: Annotated[bool, options.QUIET] = False,
 ) -> Explored:
     """Return what is in one set of digits, or in two and between them, and write it as a page.
 
-    data: a name or a path, or two. quiet: no progress, no summary.
     Raises DataError for data that cannot be read and a page that cannot be written.
     """
     from tenfold.console import PlainConsole

@@ -20,17 +20,17 @@ if TYPE_CHECKING:
     from tenfold.runs.run import Run
 
 SUFFIX, HEADER = ".onnx", ".h"
+OUT = typer.Option("--out", metavar="FILE", help="The .onnx or .h file to write.")
+INT8 = typer.Option("--int8", help="In 8 bits, with its accuracy and speed beside fp32's.")
+DATA = typer.Option("--data", metavar="DATA", help=f"Images to compare on. {options.DATA_HELP} [default: mnist:test]")
 
 
 def export(
     run: Annotated[str | Path, options.RUN],
-    out: Annotated[str | Path, typer.Option("--out", metavar="FILE", help="The .onnx or .h file to write.")],
+    out: Annotated[str | Path, OUT],
     *,
-    int8: Annotated[bool, typer.Option("--int8", help="In 8 bits, with its accuracy and speed beside fp32's.")] = False,
-    data: Annotated[
-        str | None,
-        typer.Option("--data", metavar="DATA", help=f"Images to compare on. {options.DATA_HELP} [default: mnist:test]"),
-    ] = None,
+    int8: Annotated[bool, INT8] = False,
+    data: Annotated[str | None, DATA] = None,
     force: Annotated[bool, options.FORCE] = False,
     quiet: Annotated[bool, options.QUIET] = False,
 ) -> ExportedGraph | ExportedHeader:

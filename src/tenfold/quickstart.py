@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 RECIPE = "fast"
 FOLDER = Path("runs", "quickstart")
+OUT = typer.Option("--out", metavar="FOLDER", help="Folder for the run [default: runs/quickstart].")
 DOWNLOAD_SECONDS = 20.0  # for MNIST's 11 MB; who has a slower line starts with the UCI digits
 
 
@@ -36,10 +37,7 @@ class Quickstarted:
 
 
 def quickstart(
-    out: Annotated[
-        str | Path | None,
-        typer.Option("--out", metavar="FOLDER", help="Folder for the run [default: runs/quickstart]."),
-    ] = None,
+    out: Annotated[str | Path | None, OUT] = None,
     *,
     quiet: Annotated[bool, options.QUIET] = False,
 ) -> Quickstarted:

@@ -21,6 +21,12 @@ if TYPE_CHECKING:
     from tenfold.pages.reproduced import SystemRow
     from tenfold.runs.protocols import Protocol, Training
 
+RECIPES = typer.Option("--recipes", metavar="A,B", help="These recipes [default: all].")
+PROTOCOL = typer.Option("--protocol", metavar="NAME", help="mnist, kaggle or both.")
+SEEDS = typer.Option("--seeds", metavar="N", min=1, help="Train each with so many seeds.")
+OUT = typer.Option("--out", metavar="FOLDER", help="Keep the runs here, and resume from them.")
+PAGE = typer.Option("--page", metavar="FILE", help="The page to write.")
+WORKERS = typer.Option("--workers", metavar="W", min=1, help="With --on: so many trainings side by side.")
 # What may go wrong with one system and leave the others be: no memory, no xgboost, a loss that is not finite.
 FAILURES = (TenfoldError, OSError, ImportError, RuntimeError, MemoryError)
 
@@ -58,35 +64,28 @@ class Reproduced:
 
 
 def reproduce(
-    recipes: Annotated[
-        str | Sequence[str], typer.Option("--recipes", metavar="A,B", help="These recipes [default: all].")
-    ] = (),
-    protocol: Annotated[str, typer.Option("--protocol", metavar="NAME", help="mnist, kaggle or both.")] = "both",
+    recipes: Annotated[str | Sequence[str], RECIPES] = (),
+    protocol: Annotated[str, PROTOCOL] = "both",
     *,
-    seeds: Annotated[int, typer.Option("--seeds", metavar="N", min=1, help="Train each with so many seeds.")] = 1,
-    out: Annotated[
-        str | Path, typer.Option("--out", metavar="FOLDER", help="Keep the runs here, and resume from them.")
-    ] = "runs/reproduce",
+    seeds: Annotated[int, SEEDS] = 1,
+    out: Annotated[str | Path, OUT] = "runs/reproduce",
     record: Annotated[str | Path | None, options.RECORD] = None,
-    page: Annotated[str | Path, typer.Option("--page", metavar="FILE", help="The page to write.")] = "reproduce.html",
+    page: Annotated[str | Path, PAGE] = "reproduce.html",
     markdown: Annotated[str | Path | None, options.MARKDOWN] = None,
     device: Annotated[str, options.DEVICE] = "auto",
     threads: Annotated[int | None, options.THREADS] = None,
     on: Annotated[str | None, options.ON] = None,
-    workers: Annotated[
-        int | None, typer.Option("--workers", metavar="W", min=1, help="With --on: so many trainings side by side.")
-    ] = None,
+    workers: Annotated[int | None, WORKERS] = None,
     quiet: Annotated[bool, options.QUIET] = False,
 ) -> Reproduced:
     """Return a row for each recipe on each protocol, its published score beside ours, and write them as a page.
 
-    recipes: by name or path, several with commas between; none: every shipped one. seeds: 0 to N - 1. out: a run is
-    looked for, and otherwise trained, in out/PROTOCOL/RECIPE-SEED; one that was cut short is resumed, one that was
-    evaluated is not evaluated again. record: append each row's result to this .jsonl file, once. One system's failure
-    leaves the others be.
-    on: None trains one system after the other in this process; "local", "ray" or "ray://HOST:PORT" (a cluster whose
-    machines see `out` and the data) several side by side, at most `workers`, with `threads` threads each: where one of
-    the two is not given, as many as the other leaves of this machine's. Scored is here in any case.
+    recipes: none: every shipped one. seeds: from 0 on. out: a run is looked for, and otherwise trained or resumed, in
+    out/PROTOCOL/RECIPE-SEED; one that was evaluated is not evaluated again. record: each row's result, once. One
+    system's failure leaves the others be.
+    on: None trains one system after the other in this process; a place several side by side, at most `workers`, with
+    `threads` threads each: where one of the two is not given, as many as the other leaves of this machine's. A
+    cluster's machines have to see `out` and the data. Scored is here in any case.
     Raises RecipeError for an unknown recipe, DataError where a protocol's data is not to be had.
     """
     from tenfold.console import PlainConsole

@@ -49,8 +49,7 @@ def submit(
 ) -> Submission:
     """Return what was submitted: the system's answers to the data, written to `out`.
 
-    data: a name or a path, such as `kaggle:test`. out: one that is there already is replaced once the new one is whole.
-    force: also for data that have labels.
+    out: one that is there already is replaced once the new one is whole.
     Raises RunError or ModelError for what is no system; DataError for data that cannot be read, have labels, or do not
     match the sample_submission.csv that came with them; TenfoldError where `out` cannot be written.
     """
