@@ -7,19 +7,22 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
+from rich.markdown import Markdown
 
 from tenfold import options
+from tenfold.console import PlainConsole
+from tenfold.data.names import anywhere
 from tenfold.errors import DataError, RecipeError, TrainingError
 from tenfold.jobs import Place, Task, check_place, run_tasks
-
-if TYPE_CHECKING:
-    from tenfold.console import PlainConsole
-    from tenfold.pages.ablation import VariantRow
-    from tenfold.runs.ablation import Ablation
-    from tenfold.runs.scoring import ScoredData
+from tenfold.models import build
+from tenfold.pages.ablation import VariantRow, rows, study_table
+from tenfold.runs import ablation as ablations
+from tenfold.runs import results
+from tenfold.runs.ablation import Ablation
+from tenfold.runs.scoring import ScoredData
 
 NAMES = typer.Argument(metavar="NAME", help="Shipped ablations' names, or .toml files.")
 SEEDS = typer.Option("--seeds", metavar="N", min=1, help="Train each variant with so many seeds.")
@@ -34,8 +37,8 @@ class Study:
     study: str
     question: str
     baseline: str
-    held_out: "ScoredData"
-    rows: "list[VariantRow]"
+    held_out: ScoredData
+    rows: list[VariantRow]
 
 
 @dataclass(frozen=True)
@@ -63,15 +66,6 @@ def ablate(
     record: a line a variant. quiet: otherwise progress and a table an ablation go to stderr.
     Raises RecipeError, DataError, ClusterError, TrainingError, and RunError for a file in `out` that is none of ours.
     """
-    from rich.markdown import Markdown
-
-    from tenfold.console import PlainConsole
-    from tenfold.data.names import anywhere
-    from tenfold.pages.ablation import rows, study_table
-    from tenfold.runs import ablation as ablations
-    from tenfold.runs import results
-    from tenfold.runs.scoring import ScoredData
-
     console = PlainConsole(quiet=quiet)
     place = Place.parse(on)
     check_place(place)
@@ -111,15 +105,11 @@ def ablate(
 
 def listing() -> list[tuple[str, str]]:
     """Return the name and the question of each shipped ablation."""
-    from tenfold.runs.ablation import available, load
-
-    return [(name, load(name).question) for name in available()]
+    return [(name, ablations.load(name).question) for name in ablations.available()]
 
 
-def _check(studies: "Sequence[Ablation]", there: int, spec: str) -> None:
+def _check(studies: Sequence[Ablation], there: int, spec: str) -> None:
     """Raise what is wrong with a study, a network or the data now, before an hour of training comes to it."""
-    from tenfold.models import build
-
     names = [study.name for study in studies]
     twice = next((name for name in names if names.count(name) > 1), None)
     if twice is not None:
@@ -136,7 +126,7 @@ def _check(studies: "Sequence[Ablation]", there: int, spec: str) -> None:
                 )
 
 
-def _train(missing: dict[Path, Task], on: str | None, workers: int | None, console: "PlainConsole") -> None:
+def _train(missing: dict[Path, Task], on: str | None, workers: int | None, console: PlainConsole) -> None:
     """Train what has no file yet, side by side. TrainingError says which training failed."""
     if not missing:
         return

@@ -3,21 +3,27 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import numpy as np
 import typer
+from rich.table import Table
+from rich.text import Text
 
 from tenfold import options
+from tenfold.console import PlainConsole
+from tenfold.data import load
+from tenfold.data.digits import Digits
+from tenfold.data.writers import with_writers
 from tenfold.errors import RunError, UsageError
 from tenfold.metrics.intervals import Pair
 from tenfold.metrics.side_by_side import SharedConfusion, Side, SideBySide, Standing
+from tenfold.pages import comparison as pages
+from tenfold.pages.page import drawn, name_of
+from tenfold.pages.report import write_report
 from tenfold.runs import scoring
+from tenfold.runs.begin import same_data
 from tenfold.runs.systems import System, open_system
-
-if TYPE_CHECKING:
-    from tenfold.console import PlainConsole
-    from tenfold.data.digits import Digits
 
 PAGE = Path("compare.html")
 SCORES = ("run", "accuracy", "95% interval", "errors", "NLL", "training", "parameters")
@@ -64,10 +70,6 @@ def compare(
     are left out. None takes the images that the runs held out, which have to be the same.
     Raises RunError for what is no system or cannot be compared, DataError for data that cannot be read.
     """
-    from tenfold.console import PlainConsole
-    from tenfold.pages import comparison as pages
-    from tenfold.pages.page import drawn
-
     if len(systems) < 2:
         raise UsageError("There is nothing to compare with. Give two or more, such as 'runs/first runs/second'.")
     if len({Path(path).resolve() for path in systems}) < len(systems):
@@ -109,16 +111,11 @@ def compare(
 
 def _held_out(
     systems: Sequence[System], names: Sequence[str], by_writers: bool
-) -> "tuple[SideBySide, int, Digits | None]":
+) -> tuple[SideBySide, int, Digits | None]:
     """Return the runs' answers to the images that all of them held out, 0, and with `by_writers` these images.
 
     RunError where there are none such.
     """
-    from tenfold.console import PlainConsole
-    from tenfold.data.writers import with_writers
-    from tenfold.pages.page import name_of
-    from tenfold.runs.begin import same_data
-
     runs = [system.run for system in systems if system.run is not None]
     models = [system.path for system in systems if system.run is None]
     if models:
@@ -143,13 +140,8 @@ def _held_out(
 
 def _evaluated(
     systems: Sequence[System], names: Sequence[str], data: str, by_writers: bool
-) -> "tuple[SideBySide, int, Digits | None]":
+) -> tuple[SideBySide, int, Digits | None]:
     """Return the systems' answers, but for the images that a run was trained on, how many those are, and the others."""
-    from tenfold.data import load
-    from tenfold.data.writers import with_writers
-    from tenfold.pages.page import drawn, name_of
-    from tenfold.pages.report import write_report
-
     digits = load(data, "evaluate")
     digits = with_writers(digits, needed=True) if by_writers else digits
     sides, seen, notes, unknown = [], np.zeros(len(digits), bool), [], []
@@ -180,19 +172,14 @@ def _evaluated(
     return found, left_out, digits.take(kept)
 
 
-def _show(result: Compared, note: str, console: "PlainConsole") -> None:
+def _show(result: Compared, note: str, console: PlainConsole) -> None:
     """Print the scores and the pairs."""
-    from rich.table import Table
-    from rich.text import Text
-
-    from tenfold.pages import comparison
-
-    scores = [(comparison.score_cells(row, short=True), "") for row in result.runs]
+    scores = [(pages.score_cells(row, short=True), "") for row in result.runs]
     pairs = []
     for pair in result.pairs:
-        difference, interval, first, second, _, p = comparison.pair_cells(pair)
+        difference, interval, first, second, _, p = pages.pair_cells(pair)
         cells = [pair.first, pair.second, difference, interval, f"{first} : {second}", p]
-        pairs.append((cells, "bold" if comparison.is_apart(pair) else "dim"))
+        pairs.append((cells, "bold" if pages.is_apart(pair) else "dim"))
     for title, head, left, rows in (
         (f"{result.data}: {result.n:,} images", SCORES, 1, scores),
         ("Differences, percentage points", PAIRS, 2, pairs),

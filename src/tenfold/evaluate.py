@@ -6,9 +6,16 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from rich.table import Table
+from rich.text import Text
 
 from tenfold import options
+from tenfold.console import PlainConsole
+from tenfold.data import load
+from tenfold.data.writers import with_writers
 from tenfold.errors import UsageError
+from tenfold.pages.page import count, counted, drawn, number, percent, span
+from tenfold.pages.report import write_report
 from tenfold.runs.scoring import Evaluation, score_system
 from tenfold.runs.systems import open_system
 
@@ -34,13 +41,6 @@ def evaluate(
     intervals that count writers. quiet: otherwise a summary goes to stderr, the overlap with the training data first.
     Raises RunError or ModelError for what is no system, DataError for data that cannot be read or have no labels.
     """
-    from rich.table import Table
-    from rich.text import Text
-
-    from tenfold.console import PlainConsole
-    from tenfold.data import load
-    from tenfold.data.writers import with_writers
-
     name = model if system is None else system
     if name is None or (system is not None and model is not None):
         raise UsageError("Give one system: a run's folder, or '--model MODEL'.")
@@ -58,9 +58,6 @@ def evaluate(
     console.print()
     console.print(table)
     if opened.run is not None:
-        from tenfold.pages.page import drawn
-        from tenfold.pages.report import write_report
-
         result = replace(result, report=drawn(write_report, opened.run))
         if result.report:
             console.print(f"Report: {result.report}", soft_wrap=True)
@@ -70,7 +67,6 @@ def evaluate(
 
 def _rows(result: Evaluation) -> list[tuple[str, str, str]]:
     """Return the lines of the summary, the score without the overlap first: title, value, what belongs to it."""
-    from tenfold.pages.page import count, counted, number, percent, span
 
     def among(errors: int, n: int, ci95: Sequence[float] | None) -> str:
         interval = "" if ci95 is None else f", 95% interval {span(ci95)}"

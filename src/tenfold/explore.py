@@ -4,16 +4,19 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
+from rich.table import Table
+from rich.text import Text
 
 from tenfold import options
+from tenfold.console import PlainConsole
+from tenfold.data import load, statistics
+from tenfold.data.statistics import MEASURES, Contrast, SetFigures
 from tenfold.errors import DataError
-
-if TYPE_CHECKING:
-    from tenfold.console import PlainConsole
-    from tenfold.data.statistics import Contrast, SetFigures
+from tenfold.pages import explore as pages
+from tenfold.pages.page import counted, name_of
 
 DATA = typer.Option("--data", metavar="DATA", help=f"{options.DATA_HELP} Twice: compare the two.")
 OUT = typer.Option("--out", metavar="FILE", help="The page to write.")
@@ -23,8 +26,8 @@ OUT = typer.Option("--out", metavar="FILE", help="The page to write.")
 class Explored:
     """What is in one set of digits, or in two and between them (comparison); report: the page's path."""
 
-    sets: "list[SetFigures]"
-    comparison: "Contrast | None"
+    sets: list[SetFigures]
+    comparison: Contrast | None
     report: str
     seconds: float
 
@@ -39,10 +42,6 @@ def explore(
 
     Raises DataError for data that cannot be read and a page that cannot be written.
     """
-    from tenfold.console import PlainConsole
-    from tenfold.data import load, statistics
-    from tenfold.pages import explore as pages
-
     specs = [data] if isinstance(data, str) else list(data)
     if not 1 <= len(specs) <= 2:
         raise DataError(f"Cannot explore '{len(specs)}' sets of data at once. Give one, or two to compare.")
@@ -65,14 +64,8 @@ def explore(
     return result
 
 
-def _show(result: Explored, console: "PlainConsole") -> None:
+def _show(result: Explored, console: PlainConsole) -> None:
     """Print what people read."""
-    from rich.table import Table
-    from rich.text import Text
-
-    from tenfold.data.statistics import MEASURES
-    from tenfold.pages.page import counted, name_of
-
     names = [name_of(figures.data["spec"]) for figures in result.sets]
     for name, figures in zip(names, result.sets, strict=True):
         table = Table(title=Text(f"{name}: {counted(figures.n, 'image')}"), title_justify="left", box=None)
@@ -98,7 +91,7 @@ def _show(result: Explored, console: "PlainConsole") -> None:
     console.print(Text(f"Page: {result.report}"), soft_wrap=True)
 
 
-def _findings(figures: "SetFigures") -> list[str]:
+def _findings(figures: SetFigures) -> list[str]:
     """Return the sentences about one set."""
     means = {name: values["mean"] for name, values in figures.measures.items()}
     lines = [

@@ -8,16 +8,17 @@ Labels of test sets are never looked at.
 """
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from tenfold import options
+from tenfold.console import PlainConsole
+from tenfold.data import load, names
 from tenfold.errors import DataError, ExportError, unwritten
+from tenfold.files import write_atomically
 from tenfold.graphs.exported import ExportedGraph, ExportedHeader
-
-if TYPE_CHECKING:
-    from tenfold.runs.run import Run
+from tenfold.runs.run import Run, training_specs
 
 SUFFIX, HEADER = ".onnx", ".h"
 OUT = typer.Option("--out", metavar="FILE", help="The .onnx or .h file to write.")
@@ -41,12 +42,8 @@ def export(
     Raises ExportError where the file does not answer as the run does, RunError for a folder that is no run or has no
     weights, DataError for data that cannot be read.
     """
-    from tenfold.console import PlainConsole
-    from tenfold.data import load
-    from tenfold.files import write_atomically
     from tenfold.graphs.proven import Subject, proven_graph, proven_header
     from tenfold.runs.estimator import from_run
-    from tenfold.runs.run import Run
 
     console = PlainConsole(quiet=quiet, soft_wrap=True)
     opened, out = Run.open(run), Path(out)
@@ -72,7 +69,7 @@ def export(
     return result
 
 
-def _check_out(out: Path, run: "Run", force: bool) -> None:
+def _check_out(out: Path, run: Run, force: bool) -> None:
     """Raise ExportError where nothing can or should be written to `out`, before time is spent."""
     if out.suffix not in (SUFFIX, HEADER):
         raise ExportError(f"'{out}' does not end in {SUFFIX} or {HEADER}. Give --out a name such as 'model{SUFFIX}'.")
@@ -86,7 +83,7 @@ def _check_out(out: Path, run: "Run", force: bool) -> None:
         raise ExportError(f"'{out}' exists already. Give --out another file, or add --force.")
 
 
-def _check_possible(out: Path, run: "Run", int8: bool) -> None:
+def _check_possible(out: Path, run: Run, int8: bool) -> None:
     """Raise ExportError for what cannot be made of the run, or whose cost could not be measured."""
     from tenfold.models.integer_network import ADVICE
 
@@ -103,11 +100,8 @@ def _check_possible(out: Path, run: "Run", int8: bool) -> None:
         )
 
 
-def _default_data(run: "Run") -> str:
+def _default_data(run: Run) -> str:
     """Return mnist:test where that is on this machine, or the test part or path of the run's own data that is."""
-    from tenfold.data import names
-    from tenfold.runs.run import training_specs
-
     if names.find("mnist", "test") is not None:
         return "mnist:test"
     for spec in training_specs(run.manifest):

@@ -3,17 +3,17 @@
 from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from tenfold import options
+from tenfold.console import PlainConsole
+from tenfold.data import load, names
 from tenfold.errors import SourceError
-
-if TYPE_CHECKING:
-    from tenfold.console import PlainConsole
-    from tenfold.runs.scoring import Evaluation
-    from tenfold.train import Trained
+from tenfold.evaluate import evaluate
+from tenfold.runs.scoring import Evaluation
+from tenfold.train import Trained, train
 
 RECIPE = "fast"
 FOLDER = Path("runs", "quickstart")
@@ -31,9 +31,9 @@ class Quickstarted:
     data: str
     status: str
     run: str
-    train: "Trained"
+    train: Trained
     report: str | None
-    evaluate: "Evaluation | None"
+    evaluate: Evaluation | None
 
 
 def quickstart(
@@ -46,10 +46,6 @@ def quickstart(
     Takes MNIST where it is on this machine or downloads in 20 s, and otherwise the UCI digits that scikit-learn
     carries. out: `runs/quickstart` where not given, numbered where that is taken.
     """
-    from tenfold.console import PlainConsole
-    from tenfold.evaluate import evaluate
-    from tenfold.train import train
-
     console = PlainConsole(quiet=quiet, soft_wrap=True)
     name = choose_data(console)
     folder = free_folder(FOLDER) if out is None else Path(out)
@@ -61,10 +57,8 @@ def quickstart(
     return Quickstarted(name, trained.status, trained.run, trained, scored.report, scored)
 
 
-def choose_data(console: "PlainConsole") -> str:
+def choose_data(console: PlainConsole) -> str:
     """Return `mnist`, or `uci` after saying why where MNIST is not to be had."""
-    from tenfold.data import load, names
-
     if names.available("mnist"):
         return "mnist"
     try:

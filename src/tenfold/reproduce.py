@@ -7,19 +7,25 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
 from tenfold import options, settings
+from tenfold.console import PlainConsole
 from tenfold.errors import RecipeError, TenfoldError, UsageError, nearest
 from tenfold.jobs import Place, Task, check_place, run_tasks
-
-if TYPE_CHECKING:
-    from tenfold.console import PlainConsole
-    from tenfold.metrics.side_by_side import SideBySide
-    from tenfold.pages.reproduced import SystemRow
-    from tenfold.runs.protocols import Protocol, Training
+from tenfold.metrics.side_by_side import SideBySide
+from tenfold.pages import comparison as comparisons
+from tenfold.pages import reproduced
+from tenfold.pages.page import drawn, duration, percent
+from tenfold.pages.reproduced import SystemRow
+from tenfold.runs import results
+from tenfold.runs.begin import folder_name
+from tenfold.runs.fit import fit
+from tenfold.runs.protocols import PROTOCOLS, Protocol, Training
+from tenfold.training.recipe import available
+from tenfold.training.recipe import load as load_recipe
 
 RECIPES = typer.Option("--recipes", metavar="A,B", help="These recipes [default: all].")
 PROTOCOL = typer.Option("--protocol", metavar="NAME", help="mnist, kaggle or both.")
@@ -48,7 +54,7 @@ class Reproduced:
     status: "finished", "failed" or "interrupted". page, markdown: None where there are no rows.
     """
 
-    rows: "list[SystemRow]"
+    rows: list[SystemRow]
     failed: list[FailedSystem]
     status: str
     page: str | None
@@ -88,11 +94,6 @@ def reproduce(
     cluster's machines have to see `out` and the data. Scored is here in any case.
     Raises RecipeError for an unknown recipe, DataError where a protocol's data is not to be had.
     """
-    from tenfold.console import PlainConsole
-    from tenfold.pages import comparison as comparisons
-    from tenfold.pages import reproduced
-    from tenfold.pages.page import drawn
-
     if workers is not None and on is None:
         raise UsageError(f"'--workers {workers}' goes with --on PLACE. Add --on local, or omit it.")
     check_place(Place.parse(on), device)
@@ -136,27 +137,20 @@ def reproduce(
     return result
 
 
-def _protocols_called(name: str) -> "list[Protocol]":
+def _protocols_called(name: str) -> list[Protocol]:
     """Return the protocol of that name, or all of them for "both"; RecipeError for another name."""
-    from tenfold.runs.protocols import PROTOCOLS
-
     known = [*PROTOCOLS, "both"]
     if name not in known:
         raise RecipeError(f"No protocol is called '{name}'.{nearest(name, known)} Give one of {', '.join(known)}.")
     return [replace(protocol) for key, protocol in PROTOCOLS.items() if name in (key, "both")]
 
 
-def _trainings(names: str | Sequence[str], protocols: "Sequence[Protocol]", seeds: int, out: Path) -> "list[Training]":
+def _trainings(names: str | Sequence[str], protocols: Sequence[Protocol], seeds: int, out: Path) -> list[Training]:
     """Return all that is to be there in the end, in the order of the tables; RecipeError for what is no recipe."""
-    from tenfold.pages import reproduced
-    from tenfold.runs.begin import folder_name
-    from tenfold.runs.protocols import Training
-    from tenfold.training import recipe as recipes
-
     given = [name for words in ([names] if isinstance(names, str) else names) for name in words.split(",")]
     found = []
     for protocol in protocols:
-        systems = [(name, recipes.load(name, protocol.overrides)) for name in given or recipes.available()]
+        systems = [(name, load_recipe(name, protocol.overrides)) for name in given or available()]
         titles = [recipe.name for _, recipe in systems]
         twice = [title for title in titles if titles.count(title) > 1]
         if twice:
@@ -172,12 +166,12 @@ def _trainings(names: str | Sequence[str], protocols: "Sequence[Protocol]", seed
 class Tally:
     """What has come of the trainings so far: the looks at those that are trained, by folder, and what failed."""
 
-    def __init__(self, count: int, device: str, console: "PlainConsole") -> None:
+    def __init__(self, count: int, device: str, console: PlainConsole) -> None:
         self.count, self.device, self.console, self.began = count, device, console, time.monotonic()
         self.looks: dict[Path, dict[str, Any]] = {}
         self.failed: list[FailedSystem] = []
 
-    def stands(self, training: "Training") -> bool:
+    def stands(self, training: Training) -> bool:
         """Return True where there is nothing to train: it was trained before, and is scored now, or it cannot be."""
         try:
             finished = training.folder.exists() and training.run().finished
@@ -188,10 +182,8 @@ class Tally:
             self.score(training, "trained before")
         return finished
 
-    def score(self, training: "Training", when: str) -> None:
+    def score(self, training: Training, when: str) -> None:
         """Look at what a finished run makes of the protocol's images."""
-        from tenfold.pages.page import duration, percent
-
         try:
             run = training.run()
             look = training.protocol.look(run, self.device)
@@ -202,21 +194,19 @@ class Tally:
         accuracy, seconds = percent(look["accuracy"]), duration(run.manifest["seconds"])
         self._say(training, f"{accuracy} after {seconds} of training, {when}")
 
-    def fail(self, training: "Training", error: BaseException | str) -> None:
+    def fail(self, training: Training, error: BaseException | str) -> None:
         """Take note that a training, or its score, failed."""
         message = " ".join(str(error).split()) or type(error).__name__
         self.failed.append(FailedSystem(training.recipe.name, training.protocol.name, training.seed, message))
         self._say(training, f"failed: {message}")
 
-    def _say(self, training: "Training", words: str) -> None:
-        from tenfold.pages.page import duration
-
+    def _say(self, training: Training, words: str) -> None:
         done, so_far = len(self.looks) + len(self.failed), duration(time.monotonic() - self.began)
         self.console.print(f"[{done}/{self.count}] {training.title}: {words} ({so_far} so far)")
 
 
 def _train(
-    missing: "Sequence[Training]",
+    missing: Sequence[Training],
     tally: Tally,
     out: Path,
     device: str,
@@ -264,19 +254,14 @@ def train_task(
     recipe: str, data: str, folder: str, overrides: list[str], seed: int, device: str, threads: int | None, quiet: bool
 ) -> dict[str, Any]:
     """Return whether a system is trained, begun or resumed in `folder`."""
-    from tenfold.runs.fit import fit
-
     given: dict[str, Any] = {"overrides": overrides, "seed": seed, "device": device, "threads": threads, "quiet": quiet}
     return {"finished": fit(recipe, [data], Path(folder), **given).finished}
 
 
 def _section(
-    protocol: "Protocol", trainings: "Sequence[Training]", tally: Tally, record: str | Path | None
-) -> "tuple[SideBySide, list[SystemRow]] | None":
+    protocol: Protocol, trainings: Sequence[Training], tally: Tally, record: str | Path | None
+) -> tuple[SideBySide, list[SystemRow]] | None:
     """Return answers and rows of the systems of which every seed is there; None where there are none."""
-    from tenfold.pages import reproduced
-    from tenfold.runs import results
-
     systems: dict[str, list[Training]] = {}
     for each in trainings:
         if each.protocol is protocol:

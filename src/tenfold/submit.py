@@ -10,9 +10,12 @@ import typer
 from numpy.typing import NDArray
 
 from tenfold import options
+from tenfold.console import PlainConsole
 from tenfold.data import load, locate
+from tenfold.data.formats import sample_submission_ids
 from tenfold.errors import DataError, TenfoldError, remedy
 from tenfold.files import write_atomically
+from tenfold.runs.ledger import seen_exactly
 from tenfold.runs.systems import open_system
 
 HEADER = "ImageId,Label"
@@ -53,8 +56,6 @@ def submit(
     Raises RunError or ModelError for what is no system; DataError for data that cannot be read, have labels, or do not
     match the sample_submission.csv that came with them; TenfoldError where `out` cannot be written.
     """
-    from tenfold.console import PlainConsole
-
     out, opened = Path(out), open_system(system, device=device)
     options.check_target(out, [data], "submit", [system])
     console = PlainConsole(quiet=quiet, soft_wrap=True)
@@ -67,11 +68,7 @@ def submit(
         _check_ids(digits.ids, data)
     _check_target(out)
     with console.working(f"Reading {len(digits):,} images"):
-        seen = None
-        if opened.run is not None:
-            from tenfold.runs.ledger import seen_exactly
-
-            seen = len(seen_exactly(opened.run, digits.images))
+        seen = None if opened.run is None else len(seen_exactly(opened.run, digits.images))
         given = opened.probabilities(digits.images).argmax(axis=1)
     content, counts = render(digits.ids, given), np.bincount(given, minlength=10)
     _write(out, content, out)
@@ -95,8 +92,6 @@ def render(ids: NDArray[np.int64], labels: NDArray[np.integer]) -> bytes:
 
 def _check_ids(ids: NDArray[np.int64], spec: str) -> None:
     """Raise DataError unless the ids are those of the sample submission that came with the data, in its order."""
-    from tenfold.data.formats import sample_submission_ids
-
     path = locate(spec, "submit")
     sample_ids = None if path is None else sample_submission_ids(path)
     if sample_ids is None:

@@ -25,6 +25,8 @@ from tenfold.data.foreign import foreign, refusal
 from tenfold.data.meaning import digits_of
 from tenfold.data.walk import Entry, walk
 from tenfold.errors import DataError
+from tenfold.imaging.decode import MAX_BYTES, decode
+from tenfold.imaging.frame import is_framed, to_frame
 
 CLASSES = frozenset("0123456789")
 NEAR_CLASSES = re.compile(r"\d|zero|one|two|three|four|five|six|seven|eight|nine")
@@ -275,9 +277,6 @@ def _read_pictures(entries: Sequence[Entry], labelled: bool) -> Digits:
 
     Where they have no classes, a number in each name is its id, and its place.
     """
-    from tenfold.imaging.decode import MAX_BYTES, decode
-    from tenfold.imaging.frame import is_framed, to_frame
-
     ids = labels = None
     if labelled:
         entries = sorted(entries, key=lambda entry: PurePosixPath(entry.name).parts[-2:])  # by class, then name

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from tenfold.console import PlainConsole
 from tenfold.data.digits import Digits
 from tenfold.errors import RunError
 from tenfold.files import claimed
@@ -23,7 +24,6 @@ from tenfold.runs.tracking import Callbacks, Curve
 from tenfold.training import recipe as recipes
 
 if TYPE_CHECKING:
-    from tenfold.console import PlainConsole
     from tenfold.training.loop import Trainer
 
 CHECKPOINT_SECONDS = 10.0
@@ -72,8 +72,6 @@ def fit(
     Arguments as of `tenfold.train.train`. Whether it was finished says its status: Ctrl-C ends training between two
     steps. Raises TenfoldError: RecipeError, DataError, RunError, TrainingError.
     """
-    from tenfold.console import PlainConsole
-
     console = PlainConsole(quiet=quiet)
     if (folder / MANIFEST).is_file():
         run = Run.open(folder)
@@ -101,7 +99,7 @@ def fit(
 def train_run(
     run: Run,
     digits: Digits,
-    console: "PlainConsole",
+    console: PlainConsole,
     *,
     deadline: float | None = None,
     device: str = "auto",
@@ -143,7 +141,7 @@ def train_run(
         callbacks.check(f"'{run.path}', to be resumed")
 
 
-def _say_if_longer(run: Run, trainer: "Trainer", console: "PlainConsole") -> None:
+def _say_if_longer(run: Run, trainer: "Trainer", console: PlainConsole) -> None:
     """Say where the recipe's least number of steps makes training longer than its epochs."""
     settings = run.recipe.training
     if trainer.total_steps == settings.min_steps and trainer.total_steps > settings.epochs * trainer.steps_per_epoch:
@@ -221,7 +219,7 @@ def _keep(run: Run, trainer: "Trainer", digits: Digits, status: str) -> None:
     )
 
 
-def _fit_classical(run: Run, digits: Digits, threads: int | None, console: "PlainConsole") -> None:
+def _fit_classical(run: Run, digits: Digits, threads: int | None, console: PlainConsole) -> None:
     """Fit a classical model, from the start: it cannot be cut, so a run that was is fitted anew."""
     from tenfold.runs.estimator import classical
     from tenfold.training import device as devices

@@ -8,16 +8,15 @@ import statistics
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from tenfold.errors import RunError
 from tenfold.metrics.intervals import wilson
+from tenfold.metrics.scores import score
 from tenfold.runs import ledger
-
-if TYPE_CHECKING:
-    from tenfold.runs.run import Run
+from tenfold.runs.run import Run
 
 ARITHMETIC = ("precision", "layout")
 SYSTEM = ("recipe", "protocol")
@@ -98,7 +97,7 @@ def append_once(file: Path, result: Result) -> None:
         append(file, result)
 
 
-def from_runs(runs: Sequence["Run"], looks: Sequence[dict[str, Any]], protocol: ProtocolName = "") -> Result:
+def from_runs(runs: Sequence[Run], looks: Sequence[dict[str, Any]], protocol: ProtocolName = "") -> Result:
     """Return the result of runs of one recipe on the same data that differ by seed.
 
     looks: one score a run: a line of its evaluations.jsonl, or what `held_out_look` gives.
@@ -135,17 +134,17 @@ def from_runs(runs: Sequence["Run"], looks: Sequence[dict[str, Any]], protocol: 
     )
 
 
-def _system(run: "Run", look: dict[str, Any]) -> tuple[Any, ...]:
+def _system(run: Run, look: dict[str, Any]) -> tuple[Any, ...]:
     """Return all that runs of one system on one machine have in common."""
     return run.recipe.config_hash(), run.manifest["data"]["sha256"], _place(run), look["data"]["sha256"]
 
 
-def _place(run: "Run") -> dict[str, Any]:
+def _place(run: Run) -> dict[str, Any]:
     """Return the run's machine but for its arithmetic, which earlier versions probed for each run anew."""
     return {key: value for key, value in run.manifest["machine"].items() if key not in ARITHMETIC}
 
 
-def _arithmetic(runs: Sequence["Run"]) -> dict[str, str]:
+def _arithmetic(runs: Sequence[Run]) -> dict[str, str]:
     """Return the runs' precision and layout, each written "bf16, fp32" where they differ."""
     known = [run.manifest["machine"] for run in runs]
     return {
@@ -155,14 +154,12 @@ def _arithmetic(runs: Sequence["Run"]) -> dict[str, str]:
     }
 
 
-def held_out_look(run: "Run") -> dict[str, Any]:
+def held_out_look(run: Run) -> dict[str, Any]:
     """Return the score on the images that the run itself held out, in the form of an evaluation.
 
     The data are named after the training data and carry their hash: another seed holds out other images of the same.
     Raises RunError where it held none out.
     """
-    from tenfold.metrics.scores import score
-
     answers = run.validation()
     if answers is None or not len(answers["labels"]):
         raise RunError(f"'{run.path}' held no images out. Train it with --set data.validation=0.1.")
