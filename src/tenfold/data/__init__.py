@@ -3,8 +3,8 @@
 digits.py      the Digits type
 meaning.py     arrays -> digits: values, polarity, position, labels, judged for a whole set
 walk.py        a path -> what is there, in folders, zips and .gz alike (archive.py: bounded and checked)
-formats.py     what is there -> digits: kinds of files and parts (arrays.py, csv_format.py; foreign.py: refused)
-names.py       a name -> digits: where the files lie, download.py where they don't
+formats.py     what is there -> digits: kinds of files and parts (arrays.py, csv_format.py)
+names.py       a name -> digits: where its files lie, or are downloaded from
 cache.py       what was read before
 merge.py       several sets as one
 decisions.py   what people decided about suspect labels

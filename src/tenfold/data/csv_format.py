@@ -108,9 +108,12 @@ def read_csv(chunks: Iterable[bytes], name: str) -> Digits:
     return replace(digits, notes=(*notes, *digits.notes))
 
 
-def read_layout(chunks: Iterable[bytes], name: str) -> Layout:
-    """Return what the columns of a table are by its first line. DataError where it is none of images."""
-    return _layout(next(_blocks(chunks, name), b""), name)[0]
+def read_layout(chunks: Iterable[bytes], name: str) -> Layout | None:
+    """Return what the columns of a table are by its first line; None for a table of something else."""
+    try:
+        return _layout(next(_blocks(chunks, name), b""), name)[0]
+    except DataError:
+        return None
 
 
 def parse_sample_submission(data: bytes, name: str) -> NDArray[np.int64]:

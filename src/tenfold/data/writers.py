@@ -5,7 +5,7 @@ test images. A random split has every writer on both sides, which the test does 
 """
 
 import functools
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -23,25 +23,17 @@ COLUMNS = 8  # of QMNIST's labels: class, series, writer, and where the image li
 STUDENTS = 2100  # NIST's series hsf_4, high-school students, begins with this writer; those before were employees
 
 
-@dataclass(frozen=True, eq=False)
-class _Table:
-    """MNIST's 70,000 images: their hashes, sorted, and each one's writer."""
-
-    hashes: NDArray[np.uint64]
-    writers: NDArray[np.int64]
-
-
 def with_writers(digits: Digits, *, needed: bool) -> Digits:
     """Return the digits with their writers, where MNIST's images and QMNIST's labels tell them; else as they are.
 
     needed: download both where they are not here, and raise DataError where a single writer is not known.
     """
-    if digits.writers is not None or not (needed or _here()):
+    if digits.writers is not None or not (needed or (names.available("mnist") and names.qmnist(download=False))):
         return digits
-    table = _table(needed)
+    known, owners = _table(needed)
     hashes = image_hashes(digits.images)
-    places = np.minimum(np.searchsorted(table.hashes, hashes), len(table.hashes) - 1)
-    writers = np.where(table.hashes[places] == hashes, table.writers[places], UNKNOWN)
+    places = np.minimum(np.searchsorted(known, hashes), len(known) - 1)
+    writers = np.where(known[places] == hashes, owners[places], UNKNOWN)
     unknown = int((writers == UNKNOWN).sum())
     if needed and unknown:
         raise DataError(
@@ -60,12 +52,9 @@ def series(writers: NDArray[np.int64]) -> dict[str, NDArray[np.bool_]]:
     return {name: which for name, which in kinds.items() if which.any()}
 
 
-def _here() -> bool:
-    return names.available("mnist") and bool(names.qmnist(download=False))
-
-
 @functools.cache  # once a process: 0.8 s
-def _table(download: bool) -> _Table:
+def _table(download: bool) -> tuple[NDArray[np.uint64], NDArray[np.int64]]:
+    """Return the hashes of MNIST's 70,000 images, sorted, and each one's writer."""
     hashes, writers = [], []
     for path, part in zip(names.qmnist(download), names.PARTS, strict=True):
         digits = names.load("mnist", part, "evaluate")
@@ -77,7 +66,7 @@ def _table(download: bool) -> _Table:
         writers.append(known[:, 2])
     together = np.concatenate(hashes)
     order = np.argsort(together, kind="stable")
-    return _Table(together[order], np.concatenate(writers)[order])
+    return together[order], np.concatenate(writers)[order]
 
 
 def _labels(path: Path, count: int) -> NDArray[np.int64]:
