@@ -120,10 +120,8 @@ def _check(studies: Sequence[Ablation], there: int, spec: str) -> None:
             build(recipe.model.kind, recipe.model.arguments())
             wanted = study.images_of(variant) or 1
             if wanted > there:
-                raise DataError(
-                    f"'{study.name}, {variant.label}' asks for '{wanted:,}' images, and '{spec}' leaves {there:,} to "
-                    "train on. Give a larger set."
-                )
+                what = f"'{study.name}, {variant.label}' asks for '{wanted:,}' images,"
+                raise DataError(f"{what} and '{spec}' leaves {there:,} to train on. Give a larger set.")
 
 
 def _train(missing: dict[Path, Task], on: str | None, workers: int | None, console: PlainConsole) -> None:

@@ -189,10 +189,8 @@ def _is_test(specs: Sequence[str], decides: bool) -> bool:
     stem = names.MNIST_STEMS["test"]
     tests = [spec for spec in specs if (names.parse(spec) or ("", ""))[1] == "test" or stem in Path(spec).name]
     if tests and (decides or len(specs) > 1):
-        raise UsageError(
-            f"'{tests[0]}' is a test set: its audit is a report by itself, and nothing is decided of it. "
-            "Omit --auto, --decisions and other --data."
-        )
+        what = f"'{tests[0]}' is a test set: its audit is a report by itself, and nothing is decided of it."
+        raise UsageError(f"{what} Omit --auto, --decisions and other --data.")
     return bool(tests)
 
 

@@ -119,9 +119,8 @@ def _held_out(
     runs = [system.run for system in systems if system.run is not None]
     models = [system.path for system in systems if system.run is None]
     if models:
-        raise RunError(
-            f"'{models[0]}' is a model, which does not say what was held out. Give --data, such as mnist:test."
-        )
+        what = f"'{models[0]}' is a model, which does not say what was held out."
+        raise RunError(f"{what} Give --data, such as mnist:test.")
     chosen = [
         name
         for run, name in zip(runs, names, strict=True)

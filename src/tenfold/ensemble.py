@@ -150,10 +150,8 @@ def _check(made_of: Settings, resources: Resources, select: str, count: int, dis
             raise RecipeError(f"'{name}' holds nothing out to choose or judge on. Give --folds, or --select all alone.")
     check_place(Place.parse(resources.on), resources.device)
     if distil is not None and made_of.folds is not None:
-        raise RunError(
-            f"A student needs images that the whole ensemble held out, and '{made_of.folds}' folds leave none. "
-            "Omit --folds or --distil."
-        )
+        what = f"A student needs images that the whole ensemble held out, and '{made_of.folds}' folds leave none."
+        raise RunError(f"{what} Omit --folds or --distil.")
 
 
 def _chosen(

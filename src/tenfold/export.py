@@ -94,10 +94,8 @@ def _check_possible(out: Path, run: Run, int8: bool) -> None:
     if run.recipe.classical and int8:
         raise ExportError(f"'{run.recipe.model.kind}' is no network, and --int8 is for networks alone. Omit --int8.")
     if int8 and not len(run.held_out()):
-        raise ExportError(
-            f"'{run.path}' held out '0' images, so what --int8 costs cannot be measured. Omit --int8, or train with "
-            "data.validation above 0."
-        )
+        what = f"'{run.path}' held out '0' images, so what --int8 costs cannot be measured."
+        raise ExportError(f"{what} Omit --int8, or train with data.validation above 0.")
 
 
 def _default_data(run: Run) -> str:
@@ -110,10 +108,8 @@ def _default_data(run: Run) -> str:
             return spec
         if named is not None and names.available(named[0]):
             return f"{named[0]}:test"
-    raise DataError(
-        f"Neither 'mnist:test' nor the run's own '{run.manifest['data']['spec']}' is on this machine. "
-        "Give images to compare on with --data."
-    )
+    what = f"Neither 'mnist:test' nor the run's own '{run.manifest['data']['spec']}' is on this machine."
+    raise DataError(f"{what} Give images to compare on with --data.")
 
 
 def describe(result: ExportedGraph | ExportedHeader) -> list[str]:

@@ -97,10 +97,8 @@ def _check_ids(ids: NDArray[np.int64], spec: str) -> None:
     if sample_ids is None:
         return
     if len(ids) != len(sample_ids):
-        raise DataError(
-            f"'{spec}' has '{len(ids)}' images and its sample_submission.csv '{len(sample_ids)}' rows. "
-            "Download both again."
-        )
+        what = f"'{spec}' has '{len(ids)}' images and its sample_submission.csv '{len(sample_ids)}' rows."
+        raise DataError(f"{what} Download both again.")
     wrong = np.flatnonzero(ids != sample_ids)
     if len(wrong):
         row = wrong[0]

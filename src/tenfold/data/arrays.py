@@ -58,9 +58,8 @@ def parse_idx(data: bytearray, name: str) -> NDArray[Any]:
             raise fault(name, f"has images of '{side}' pixels a side at byte {8 + 4 * index}. Give 28.")
     promised = header_bytes + math.prod(shape) * dtype.itemsize
     if len(data) != promised:
-        raise fault(
-            name, f"has '{len(data)}' bytes, but its header promises {promised} ({shape[0]} items). Get the file again."
-        )
+        what = f"has '{len(data)}' bytes, but its header promises {promised} ({shape[0]} items)."
+        raise fault(name, f"{what} Get the file again.")
     return np.frombuffer(data, dtype, offset=header_bytes).reshape(shape)
 
 

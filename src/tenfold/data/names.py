@@ -219,10 +219,8 @@ def _download(name: str, files: Sequence[RemoteFile], mirrors: Sequence[str], de
     except DownloadError as error:
         raise SourceError(f"'{name}' could not be downloaded ({error}). {advice}, or try again.") from error
     except OSError as error:
-        raise SourceError(
-            f"'{name}' cannot be stored in '{folder}': {error.strerror or error}. Set TENFOLD_CACHE to a folder that "
-            f"you can write to."
-        ) from error
+        what = f"'{name}' cannot be stored in '{folder}': {error.strerror or error}."
+        raise SourceError(f"{what} Set TENFOLD_CACHE to a folder that you can write to.") from error
 
 
 def _folders(*names: str) -> Iterator[Path]:

@@ -36,10 +36,8 @@ def with_writers(digits: Digits, *, needed: bool) -> Digits:
     writers = np.where(known[places] == hashes, owners[places], UNKNOWN)
     unknown = int((writers == UNKNOWN).sum())
     if needed and unknown:
-        raise DataError(
-            f"The writers of '{unknown:,}' of {len(digits):,} images are not known, as they are for MNIST's images "
-            "alone. Omit --split writers."
-        )
+        what = f"The writers of '{unknown:,}' of {len(digits):,} images are not known,"
+        raise DataError(f"{what} as they are for MNIST's images alone. Omit --split writers.")
     return digits if unknown == len(digits) else replace(digits, writers=writers)
 
 
@@ -73,7 +71,6 @@ def _labels(path: Path, count: int) -> NDArray[np.int64]:
     """Return the first `count` rows of QMNIST's labels, (count, 8); DataError where the file is damaged or another."""
     array = parse_idx(Entry(path.name, path).read(), str(path))
     if array.ndim != 2 or array.shape[1] != COLUMNS or len(array) < count:
-        raise fault(
-            path, f"holds an array of '{array.shape}', not {count:,} labels of {COLUMNS} numbers. Get it again."
-        )
+        what = f"holds an array of '{array.shape}', not {count:,} labels of {COLUMNS} numbers."
+        raise fault(path, f"{what} Get it again.")
     return array[:count].astype(np.int64)

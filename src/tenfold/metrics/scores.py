@@ -52,9 +52,8 @@ def checked(labels: ArrayLike, probabilities: ArrayLike) -> tuple[NDArray[np.int
     sums = shares.sum(axis=1)
     wrong = np.flatnonzero(np.abs(sums - 1) > ROW_SUM_TOLERANCE)
     if len(wrong):
-        raise DataError(
-            f"Row {wrong[0]} of the probabilities sums to '{sums[wrong[0]]:.6g}', not to 1. Give a softmax."
-        )
+        what = f"Row {wrong[0]} of the probabilities sums to '{sums[wrong[0]]:.6g}', not to 1."
+        raise DataError(f"{what} Give a softmax.")
     return given.astype(np.int64), shares
 
 

@@ -32,10 +32,8 @@ def check(recipe: Recipe, device: str, max_seconds: float | None) -> None:
         Classical(kind, arguments, recipe.features.model_dump())
         only_processor(kind, device)
         if max_seconds is not None:
-            raise TrainingError(
-                f"'{kind}' is fitted in one go, which '{max_seconds:g}' seconds cannot cut short. Omit --max-seconds, "
-                "or take fewer images: --subset N."
-            )
+            what = f"'{kind}' is fitted in one go, which '{max_seconds:g}' seconds cannot cut short."
+            raise TrainingError(f"{what} Omit --max-seconds, or take fewer images: --subset N.")
         return
     import torch
 
@@ -45,9 +43,8 @@ def check(recipe: Recipe, device: str, max_seconds: float | None) -> None:
         with torch.no_grad():  # not on the meta device, for which torch imports its compiler: that takes a second
             build(kind, arguments).eval()(torch.zeros(1, 1, 28, 28))
     except RuntimeError as error:  # a size that cannot be, which no other error says as well as PyTorch's own
-        raise RecipeError(
-            f"Model '{kind}' cannot read an image of 28x28 as '{arguments}': {error}. Mend the [model] table."
-        ) from None
+        what = f"Model '{kind}' cannot read an image of 28x28 as '{arguments}': {error}."
+        raise RecipeError(f"{what} Mend the [model] table.") from None
     devices.choose(device)
 
 

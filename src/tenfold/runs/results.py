@@ -109,9 +109,8 @@ def from_runs(runs: Sequence[Run], looks: Sequence[dict[str, Any]], protocol: Pr
             raise RunError(f"'{run.path}' is '{run.manifest['status']}'. Run: tenfold train --resume {run.path}")
     for run, look in zip(runs, looks, strict=True):
         if seen := look["overlap"]["exact"] + look["overlap"]["near"]:
-            raise RunError(
-                f"'{run.path}' was trained on '{seen}' of the images it was scored on. Evaluate it on others."
-            )
+            what = f"'{run.path}' was trained on '{seen}' of the images it was scored on."
+            raise RunError(f"{what} Evaluate it on others.")
         if _system(run, look) != _system(runs[0], looks[0]):
             raise RunError(f"'{run.path}' differs from '{runs[0].path}' by more than its seed. Add it by itself.")
     made = [run.manifest for run in runs]

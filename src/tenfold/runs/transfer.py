@@ -54,10 +54,8 @@ def open_start(path: Path, recipe: Recipe, layers: str) -> Start:
         raise RunError(f"The run '{path}' is '{run.manifest['status']}'. First: tenfold train --resume {path}")
     different = _differences(run.recipe.model, recipe.model)
     if different:
-        raise RunError(
-            f"The run '{path}' is another network than recipe '{recipe.name}': {'; '.join(different)}. "
-            f"Train its own recipe: tenfold train {path / 'recipe.toml'} --from {path}"
-        )
+        what = f"The run '{path}' is another network than recipe '{recipe.name}': {'; '.join(different)}."
+        raise RunError(f"{what} Train its own recipe: tenfold train {path / 'recipe.toml'} --from {path}")
     return Start(run, layers)
 
 
