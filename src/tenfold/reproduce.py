@@ -20,12 +20,10 @@ from tenfold.pages import comparison as comparisons
 from tenfold.pages import reproduced
 from tenfold.pages.page import drawn, duration, percent
 from tenfold.pages.reproduced import SystemRow
-from tenfold.runs import results
+from tenfold.runs import fit, results
 from tenfold.runs.begin import folder_name
-from tenfold.runs.fit import fit
 from tenfold.runs.protocols import PROTOCOLS, Protocol, Training
-from tenfold.training.recipe import available
-from tenfold.training.recipe import load as load_recipe
+from tenfold.training import recipe as recipe_files
 
 RECIPES = typer.Option("--recipes", metavar="A,B", help="These recipes [default: all].")
 PROTOCOL = typer.Option("--protocol", metavar="NAME", help="mnist, kaggle or both.")
@@ -150,7 +148,7 @@ def _trainings(names: str | Sequence[str], protocols: Sequence[Protocol], seeds:
     given = [name for words in ([names] if isinstance(names, str) else names) for name in words.split(",")]
     found = []
     for protocol in protocols:
-        systems = [(name, load_recipe(name, protocol.overrides)) for name in given or available()]
+        systems = [(name, recipe_files.load(name, protocol.overrides)) for name in given or recipe_files.available()]
         titles = [recipe.name for _, recipe in systems]
         twice = [title for title in titles if titles.count(title) > 1]
         if twice:
@@ -255,7 +253,7 @@ def train_task(
 ) -> dict[str, Any]:
     """Return whether a system is trained, begun or resumed in `folder`."""
     given: dict[str, Any] = {"overrides": overrides, "seed": seed, "device": device, "threads": threads, "quiet": quiet}
-    return {"finished": fit(recipe, [data], Path(folder), **given).finished}
+    return {"finished": fit.fit(recipe, [data], Path(folder), **given).finished}
 
 
 def _section(

@@ -115,11 +115,16 @@ def from_runs(runs: Sequence[Run], looks: Sequence[dict[str, Any]], protocol: Pr
             raise RunError(f"'{run.path}' differs from '{runs[0].path}' by more than its seed. Add it by itself.")
     made = [run.manifest for run in runs]
     first, used, data = made[0], made[0]["data"], looks[0]["data"]
+    arithmetic = {  # "bf16, fp32" where the runs differ
+        key: ", ".join(sorted({str(each["machine"][key]) for each in made}))
+        for key in ARITHMETIC
+        if all(key in each["machine"] for each in made)
+    }
     return Result(
         recipe=runs[0].recipe.name,
         config_sha256=runs[0].recipe.config_hash(),
         commit=", ".join(sorted({each["commit"] or "unknown" for each in made})),
-        machine=_place(runs[0]) | _arithmetic(runs),
+        machine=_place(runs[0]) | arithmetic,
         versions=first["versions"],
         train_data=DataUsed(spec=data_name(used["spec"]), sha256=used["sha256"], n=used["n_train"]),
         test_data=DataUsed(spec=data_name(data["spec"]), sha256=data["sha256"], n=data["n"]),
@@ -141,16 +146,6 @@ def _system(run: Run, look: dict[str, Any]) -> tuple[Any, ...]:
 def _place(run: Run) -> dict[str, Any]:
     """Return the run's machine but for its arithmetic, which earlier versions probed for each run anew."""
     return {key: value for key, value in run.manifest["machine"].items() if key not in ARITHMETIC}
-
-
-def _arithmetic(runs: Sequence[Run]) -> dict[str, str]:
-    """Return the runs' precision and layout, each written "bf16, fp32" where they differ."""
-    known = [run.manifest["machine"] for run in runs]
-    return {
-        key: ", ".join(sorted({str(machine[key]) for machine in known}))
-        for key in ARITHMETIC
-        if all(key in machine for machine in known)
-    }
 
 
 def held_out_look(run: Run) -> dict[str, Any]:
