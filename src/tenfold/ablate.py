@@ -85,10 +85,8 @@ def ablate(
             files[study.name].append(own)
             for seed, file in enumerate(own):
                 arguments = {"recipe": recipe.tables(), "images": images, "seed": seed, "file": str(file.absolute())}
-                task = Task(
-                    f"{study.name}, {variant.label}, seed {seed}", f"{ablations.__name__}:train", arguments | common
-                )
-                tasks.setdefault(file, task)
+                title = f"{study.name}, {variant.label}, seed {seed}"
+                tasks.setdefault(file, Task(title, f"{ablations.__name__}:train", arguments | common))
     _train({file: task for file, task in tasks.items() if not file.exists()}, on, workers, console)
     answers = []
     for study in studies:

@@ -5,7 +5,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 import numpy as np
 import typer
@@ -135,7 +135,10 @@ def audit(
         one = _suspect(digits, index, shares[index], [each[place] for each in answers], alike[place])
         key = first.get((hashes[index], one.given), (hashes[index], one.given))
         if key not in decided or decided[key].decision == files.KEEP:
-            word, sure = _word(auto, one.probability), f"{one.probability:.4f}"
+            word: files.Word = "keep"
+            if auto is not None and not UNCLEAR <= one.probability < auto:
+                word = "relabel" if one.probability >= auto else "drop"
+            sure = f"{one.probability:.4f}"
             decided[key] = files.Decision(str(one.image), key[1], one.suggested, sure, word, None, key[0])
         rows.append(one if test else replace(one, decision=decided[key].decision, label=decided[key].target))
     counts = Counter(row.decision for row in rows)
@@ -155,13 +158,6 @@ def audit(
         writing.write(file, files.render(decided.values()), "Give another --decisions.", "The decisions ")
     _show(result, console)
     return result
-
-
-def _word(auto: float | None, probability: float) -> Literal["keep", "relabel", "drop"]:
-    """Return what --auto decides of an image, of which another digit than its label has this probability."""
-    if auto is None or UNCLEAR <= probability < auto:
-        return "keep"
-    return "relabel" if probability >= auto else "drop"
 
 
 def _suspect(

@@ -80,10 +80,8 @@ def _show(result: Explored, console: PlainConsole) -> None:
         console.print()
     if result.comparison is not None:
         exact, near = result.comparison.overlap["exact"], result.comparison.overlap["near"]
-        text = (
-            f"Of {names[1]}, {exact:,} images are in {names[0]} too, and {near:,} more are nearly equal to one there."
-        )
-        console.print(Text(text, style="bold yellow" if exact or near else ""), soft_wrap=True)
+        shared = f"{exact:,} images are in {names[0]} too, and {near:,} more are nearly equal to one there."
+        console.print(Text(f"Of {names[1]}, {shared}", style="bold yellow" if exact or near else ""), soft_wrap=True)
         for key, difference in result.comparison.measures.items():
             if abs(difference) >= 0.2:  # a small effect, by J. Cohen's rule of thumb
                 words = f"{MEASURES[key][0]}: {difference:+.2f} standard deviations in {names[1]}."

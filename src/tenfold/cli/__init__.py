@@ -4,6 +4,7 @@ Nothing heavy is imported here, and of the verbs only the one that is called: `t
 """
 
 import importlib
+import importlib.util
 import io
 import json
 import sys
@@ -41,6 +42,9 @@ VERBS = {
     "export": ("Write a run as one ONNX file, or C header, proven to answer alike.", "runs/first --out model.onnx"),
     "read": ("Read pictures of digits, any number of them.", "seven.png four.png"),
 }
+LIBRARIES = ("numpy", "onnxruntime", "opencv-python-headless", "pillow", "pydantic", "torch", "scikit-learn", "xgboost")
+# A module that each extra brings.
+EXTRAS = {"train": "torch", "audit": "cleanlab", "cluster": "ray", "track": "mlflow", "docs": "mkdocs", "dev": "pytest"}
 SHELLS = ("bash", "zsh", "fish", "powershell", "pwsh")  # that Typer completes in
 CONTEXT = {"help_option_names": ["-h", "--help"]}
 
@@ -90,8 +94,6 @@ def tenfold(
     """Handwritten digits: see the data, train in minutes, trust the score, submit."""
     context.obj = debug
     if version and as_json:
-        from tenfold.cli.facts import facts
-
         answer(json.dumps(facts()))
     elif version:
         answer(f"tenfold {__version__}")
@@ -99,6 +101,38 @@ def tenfold(
         raise typer.BadParameter("Give a command, or --help.")
     if version:
         raise typer.Exit
+
+
+def facts() -> dict[str, Any]:
+    """Return what a bug report needs, by name; nothing is downloaded, and paths are those of data and cache."""
+    import importlib.metadata
+    import platform
+
+    from tenfold import settings
+    from tenfold.data import names
+
+    precision = {}
+    if importlib.util.find_spec("torch") is not None:
+        from tenfold.training import device as devices
+
+        device = devices.choose("auto")
+        how = devices.precision_of("auto", device)
+        why = f"{device.type} {'computes' if how == 'bf16' else 'does not compute'} in bf16"
+        precision = {"processor": devices.processor(), "device": device.type, "precision": how, "precision_why": why}
+    installed = {distribution.name.lower(): distribution.version for distribution in importlib.metadata.distributions()}
+    data = {name: names.find(name, "train") for name in ("mnist", "kaggle")}
+    return {
+        "tenfold": __version__,
+        "python": platform.python_version(),
+        "system": platform.platform(),
+        "threads": settings.threads(),
+        **precision,
+        "libraries": {name: installed[name] for name in LIBRARIES if name in installed},
+        "extras": [extra for extra, module in EXTRAS.items() if importlib.util.find_spec(module) is not None],
+        "data": {name: place and str(place) for name, place in data.items()},
+        "cache": str(settings.cache_folder()),
+        "offline": settings.offline(),
+    }
 
 
 def _check_shell() -> None:

@@ -1,16 +1,8 @@
 """Digits by name or path: `load` is the one entrance, the modules beside it do the work.
 
-digits.py      the Digits type
-meaning.py     arrays -> digits: values, polarity, position, labels, judged for a whole set
-walk.py        a path -> what is there, in folders, zips and .gz alike (archive.py: bounded and checked)
-formats.py     what is there -> digits: kinds of files and parts (arrays.py, csv_format.py)
-names.py       a name -> digits: where its files lie, or are downloaded from
-cache.py       what was read before
-merge.py       several sets as one
-decisions.py   what people decided about suspect labels
-splits.py      stratified splits, folds and subsets
-overlap.py     exact and near duplicates
-statistics.py  what a set is like
+A path goes through walk.py (what is there, in folders, zips and .gz alike), formats.py (which of it: arrays.py,
+csv_format.py, pictures) and meaning.py (values, polarity, position, labels), a name through names.py (where its files
+lie, or are downloaded from). What was read before lies in cache.py.
 """
 
 import functools

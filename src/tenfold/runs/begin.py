@@ -137,13 +137,8 @@ def free_folder(name: str) -> Path:
 
 def folder_name(name: str) -> str:
     """Return the recipe's name; RecipeError where no folder can be called so, or the folder would lie elsewhere."""
-    if (
-        name in ("", "..")
-        or name != Path(name).name
-        or "\\" in name
-        or printable(name) != name
-        or len(name.encode()) > LONGEST
-    ):
+    plain = name == Path(name).name == printable(name) and "\\" not in name
+    if not plain or name in ("", "..") or len(name.encode()) > LONGEST:
         raise RecipeError(f"The name '{name[:60]}' names no folder for a run. Give --out, or another --set name=NAME.")
     return name
 

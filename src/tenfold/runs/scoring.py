@@ -265,24 +265,19 @@ def _keep(run: Run, digits: Digits, probabilities: NDArray[np.float32]) -> Path:
     mistakes = scores.most_confident_mistakes(digits.labels, probabilities, KEPT_MISTAKES)
     arrays: dict[str, NDArray[Any]] = {"labels": digits.labels, "probabilities": probabilities, "ids": digits.ids}
     pictures: dict[str, NDArray[Any]] = {"mistake_indices": mistakes, "mistake_images": digits.images[mistakes]}
-    file = None
+    file = folder = run.path / "evaluations"
     try:
-        file = _next_file(run.path / "evaluations")
+        folder.mkdir(exist_ok=True)
+        for file in (folder / f"{number}.npz" for number in count(1)):
+            with suppress(FileExistsError):
+                file.touch(exist_ok=False)  # so that no other process takes it
+                break
         write_atomically(file, npz(arrays | pictures))
     except OSError as error:
-        if file is not None:
-            file.unlink(missing_ok=True)
+        if file != folder:
+            with suppress(OSError):
+                file.unlink()
         raise not_writable(run.path, error) from error
-    return file
-
-
-def _next_file(folder: Path) -> Path:
-    """Return the first of 1.npz, 2.npz, ... that is free, taken by an empty file so that no other process takes it."""
-    folder.mkdir(exist_ok=True)
-    for file in (folder / f"{number}.npz" for number in count(1)):
-        with suppress(FileExistsError):
-            file.touch(exist_ok=False)
-            break
     return file
 
 
