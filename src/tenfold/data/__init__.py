@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Literal
 
 from tenfold.data import formats, names
-from tenfold.data.archive import fault, unreadable
 from tenfold.data.digits import Digits
+from tenfold.data.walk import fault, unreadable
 from tenfold.errors import nearest, printable
 
 Purpose = Literal["train", "evaluate", "explore", "submit"]

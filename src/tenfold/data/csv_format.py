@@ -18,9 +18,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tenfold.data.archive import fault, quoted
 from tenfold.data.digits import Digits
 from tenfold.data.meaning import digits_of
+from tenfold.data.walk import fault, quoted
 from tenfold.errors import DataError
 
 LEAST_PIXELS = 49  # of 7x7; a table of fewer columns is none of images

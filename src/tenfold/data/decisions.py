@@ -19,8 +19,8 @@ from typing import Annotated, Any, Literal
 import numpy as np
 from pydantic import Field
 
-from tenfold.data.archive import fault, sha256
 from tenfold.data.digits import Digits, image_hashes
+from tenfold.data.walk import fault, sha256
 from tenfold.files import MOST_TEXT, parse_json, read_bytes
 
 KEEP, RELABEL, DROP = "keep", "relabel", "drop"

@@ -17,12 +17,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tenfold.data import csv_format
-from tenfold.data.archive import fault, is_gzip, quoted, sha256
 from tenfold.data.arrays import MAGIC, is_idx, parse_idx, parse_npy, read_header
 from tenfold.data.cache import parsed
 from tenfold.data.digits import Digits
 from tenfold.data.meaning import digits_of
-from tenfold.data.walk import Entry, walk
+from tenfold.data.walk import Entry, fault, is_gzip, quoted, sha256, walk
 from tenfold.errors import DataError
 from tenfold.imaging.decode import MAX_BYTES, decode
 from tenfold.imaging.frame import is_framed, to_frame

@@ -28,10 +28,10 @@ import numpy as np
 
 from tenfold import settings
 from tenfold.data import formats
-from tenfold.data.archive import fault, is_gzip
 from tenfold.data.arrays import find_labels
 from tenfold.data.digits import Digits
 from tenfold.data.splits import stratified_split
+from tenfold.data.walk import fault, is_gzip
 from tenfold.errors import DataError, MissingExtraError, SourceError
 from tenfold.files import write_atomically
 from tenfold.imaging.frame import BOX, place

@@ -12,10 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tenfold.data import names
-from tenfold.data.archive import fault
 from tenfold.data.arrays import parse_idx
 from tenfold.data.digits import Digits, image_hashes
-from tenfold.data.walk import Entry
+from tenfold.data.walk import Entry, fault
 from tenfold.errors import DataError
 
 UNKNOWN = -1
