@@ -13,6 +13,7 @@ import warnings
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -72,14 +73,14 @@ def read_csv(chunks: Iterable[bytes], name: str) -> Digits:
     blocks = _blocks(chunks, name)
     first = next(blocks, b"")
     layout, start = _layout(first, name)
-    first, blocks = first[start:], _rows(first[start:], blocks)
+    first = first[start:]
     cells = _cells(first.partition(b"\n")[0], layout.separator)
     # A column of text, such as a file's name, is left out; a label of text is named as a fault.
     text = [at for at in layout.extra if at < len(cells) and not _is_number(cells[at])]
     text = [at for at in text if layout.name(at).lower() not in LABELS]
     used = [at for at in range(layout.columns) if at not in text]
     parts, extras, rows = [], [], 0
-    for block in blocks:
+    for block in chain([first] if first else [], blocks):
         table = _load_table(block, layout, used, name, rows)
         if not rows:
             layout = _without_over(layout, table[:, np.searchsorted(used, layout.pixels)], name)
@@ -131,7 +132,10 @@ def parse_sample_submission(data: bytes, name: str) -> NDArray[np.int64]:
 
 
 def _blocks(chunks: Iterable[bytes], name: str) -> Iterator[bytes]:
-    """Yield whole lines, some megabytes at a time, that end in LF and hold no quotes. DataError for an endless one."""
+    """Yield whole lines, some megabytes at a time, that end in LF and hold no quotes. DataError for an endless one.
+
+    Blank lines come with what follows them, those at the end of the file not at all.
+    """
     rest = b""
     for chunk in chunks:
         block = rest + chunk
@@ -140,25 +144,14 @@ def _blocks(chunks: Iterable[bytes], name: str) -> Iterator[bytes]:
             block = (block[:-1] if held else block).replace(b"\r\n", b"\n").replace(b"\r", b"\n")
         block = block.translate(None, b"\"'") if b'"' in block or b"'" in block else block
         end = block.rfind(b"\n") + 1
-        rest = block[end:] + b"\r" * held
-        if len(rest) > MAX_ROW_BYTES:
+        if len(block) - end > MAX_ROW_BYTES:
             raise fault(name, f"has a line of over '{MAX_ROW_BYTES}' bytes. {ADVICE}.")
-        if end:
-            yield block[:end]
-    if rest.strip(b"\r"):
+        lines = block[:end].rstrip(b"\n")
+        rest = block[len(lines) + bool(lines) :] + b"\r" * held
+        if lines:
+            yield lines + b"\n"
+    if rest.strip(b"\r\n"):
         yield rest.strip(b"\r") + b"\n"
-
-
-def _rows(first: bytes, blocks: Iterator[bytes]) -> Iterator[bytes]:
-    """Yield the blocks, without the blank lines at the end of the file."""
-    held = first
-    for block in blocks:
-        if held and not held.isspace():
-            yield held
-            held = b""
-        held += block
-    if held.strip(b"\n"):
-        yield held.rstrip(b"\n") + b"\n"
 
 
 def _cells(line: bytes, separator: str | None) -> list[str]:

@@ -64,7 +64,10 @@ class Entry:
         """The first 4,096 bytes of what it holds, decompressed; b"" for what is empty, or no regular file."""
         if self.info is None and (not self.path.is_file() or not self.path.stat().st_size):
             return b""
-        return gunzip_start(next(self._raw(), b""))[:START]
+        start = next(self._raw(), b"")
+        with suppress(zlib.error):  # of what is no gzip stream, or a damaged one
+            start = zlib.decompressobj(GZIP_WINDOW).decompress(start, START) or start
+        return start[:START]
 
     def chunks(self) -> Iterator[bytes]:
         """Return what it holds, decompressed, piece by piece. DataError where that is damaged, or a bomb."""
@@ -238,13 +241,6 @@ def gunzipped(chunks: Iterable[bytes], name: str) -> Iterator[bytes]:
     if not stream.eof:
         where = f"at byte '{position}', after {total} decompressed bytes"
         raise fault(name, f"is truncated: its gzip data breaks off {where}. Get the file again.")
-
-
-def gunzip_start(start: bytes) -> bytes:
-    """Return the first bytes (at most 4,096) of what a file with these first bytes holds; these where it has none."""
-    with suppress(zlib.error):  # of what is no gzip stream, or a damaged one
-        return zlib.decompressobj(GZIP_WINDOW).decompress(start, 4096) or start
-    return start
 
 
 def open_zip(source: Path | BinaryIO) -> zipfile.ZipFile:
