@@ -162,12 +162,6 @@ def _is_number(cell: str) -> bool:
     return bool(re.fullmatch(r"\s*[-+]?(\d+[.,]?\d*|[.,]\d+)([eE][-+]?\d+)?\s*", cell))
 
 
-def _is_header(cells: list[str]) -> bool:
-    """Return True where a first line's cells are names: mostly no numbers, or numbers that count."""
-    numbers = [float(cell.replace(",", ".")) for cell in cells if _is_number(cell)]
-    return len(numbers) < len(cells) / 2 or bool((np.diff(numbers) == 1).all())
-
-
 def _layout(start: bytes, name: str) -> tuple[Layout, int]:
     """Return what the columns of a table are by its first line, and the byte where its first row begins."""
     text = start.removeprefix(BYTE_ORDER_MARK)
@@ -181,7 +175,9 @@ def _layout(start: bytes, name: str) -> tuple[Layout, int]:
     best = max(counts, key=lambda each: counts[each])
     separator = chr(best) if counts[best] >= LEAST_PIXELS - 1 else None
     cells = [cell.strip() for cell in _cells(line, separator)]
-    names = tuple(cells) if _is_header(cells) else ()
+    numbers = [float(cell.replace(",", ".")) for cell in cells if _is_number(cell)]
+    # A header's cells are mostly no numbers, or numbers that count.
+    names = tuple(cells) if len(numbers) < len(cells) / 2 or (np.diff(numbers) == 1).all() else ()
     if names and len(_cells(text.split(b"\n", 2)[1], separator)) == len(names) + 1:
         names = ("", *names)  # R's write.table gives the rows' names no name
         cells = list(names)

@@ -258,29 +258,24 @@ def fetch(files: Sequence[RemoteFile], folder: Path, mirrors: Sequence[str], *, 
     mirrors = list(mirrors)
     with requests.Session() as session:
         session.headers["Accept-Encoding"] = "identity"  # the file as it is, not compressed once more
-        for file in files:
-            if file.is_in(folder):
-                continue
-            sent, best = _from_mirrors(file, mirrors, session, stop)
+        for file in [each for each in files if not each.is_in(folder)]:
+            reasons = []
+            for mirror in mirrors:
+                log.info("Downloading %s from %s", file.name, mirror)
+                try:
+                    sent = _get(f"{mirror.rstrip('/')}/{file.name}", session, stop)
+                    if file.is_content_of(sent):
+                        break
+                    raise DownloadError("sent wrong bytes")
+                except DownloadError as error:
+                    reasons.append(f"{mirror.partition('://')[2].partition('/')[0] or mirror} {error}")
+            else:
+                raise DownloadError(f"'{file.name}': {'; '.join(reasons) or 'no mirror is known'}")
             write_atomically(folder / (file.name if is_gzip(sent) else file.name.removesuffix(".gz")), sent)
-            mirrors.sort(key=lambda mirror: mirror != best)  # what served one file is asked first for the next
-
-
-def _from_mirrors(
-    file: RemoteFile, mirrors: Sequence[str], session: "requests.Session", stop: float
-) -> tuple[bytes, str]:
-    """Return the file as it was sent, and the mirror that it came from."""
-    reasons = []
-    for mirror in mirrors:
-        log.info("Downloading %s from %s", file.name, mirror)
-        try:
-            sent = _get(f"{mirror.rstrip('/')}/{file.name}", session, stop)
-            if file.is_content_of(sent):
-                return sent, mirror
-            raise DownloadError("sent wrong bytes")
-        except DownloadError as error:
-            reasons.append(f"{mirror.partition('://')[2].partition('/')[0] or mirror} {error}")
-    raise DownloadError(f"'{file.name}': {'; '.join(reasons) or 'no mirror is known'}")
+            mirrors = [
+                mirror,
+                *(each for each in mirrors if each != mirror),
+            ]  # what served one is asked first for the next
 
 
 def _get(url: str, session: "requests.Session", stop: float) -> bytes:

@@ -6,7 +6,6 @@ test images. A random split has every writer on both sides, which the test does 
 
 import functools
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -56,7 +55,11 @@ def _table(download: bool) -> tuple[NDArray[np.uint64], NDArray[np.int64]]:
     for path, part in zip(names.qmnist(download), names.PARTS, strict=True):
         digits = names.load("mnist", part, "evaluate")
         assert digits.labels is not None
-        known = _labels(path, len(digits))
+        known = parse_idx(Entry(path.name, path).read(), str(path))
+        if known.ndim != 2 or known.shape[1] != COLUMNS or len(known) < len(digits):
+            what = f"holds an array of '{known.shape}', not {len(digits):,} labels of {COLUMNS} numbers."
+            raise fault(path, f"{what} Get it again.")
+        known = known[: len(digits)].astype(np.int64)
         if not np.array_equal(known[:, 0], digits.labels):
             raise fault(path, f"does not belong to 'mnist:{part}': its digits are others. Get the file again.")
         hashes.append(image_hashes(digits.images))
@@ -64,12 +67,3 @@ def _table(download: bool) -> tuple[NDArray[np.uint64], NDArray[np.int64]]:
     together = np.concatenate(hashes)
     order = np.argsort(together, kind="stable")
     return together[order], np.concatenate(writers)[order]
-
-
-def _labels(path: Path, count: int) -> NDArray[np.int64]:
-    """Return the first `count` rows of QMNIST's labels, (count, 8); DataError where the file is damaged or another."""
-    array = parse_idx(Entry(path.name, path).read(), str(path))
-    if array.ndim != 2 or array.shape[1] != COLUMNS or len(array) < count:
-        what = f"holds an array of '{array.shape}', not {count:,} labels of {COLUMNS} numbers."
-        raise fault(path, f"{what} Get it again.")
-    return array[:count].astype(np.int64)

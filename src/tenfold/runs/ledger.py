@@ -140,7 +140,11 @@ def find_seen(run: Run, digits: Digits, sha256: str) -> Seen:
     """
     exact = seen_exactly(run, digits.images)
     kept = run.path / "evaluations" / f"overlap-{sha256[:16]}.npz"
-    near = _kept_near(kept, len(digits))
+    near = None
+    with suppress(OSError, ValueError):  # not there, or damaged: it is found again, as by another version
+        arrays = read_npz(kept, {"near": ("i", ("k",)), "version": ("U", ())})
+        if str(arrays["version"]) == __version__ and ((arrays["near"] >= 0) & (arrays["near"] < len(digits))).all():
+            near = arrays["near"].astype(np.int64)
     if near is None:
         found = _near(run, digits)
         if isinstance(found, str):
@@ -189,13 +193,3 @@ def _near(run: Run, digits: Digits) -> NDArray[np.int64] | str:
         return f"the training data '{named}' no longer hold what the run was trained on"
     used = np.isin(hashes, trained)  # neither held out nor left out
     return find_overlap(training[used], digits.images).near[:, 1]
-
-
-def _kept_near(file: Path, n: int) -> NDArray[np.int64] | None:
-    """Return the near images, of n, that this version of Tenfold found before, or None."""
-    try:
-        kept = read_npz(file, {"near": ("i", ("k",)), "version": ("U", ())})
-        near = kept["near"].astype(np.int64)
-        return near if str(kept["version"]) == __version__ and ((near >= 0) & (near < n)).all() else None
-    except (OSError, ValueError):
-        return None  # not there, or damaged: it is found again

@@ -52,7 +52,10 @@ def open_start(path: Path, recipe: Recipe, layers: str) -> Start:
             )
     if run.manifest["status"] != "finished":
         raise RunError(f"The run '{path}' is '{run.manifest['status']}'. First: tenfold train --resume {path}")
-    different = _differences(run.recipe.model, recipe.model)
+    different = [f"model.kind is '{run.recipe.model.kind}', not '{recipe.model.kind}'"]
+    if run.recipe.model.kind == recipe.model.kind:
+        old, new = _resolved(run.recipe.model), _resolved(recipe.model)
+        different = [f"model.{key} is '{old[key]}', not '{new[key]}'" for key in old if old[key] != new[key]]
     if different:
         what = f"The run '{path}' is another network than recipe '{recipe.name}': {'; '.join(different)}."
         raise RunError(f"{what} Train its own recipe: tenfold train {path / 'recipe.toml'} --from {path}")
@@ -98,14 +101,6 @@ def freeze(module: "nn.Module", layers: str) -> None:
     for part in module.modules():
         if isinstance(part, nn.modules.batchnorm._BatchNorm):
             part.frozen = True  # type: ignore[assignment]  # read by Shards.train
-
-
-def _differences(trained: ModelSettings, wanted: ModelSettings) -> list[str]:
-    """Return how two [model] tables differ, a phrase each: "model.widths is '[[8]]', not '[[16]]'"."""
-    if trained.kind != wanted.kind:
-        return [f"model.kind is '{trained.kind}', not '{wanted.kind}'"]
-    old, new = _resolved(trained), _resolved(wanted)
-    return [f"model.{key} is '{old[key]}', not '{new[key]}'" for key in old if old[key] != new[key]]
 
 
 def _resolved(model: ModelSettings) -> dict[str, Any]:
