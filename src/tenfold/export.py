@@ -1,10 +1,8 @@
 """Run -> model.onnx, proven equal: one file that answers as the run does, wherever onnxruntime runs, without torch.
 
-Or run -> model.h, for a run in whole numbers: the same in C, for a microcontroller.
-
-The graph takes pixels and gives calibrated probabilities; features, test-time shifts and temperature are inside. Before
-it is written, it has answered every image of the test set, one, two, seven and 64 at a time, as the run itself does.
-Labels of test sets are never looked at.
+A run in whole numbers gives model.h too, the same in C, for a microcontroller. The graph takes pixels and gives
+calibrated probabilities; features, test-time shifts and temperature are inside. Before it is written, it has answered
+every image of the test set, one, two, seven and 64 at a time, as the run itself does. Test labels are never looked at.
 """
 
 from pathlib import Path
@@ -47,10 +45,9 @@ def export(
 
     console = PlainConsole(quiet=quiet, soft_wrap=True)
     opened, out = Run.open(run), Path(out)
-    _check_out(out, opened, force)
+    _check(out, opened, int8, force)
     spec = data or _default_data(opened)
     options.check_target(out, [spec], "submit", [run])
-    _check_possible(out, opened, int8)
     classifier = from_run(opened, "cpu")
     images = load(spec, "submit").images
     if not len(images):
@@ -69,8 +66,8 @@ def export(
     return result
 
 
-def _check_out(out: Path, run: Run, force: bool) -> None:
-    """Raise ExportError where nothing can or should be written to `out`, before time is spent."""
+def _check(out: Path, run: Run, int8: bool, force: bool) -> None:
+    """Raise ExportError where nothing can or should be written, or what is asked for cannot be made or measured."""
     if out.suffix not in (SUFFIX, HEADER):
         raise ExportError(f"'{out}' does not end in {SUFFIX} or {HEADER}. Give --out a name such as 'model{SUFFIX}'.")
     if not out.parent.is_dir():
@@ -81,15 +78,11 @@ def _check_out(out: Path, run: Run, force: bool) -> None:
         raise ExportError(f"'{out}' is what the run itself answers with. Give --out another file.")
     if out.exists() and not force:
         raise ExportError(f"'{out}' exists already. Give --out another file, or add --force.")
-
-
-def _check_possible(out: Path, run: Run, int8: bool) -> None:
-    """Raise ExportError for what cannot be made of the run, or whose cost could not be measured."""
-    from tenfold.models.integer_network import ADVICE
-
     if int8 and out.suffix == HEADER:
         raise ExportError(f"'{out}' is in whole numbers of eight bits anyway. Omit --int8.")
     if run.recipe.classical and out.suffix == HEADER:
+        from tenfold.models.integer_network import ADVICE
+
         raise ExportError(f"'{run.recipe.model.kind}' is no network, and a header needs one. {ADVICE}")
     if run.recipe.classical and int8:
         raise ExportError(f"'{run.recipe.model.kind}' is no network, and --int8 is for networks alone. Omit --int8.")

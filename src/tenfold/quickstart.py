@@ -53,7 +53,16 @@ def quickstart(
     if trained.status == "interrupted":
         return Quickstarted(name, trained.status, trained.run, trained, None, None)
     scored = evaluate(folder, f"{name}:test", quiet=quiet)
-    console.print(next_steps(name, folder))
+    steps = [
+        (f"tenfold explore --data {name}", "see what is in the data"),
+        (f"tenfold train strong --data {name}", "take longer, err less"),
+        ("tenfold train --data digit-recognizer.zip", "train on Kaggle's files, or your own"),
+        (f"tenfold submit {folder} --data FILE --out answers.csv", "answer images without labels"),
+    ]
+    if name != "mnist":
+        steps.insert(0, ("tenfold train --data mnist", "train on all of MNIST, once there is a network"))
+    width = max(len(command) for command, _ in steps)
+    console.print("\n".join([f"Run: {folder}", "Next:", *(f"  {command:{width}}  {why}" for command, why in steps)]))
     return Quickstarted(name, trained.status, trained.run, trained, scored.report, scored)
 
 
@@ -76,17 +85,3 @@ def free_folder(folder: Path) -> Path:
     """Return the folder, or the first of FOLDER-2, FOLDER-3, ... that does not exist."""
     numbered = (folder if n == 1 else folder.with_name(f"{folder.name}-{n}") for n in count(1))
     return next(path for path in numbered if not path.exists())
-
-
-def next_steps(name: str, folder: Path) -> str:
-    """Return where the run is, and what to try after a quickstart on the data called `name`."""
-    steps = [
-        (f"tenfold explore --data {name}", "see what is in the data"),
-        (f"tenfold train strong --data {name}", "take longer, err less"),
-        ("tenfold train --data digit-recognizer.zip", "train on Kaggle's files, or your own"),
-        (f"tenfold submit {folder} --data FILE --out answers.csv", "answer images without labels"),
-    ]
-    if name != "mnist":
-        steps.insert(0, ("tenfold train --data mnist", "train on all of MNIST, once there is a network"))
-    width = max(len(command) for command, _ in steps)
-    return "\n".join([f"Run: {folder}", "Next:", *(f"  {command:{width}}  {why}" for command, why in steps)])

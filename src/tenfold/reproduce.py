@@ -172,13 +172,12 @@ class Tally:
     def stands(self, training: Training) -> bool:
         """Return True where there is nothing to train: it was trained before, and is scored now, or it cannot be."""
         try:
-            finished = training.folder.exists() and training.run().finished
+            if not training.folder.exists() or not training.run().finished:
+                return False
+            self.score(training, "trained before")
         except FAILURES as error:
             self.fail(training, error)
-            return True
-        if finished:
-            self.score(training, "trained before")
-        return finished
+        return True
 
     def score(self, training: Training, when: str) -> None:
         """Look at what a finished run makes of the protocol's images."""

@@ -133,24 +133,16 @@ def train_run(
 
         with console.working(run.recipe.name) as work:
             callbacks.members.append(Curve(console, work))
-            _say_if_longer(run, trainer, console)
+            settings, steps = run.recipe.training, trainer.total_steps
+            if steps == settings.min_steps > settings.epochs * trainer.steps_per_epoch:
+                found = f"{steps / trainer.steps_per_epoch:.4g} epochs of these few images, not {settings.epochs:g}."
+                advice = "Set training.epochs to have so many."
+                console.print(f"The recipe asks for '{steps}' steps at least: {found} {advice}", soft_wrap=True)
             callbacks.run(trainer, each_step)
         run.write_state(*trainer.state())
         interrupted = stopped.is_set() or not late()
         _keep(run, trainer, digits, "finished" if trainer.finished else "interrupted" if interrupted else "out_of_time")
         callbacks.check(f"'{run.path}', to be resumed")
-
-
-def _say_if_longer(run: Run, trainer: "Trainer", console: PlainConsole) -> None:
-    """Say where the recipe's least number of steps makes training longer than its epochs."""
-    settings = run.recipe.training
-    if trainer.total_steps == settings.min_steps and trainer.total_steps > settings.epochs * trainer.steps_per_epoch:
-        epochs = trainer.total_steps / trainer.steps_per_epoch
-        console.print(
-            f"The recipe asks for '{settings.min_steps}' steps at least: {epochs:.4g} epochs of these few images, not "
-            f"{settings.epochs:g}. Set training.epochs to have so many.",
-            soft_wrap=True,
-        )
 
 
 def _trainer(run: Run, digits: Digits, device: str, threads: int | None) -> "Trainer":

@@ -1,10 +1,8 @@
 """The ledger: one line for every look at labelled test data on this machine, so that a test set cannot wear out unseen.
 
-A score on a test set that was looked at a hundred times is no longer an honest one, so `evaluate` writes down every
-look before it shows the score. The file (`ledger.jsonl` in the cache folder) only grows: each look is one write to a
-file opened for appending, which processes at the same time cannot tear; a line that a crash cut short is passed over.
-
-Nor is a score on images that the run was trained on: which ones those are is found here too.
+`evaluate` writes down every look before it shows the score. The file (`ledger.jsonl` in the cache folder) only grows:
+each look is one write to a file opened for appending, which processes at the same time cannot tear; a line that a crash
+cut short is passed over. Which of the images a run was trained on is found here too.
 """
 
 import errno

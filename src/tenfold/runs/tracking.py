@@ -256,19 +256,16 @@ class TensorBoard:
         self.folder.mkdir(parents=True, exist_ok=True)
 
     def begin(self, name: str, values: dict[str, str]) -> None:
-        """Begin a run there, with its recipe."""
         from tensorboardX import SummaryWriter
 
         self.writer = SummaryWriter(str(self.folder / name))
         self.writer.add_text("recipe", "\n".join(f"    {key} = {value}" for key, value in values.items()))
 
     def point(self, step: int, values: dict[str, float]) -> None:
-        """Send a line of the curve."""
         for key, value in values.items():
             self.writer.add_scalar(key, value, step)
 
     def close(self, status: str, sha256: str | None, report: str | None) -> None:
-        """End it, with what came of the training."""
         if sha256 is not None:
             self.writer.add_text("weights_sha256", sha256)
         self.writer.close()

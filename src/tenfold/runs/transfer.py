@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tenfold.errors import RunError, nearest
+from tenfold.models import build
 from tenfold.runs.run import Run, training_specs
 from tenfold.training.recipe import ModelSettings, Recipe
 
@@ -105,7 +106,5 @@ def freeze(module: "nn.Module", layers: str) -> None:
 
 def _resolved(model: ModelSettings) -> dict[str, Any]:
     """Return all of a network's arguments, so that a default written out equals an omitted one."""
-    from tenfold.models import build
-
     parameters = inspect.signature(type(build(model.kind, model.arguments()))).parameters.values()
     return {each.name: each.default for each in parameters} | model.arguments()
