@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tenfold.data import walk as archive
-from tenfold.data.walk import file_chunks, gunzipped, member_chunks, open_zip, quoted, safe_members, zip_faults
+from tenfold.data.walk import Entry, file_chunks, gunzipped, open_zip, quoted, safe_members, zip_faults
 from tenfold.errors import DataError
 
 
@@ -151,7 +151,7 @@ def test_zip_bomb(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, declared: int
             struct.pack_into("<I", data, data.index(signature) + offset, declared)
         path.write_bytes(data)
     with pytest.raises(DataError, match="bomb|damaged zip"), zip_faults(path.name), open_zip(path) as file:
-        list(member_chunks(file, safe_members(file, path.name)["train.csv"], path.name))
+        Entry("train.csv", path, file, safe_members(file, path.name)["train.csv"]).read()
 
 
 @given(st.lists(st.tuples(st.integers(0, 10_000), st.integers(0, 255)), max_size=4), st.integers(0, 10_000))
@@ -169,7 +169,7 @@ def test_mutated_zip(tmp_path_factory: pytest.TempPathFactory, edits: list[tuple
     try:
         with zip_faults(path.name), open_zip(path) as file:
             for info in safe_members(file, path.name).values():
-                list(member_chunks(file, info, path.name))
+                Entry(info.filename, path, file, info).read()
     except DataError as error:
         assert "\n" not in str(error)
 

@@ -86,9 +86,15 @@ class Entry:
         return content
 
     def _raw(self) -> Iterator[bytes]:
+        """Yield what lies there, piece by piece; DataError as soon as it turns out to be a bomb, or damaged."""
         if self.opened is None or self.info is None:
-            return file_chunks(self.path)
-        return member_chunks(self.opened, self.info, self.path.name)
+            yield from file_chunks(self.path)
+            return
+        with zip_faults(self.path.name), self.opened.open(self.info) as file:
+            while part := file.read(OUTPUT_CHUNK if file.tell() else FIRST_CHUNK):
+                # The archive's own claim, but no more than this is read from it.
+                refuse_bomb(f"{self.path.name}/{self.info.filename}", file.tell(), self.info.compress_size)
+                yield part
 
 
 @contextmanager
@@ -295,15 +301,6 @@ def safe_members(archive: zipfile.ZipFile, name: str) -> dict[str, zipfile.ZipIn
             raise fault(name, f"holds the entry {quoted(raw)} twice. Zip it again with one of them.")
         members[raw] = info
     return members
-
-
-def member_chunks(archive: zipfile.ZipFile, info: zipfile.ZipInfo, name: str) -> Iterator[bytes]:
-    """Yield one decompressed entry, piece by piece; DataError as soon as it turns out to be a bomb, or damaged."""
-    with zip_faults(name), archive.open(info) as file:
-        while part := file.read(OUTPUT_CHUNK if file.tell() else FIRST_CHUNK):
-            # The archive's own claim, but no more than this is read from it.
-            refuse_bomb(f"{name}/{info.filename}", file.tell(), info.compress_size)
-            yield part
 
 
 def is_clutter(path: PurePosixPath | Path) -> bool:
