@@ -121,11 +121,8 @@ def _held_out(
     if models:
         what = f"'{models[0]}' is a model, which does not say what was held out."
         raise RunError(f"{what} Give --data, such as mnist:test.")
-    chosen = [
-        name
-        for run, name in zip(runs, names, strict=True)
-        if run.recipe.training.keep == "best" or run.recipe.training.early_stopping
-    ]
+    trained = zip(names, (run.recipe.training for run in runs), strict=True)
+    chosen = [name for name, how in trained if how.keep == "best" or how.early_stopping]
     note = "No run was trained on these images, but each was calibrated on them."
     if chosen:
         note += f" How much of its training {', '.join(chosen)} kept was chosen on them too."
@@ -156,9 +153,8 @@ def _evaluated(
         if scored.seen.unchecked:
             notes.append(f"Near duplicates of what {name} was trained on were not looked for: {scored.seen.unchecked}.")
     if unknown:
-        notes.append(
-            f"A model does not say what it was trained on, so it may know some of these: {', '.join(unknown)}."
-        )
+        models = ", ".join(unknown)
+        notes.append(f"A model does not say what it was trained on, so it may know some of these: {models}.")
     kept, left_out = np.flatnonzero(~seen), int(seen.sum())
     if not len(kept):
         raise RunError(f"The runs were trained on all '{len(digits)}' images of '{data}'. Give --data they never saw.")

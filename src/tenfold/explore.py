@@ -101,9 +101,8 @@ def _findings(figures: SetFigures) -> list[str]:
     if figures.writers is not None:
         (least, median, most), kinds = figures.writers.images, figures.writers.kinds
         who = " and ".join(f"{n:,} by {kind}" for kind, n in kinds.items())
-        lines.append(
-            f"Written by {figures.writers.n:,} people, {least} to {most:,} images each, median {median:g}: {who}."
-        )
+        many = f"{least} to {most:,} images each, median {median:g}"
+        lines.append(f"Written by {figures.writers.n:,} people, {many}: {who}.")
     if figures.chi_square is not None:
         even = "as even as chance allows" if figures.chi_square.p >= 0.05 else "not evenly spread"
         statistic, p = figures.chi_square.statistic, figures.chi_square.p

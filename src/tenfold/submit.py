@@ -102,10 +102,8 @@ def _check_ids(ids: NDArray[np.int64], spec: str) -> None:
     wrong = np.flatnonzero(ids != sample_ids)
     if len(wrong):
         row = wrong[0]
-        raise DataError(
-            f"Image {row + 1} of '{spec}' has the id '{ids[row]}' where its sample_submission.csv has "
-            f"'{sample_ids[row]}'. Download both again."
-        )
+        what = f"Image {row + 1} of '{spec}' has the id '{ids[row]}'"
+        raise DataError(f"{what} where its sample_submission.csv has '{sample_ids[row]}'. Download both again.")
 
 
 def _warnings(counts: NDArray[np.int64], seen: int | None) -> list[str]:
@@ -115,9 +113,8 @@ def _warnings(counts: NDArray[np.int64], seen: int | None) -> list[str]:
     odd = [digit for digit in range(10) if not low <= counts[digit] / n <= high]
     if odd and n >= FEWEST_TO_JUDGE:
         shares = ", ".join(f"{digit} ({100 * counts[digit] / n:.1f}%)" for digit in odd)
-        warnings.append(
-            f"Some digits are far from a tenth of the answers: {shares}. Look at the images: tenfold explore."
-        )
+        advice = "Look at the images: tenfold explore."
+        warnings.append(f"Some digits are far from a tenth of the answers: {shares}. {advice}")
     if seen:
         warnings.append(f"{seen:,} of these {n:,} images were trained on, so their score would not be an honest one.")
     return warnings

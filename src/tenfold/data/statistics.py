@@ -126,27 +126,24 @@ def look_at(digits: Digits, spec: str) -> ExploredSet:
     empty = np.flatnonzero((digits.images >= STROKE).sum(axis=(1, 2)) < NEARLY_EMPTY)
     duplicates = find_duplicates(digits.images)
     conflicts = duplicates.pairs[differ(digits, digits, duplicates.pairs)]
+    writers, known = None, with_writers(digits, needed=False).writers
+    if known is not None:
+        each = np.unique(known[known >= 0], return_counts=True)[1]
+        kinds = {kind: int(which.sum()) for kind, which in series(known).items()}
+        writers = Writers(len(each), (int(each.min()), float(np.median(each)), int(each.max())), kinds)
     figures = SetFigures(
         data={"spec": spec, "sha256": digits.content_hash()},
         n=len(digits),
         counts=None if counts is None else counts.tolist(),
         chi_square=None if counts is None else chi_square(counts),
-        measures={key: {"mean": float(each.mean()), "std": float(each.std())} for key, each in measures.items()},
+        measures={key: {"mean": float(one.mean()), "std": float(one.std())} for key, one in measures.items()},
         duplicates={"exact": len(duplicates.exact), "near": len(duplicates.near)},
         conflicts=Listed(len(conflicts), ids[conflicts][:LIMIT].tolist()),
         empty=Listed(len(empty), ids[empty][:LIMIT].tolist()),
         unusual=ids[unusual].tolist(),
-        writers=_writers(with_writers(digits, needed=False)),
+        writers=writers,
     )
     return ExploredSet(digits, groups, measures, duplicates, empty, unusual, strange, coordinates, figures)
-
-
-def _writers(digits: Digits) -> Writers | None:
-    if digits.writers is None:
-        return None
-    each = np.unique(digits.writers[digits.writers >= 0], return_counts=True)[1]
-    kinds = {kind: int(which.sum()) for kind, which in series(digits.writers).items()}
-    return Writers(len(each), (int(each.min()), float(np.median(each)), int(each.max())), kinds)
 
 
 def contrast(first: ExploredSet, second: ExploredSet) -> tuple[Overlap, Contrast]:

@@ -47,10 +47,8 @@ def open_start(path: Path, recipe: Recipe, layers: str) -> Start:
     run = Run.open(path)
     for classical, name in ((recipe, recipe.name), (run.recipe, str(path))):
         if classical.classical:
-            raise RunError(
-                f"'{name}' is a '{classical.model.kind}', which is fitted anew each time and has no weights to go on "
-                "from. Give a network's recipe and run."
-            )
+            what = f"'{name}' is a '{classical.model.kind}', which is fitted anew each time"
+            raise RunError(f"{what} and has no weights to go on from. Give a network's recipe and run.")
     if run.manifest["status"] != "finished":
         raise RunError(f"The run '{path}' is '{run.manifest['status']}'. First: tenfold train --resume {path}")
     different = [f"model.kind is '{run.recipe.model.kind}', not '{recipe.model.kind}'"]
