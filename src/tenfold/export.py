@@ -109,10 +109,8 @@ def describe(result: ExportedGraph | ExportedHeader) -> list[str]:
     """Return what people are told of an export, line by line."""
     from tenfold.graphs.proven import TIE
 
-    alike = (
-        f"{result.images:,} images of {result.data} as the run does: no probability differs by more than "
-        f"{result.largest_difference:.1g}"
-    )
+    most = f"no probability differs by more than {result.largest_difference:.1g}"
+    alike = f"{result.images:,} images of {result.data} as the run does: {most}"
     if isinstance(result, ExportedHeader):
         sizes = f"{result.weight_bytes:,} bytes of weights, {result.buffer_bytes:,} bytes of buffers"
         return [f"The whole numbers answer {alike}.", f"Wrote {result.out}: {sizes}"]

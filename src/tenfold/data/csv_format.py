@@ -248,9 +248,8 @@ def _judge(
         elif at in named or (not named and word not in INDICES and _is_label(column)):
             labels[at] = column.astype(np.int64) if (column == np.floor(column)).all() else column
         else:
-            notes.append(
-                f"left out {shown}, which {'only counts' if _counts(column) else 'is neither pixel nor label'}"
-            )
+            why = "only counts" if _counts(column) else "is neither pixel nor label"
+            notes.append(f"left out {shown}, which {why}")
     if len(labels) > 1:
         shown = quoted(", ".join(map(layout.name, labels)))
         raise fault(name, f"has the columns {shown}, each of which may be the label. Leave one.")

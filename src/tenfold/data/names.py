@@ -272,10 +272,8 @@ def fetch(files: Sequence[RemoteFile], folder: Path, mirrors: Sequence[str], *, 
             else:
                 raise DownloadError(f"'{file.name}': {'; '.join(reasons) or 'no mirror is known'}")
             write_atomically(folder / (file.name if is_gzip(sent) else file.name.removesuffix(".gz")), sent)
-            mirrors = [
-                mirror,
-                *(each for each in mirrors if each != mirror),
-            ]  # what served one is asked first for the next
+            # What served one file is asked first for the next.
+            mirrors = [mirror, *(each for each in mirrors if each != mirror)]
 
 
 def _get(url: str, session: "requests.Session", stop: float) -> bytes:

@@ -83,11 +83,10 @@ def compare(names: Sequence[Name], right: Sequence[NDArray[np.bool_]]) -> list[P
     n = sizes.pop() if sizes else 0
     alone = [(int((a & ~b).sum()), int((b & ~a).sum())) for a, b in itertools.combinations(right, 2)]
     p_values = [mcnemar(b, c) for b, c in alone]
+    rows = zip(itertools.combinations(names, 2), alone, p_values, holm(p_values), strict=True)
     return [
         Pair(first, second, n, b, c, (b - c) / n, difference_interval(b, c, n), p, p_holm)
-        for (first, second), (b, c), p, p_holm in zip(
-            itertools.combinations(names, 2), alone, p_values, holm(p_values), strict=True
-        )
+        for (first, second), (b, c), p, p_holm in rows
     ]
 
 

@@ -178,9 +178,8 @@ class Tracker(Callback):
     def evaluation(self, trainer: "Trainer", line: dict[str, Any]) -> None:
         """Send the line."""
         step = line.get("step", 0)  # a classical model has but one line
-        self._attempt(
-            self.place.point, step, {key: line[key] for key in line if key != "step" and line[key] is not None}
-        )
+        values = {key: line[key] for key in line if key != "step" and line[key] is not None}
+        self._attempt(self.place.point, step, values)
         self._sent += 1
 
     def close(self, run: "Run", report: str | None) -> None:
