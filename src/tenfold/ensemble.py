@@ -8,20 +8,29 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
+import numpy as np
 import typer
 
 from tenfold import options
+from tenfold.console import PlainConsole
+from tenfold.data import decisions
+from tenfold.data.merge import load_sets, merge
+from tenfold.ensembles import selection
+from tenfold.ensembles.averaging import combine
+from tenfold.ensembles.members import Distilled, MemberRow, Resources, rows_of, teach, train_missing
+from tenfold.ensembles.pool import Member, Pool, Settings, answers, assemble, check_alike
 from tenfold.errors import RecipeError, RunError, UsageError
+from tenfold.files import claimed, write_atomically
 from tenfold.jobs import Place, check_place
-
-if TYPE_CHECKING:
-    from tenfold.console import PlainConsole
-    from tenfold.ensembles.members import Distilled, MemberRow, Resources
-    from tenfold.ensembles.pool import Member, Pool, Settings
-    from tenfold.ensembles.selection import Nested
-    from tenfold.runs.run import Run
+from tenfold.metrics.intervals import wilson
+from tenfold.pages import ensemble as pages
+from tenfold.pages.page import drawn
+from tenfold.pages.report import write_report
+from tenfold.runs.begin import same_data
+from tenfold.runs.run import LABELS, Run
+from tenfold.training.recipe import load as load_recipe
 
 MODELS = 10  # where neither their number nor that of folds is given
 AUTO, PAGE = "auto", "ensemble.html"
@@ -46,7 +55,7 @@ class Ensembled:
     """
 
     run: str
-    pool: "list[MemberRow]"
+    pool: list[MemberRow]
     models: int
     lost: dict[str, str]
     rule: str
@@ -56,11 +65,11 @@ class Ensembled:
     validation_accuracy: float | None
     validation_ci95: tuple[float, float] | None
     mean_member_accuracy: float | None
-    rules: "list[Nested]"
+    rules: list[selection.Nested]
     member_seconds: float
     selection_seconds: float
     page: str | None
-    distilled: "Distilled | None" = None
+    distilled: Distilled | None = None
     seconds: float = 0.0
 
     @property
@@ -98,15 +107,6 @@ def ensemble(
     labels: a file of decisions on labels, as of `train`; the pool keeps a copy. The same call resumes where it stopped.
     Raises TenfoldError: UsageError, RecipeError, DataError, RunError, TrainingError, ClusterError.
     """
-    from tenfold.console import PlainConsole
-    from tenfold.data import decisions
-    from tenfold.data.merge import load_sets, merge
-    from tenfold.ensembles.members import Resources, teach, train_missing
-    from tenfold.ensembles.pool import Pool, Settings, check_alike
-    from tenfold.files import claimed, write_atomically
-    from tenfold.runs.run import LABELS, Run
-    from tenfold.training.recipe import load as load_recipe
-
     began = time.monotonic()
     console = PlainConsole(quiet=quiet, soft_wrap=True)
     joined = recipes if isinstance(recipes, str) else ",".join(recipes)
@@ -139,43 +139,26 @@ def ensemble(
     return replace(result, distilled=distilled, seconds=round(time.monotonic() - began, 3))
 
 
-def _check(made_of: "Settings", resources: "Resources", select: str, count: int, distil: str | None) -> None:
+def _check(made_of: Settings, resources: Resources, select: str, count: int, distil: str | None) -> None:
     """Raise TenfoldError for what cannot be, before anything is written."""
-    from tenfold.ensembles.selection import parse_rule
-    from tenfold.training import recipe as recipes
-
     if not made_of.recipes:
         raise UsageError("There is no 'RECIPE'. Give one or several, with commas between, such as fast,deep-20.")
     if select != AUTO:
-        parse_rule(select, count)
+        selection.parse_rule(select, count)
     for name in made_of.recipes if made_of.folds is None and (select not in (AUTO, "all") or distil) else ():
-        if not recipes.load(name, made_of.overrides).data.validation:
+        if not load_recipe(name, made_of.overrides).data.validation:
             raise RecipeError(f"'{name}' holds nothing out to choose or judge on. Give --folds, or --select all alone.")
     check_place(Place.parse(resources.on), resources.device)
     if distil is not None and made_of.folds is not None:
-        raise RunError(
-            f"A student needs images that the whole ensemble held out, and '{made_of.folds}' folds leave none. "
-            "Omit --folds or --distil."
-        )
+        what = f"A student needs images that the whole ensemble held out, and '{made_of.folds}' folds leave none."
+        raise RunError(f"{what} Omit --folds or --distil.")
 
 
 def _chosen(
-    pool: "Pool", members: "Sequence[Member]", runs: "Sequence[Run]", lost: dict[str, str], select: str,
-    console: "PlainConsole",
-) -> "tuple[Ensembled, Run]":  # fmt: skip
+    pool: Pool, members: Sequence[Member], runs: Sequence[Run], lost: dict[str, str], select: str,
+    console: PlainConsole,
+) -> tuple[Ensembled, Run]:  # fmt: skip
     """Return what came of choosing among the members, told on the console, and the run that they are together."""
-    import numpy as np
-
-    from tenfold.ensembles import selection
-    from tenfold.ensembles.averaging import combine
-    from tenfold.ensembles.members import rows_of
-    from tenfold.ensembles.pool import answers, assemble
-    from tenfold.metrics.intervals import wilson
-    from tenfold.pages import ensemble as pages
-    from tenfold.pages.page import drawn
-    from tenfold.pages.report import write_report
-    from tenfold.runs.begin import same_data
-
     held = answers(runs)
     n, started = len(held.labels), time.monotonic()
     seed, rules = pool.settings.seed, list[selection.Nested]()

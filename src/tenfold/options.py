@@ -3,14 +3,12 @@
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import typer
 
+from tenfold.data import Purpose, locate
 from tenfold.errors import DataError, UsageError
-
-if TYPE_CHECKING:
-    from tenfold.data import Purpose
+from tenfold.files import refuse_inputs
 
 MOST_SEED = 2**64 - 1  # that PyTorch takes
 
@@ -62,14 +60,11 @@ def by_writers(how: str | None) -> bool:
 def check_target(
     out: str | Path | None,
     specs: Sequence[str | None],
-    purpose: "Purpose",
+    purpose: Purpose,
     others: Iterable[str | Path] = (),
     option: str = "--out",
 ) -> None:
     """Raise TenfoldError where a verb would write over data, by name or path, or over what else it reads."""
-    from tenfold.data import locate
-    from tenfold.files import refuse_inputs
-
     if out is not None:
         inputs: list[str | Path | None] = [*specs, *others]
         for spec in specs:

@@ -1,12 +1,10 @@
 """Recipe and search space in, a better recipe out: `tune` tries values and keeps the best, judged on held-out images.
 
-The test data are never touched. Networks are judged by the negative log-likelihood (NLL) of the held-out images rather
-than by their accuracy: on a few thousand of them good networks differ by a handful of mistakes (docs/LOG.md), less than
-two seeds of one network do, while the NLL weighs every image. A grid of classical models is judged by its accuracy in
-cross-validation: that counts every training image, and suits models whose probabilities are counts of neighbours.
-
-The best of many figures is too good by luck. So what is found is compared with the recipe as it was on seeds that the
-search has not used, each with another part held out, and the new recipe says how that went.
+The test data are never touched. Networks are judged by the negative log-likelihood (NLL) of the held-out images, which
+weighs every image: in accuracy good networks differ by less than two seeds of one do (docs/LOG.md). A grid of classical
+models is judged by its accuracy in cross-validation: that counts every training image, and suits models whose
+probabilities are counts of neighbours. The best of many figures is too good by luck, so what is found is compared with
+the recipe as it was on seeds that the search has not used, each with another part held out.
 """
 
 import textwrap
