@@ -253,8 +253,7 @@ def measure(folder: Path, spec: str, name: str, wall: float | None, errors_sheet
     taught_wrong = taught(folder, runs, probabilities, test, spec)
     pairs = []
     if taught_wrong:
-        teacher = wrong.get(f"`greedy:{SIZE}`", wrong[f"`auto`: {rule}"])
-        right = [~teacher, *(~each for each in taught_wrong.values())]
+        right = [~wrong[f"`auto`: {rule}"], *(~each for each in taught_wrong.values())]
         pairs = intervals.compare(range(len(right)), right)
     if errors_sheet is not None:
         write_errors(errors_sheet, test, wrong[f"`auto`: {rule}"], means[f"`auto`: {rule}"])

@@ -28,7 +28,7 @@ AUTO, PAGE = "auto", "ensemble.html"
 RECIPES = typer.Argument(metavar="RECIPE", help="Networks' recipes, which take turns: fast,deep-20.")
 OUT = typer.Option("--out", metavar="FOLDER", help="The pool; one that was cut short is resumed.")
 COUNT = typer.Option("--models", metavar="N", min=1, help="So many members [default: one a fold, else 10].")
-SELECT = typer.Option("--select", metavar="RULE", help="all, top:K, random:K or greedy:K; auto: what is best.")
+SELECT = typer.Option("--select", metavar="RULE", help="all, top:K or random:K; auto: what is best.")
 FOLDS = typer.Option("--folds", metavar="K", min=2, help="Each member holds out another fold.")
 DISTIL = typer.Option("--distil", metavar="RECIPE", help="Then train one network on the ensemble's answers.")
 WORKERS = typer.Option("--workers", metavar="W", min=1, help="Members side by side [default: one a core].")

@@ -1,6 +1,4 @@
-"""What several members say together: the weighted mean of their probabilities, and what such a mean costs."""
-
-from dataclasses import dataclass
+"""What several members say together: the weighted mean of their probabilities, and what a member's answers cost."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -51,37 +49,10 @@ def check_members(probabilities: Floats, labels: Labels) -> None:
         checked(labels[known], rows[known])
 
 
-@dataclass(frozen=True, eq=False)
-class Evidence:
-    """What members give the true digits: all that the log-loss of their mean depends on."""
-
-    true: NDArray[np.float32]  # (M, N), 0 where not known
-    known: NDArray[np.float32]  # (M, N), 1 where the member answers
-
-    @classmethod
-    def of(cls, probabilities: Floats, labels: Labels) -> "Evidence":
-        """Return the evidence in (M, N, 10) probabilities; images nobody answers are left out."""
-        true = probabilities[:, np.arange(len(labels)), labels]
-        true = true[:, ~np.isnan(true).all(axis=0)]
-        known = ~np.isnan(true)
-        return cls(np.where(known, true, 0).astype(np.float32), known.astype(np.float32))
-
-    def take(self, members: NDArray[np.integer]) -> "Evidence":
-        """Return the evidence of those members alone; images that none of them answers stay."""
-        return Evidence(self.true[members], self.known[members])
-
-    @staticmethod
-    def losses(total: Floats, present: Floats) -> Floats:
-        """Return the log-loss of each image, (..., N), from summed `true` and summed weights, (..., N) both.
-
-        NaN for an image that none of those summed answers.
-        """
-        with np.errstate(invalid="ignore", divide="ignore"):
-            return np.asarray(-np.log(np.clip(total / present, NLL_FLOOR, 1.0)))
-
-    def members(self) -> Floats:
-        """Return each member's own log-loss on each image, (M, N), NaN where it does not answer."""
-        return self.losses(self.true, self.known)
+def losses_of(probabilities: Floats, labels: Labels) -> NDArray[np.float32]:
+    """Return each member's log-loss on each image, (M, N), NaN where it does not answer, of what was checked."""
+    true = probabilities[:, np.arange(len(labels)), labels].astype(np.float32)
+    return -np.log(np.clip(true, NLL_FLOOR, 1.0))
 
 
 def mean_of_known(values: Floats, axis: int | tuple[int, ...]) -> NDArray[np.float64]:
