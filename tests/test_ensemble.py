@@ -116,19 +116,6 @@ def test_ray_trains_the_same_members(pool: Path, tmp_path: Path) -> None:
     assert chosen[0] == chosen[1]
 
 
-@pytest.mark.slow
-def test_distil(pool: Path) -> None:
-    """A student is trained on the ensemble's answers and compared with it and with the same network alone."""
-    result = run(*POOL, "--models", "4", "--out", str(pool), "--distil", "instant")["distilled"]
-    assert Run.open(result["run"]).recipe.distil is not None
-    assert Path(result["alone"]).name == "000-instant"
-    assert set(result["accuracy"]) == {"ensemble", "student", "alone"}
-    assert len(result["pairs"]) == 3
-    assert result["accuracy"]["student"] > 0.7
-    other = run(*POOL, "--models", "4", "--out", str(pool), "--select", "top:1", "--distil", "instant", code=1)["error"]
-    assert "taught by another ensemble" in other
-
-
 def test_all_images_are_trained_on(tmp_path: Path) -> None:
     """With nothing held out the ensemble is the plain mean of all members, which saw every image; nothing is judged."""
     folder, words = str(tmp_path / "pool"), ["--models", "2", "--set", "data.validation=0", "--subset", "300"]
@@ -162,9 +149,7 @@ def test_recipes_take_turns(tmp_path: Path) -> None:
         (["--select", "top:9"], "top:9"),
         (["--on", "cloud"], "--on 'cloud' is no place"),
         (["--on", "ray", "--device", "cuda"], "not on 'cuda'. Omit --device"),
-        (["--folds", "2", "--distil", "instant"], "'2' folds leave none"),
         (["--set", "data.validation=0", "--select", "top:2"], "'instant' holds nothing out to choose or judge on"),
-        (["--set", "data.validation=0", "--distil", "instant"], "Give --folds, or --select all alone"),
         (["--data", "nothing.csv"], "nothing.csv"),
     ],
 )
