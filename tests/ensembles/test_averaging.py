@@ -41,16 +41,6 @@ def test_missing_answers_are_left_out() -> None:
 
 
 @pytest.mark.parametrize(
-    ("shape", "weights", "words"),
-    [((2, 200, 9), [1.0, 1], r"shape '\(2, 200, 9\)'"), ((2, 200, 10), [1.0], r"weights '\(1,\)'")],
-)
-def test_combine_refuses(shape: tuple[int, ...], weights: list[float], words: str) -> None:
-    """A shape that makes no sense is one clear error."""
-    with pytest.raises(DataError, match=words):
-        combine(np.full(shape, 0.1, np.float32), np.array(weights))
-
-
-@pytest.mark.parametrize(
     ("shares", "labels", "words"),
     [
         (np.full((200, 10), 0.1), LABELS, r"shape '\(200, 10\)'"),

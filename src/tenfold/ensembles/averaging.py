@@ -4,7 +4,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tenfold.errors import DataError
-from tenfold.metrics.scores import CLASSES, NLL_FLOOR, checked
+from tenfold.metrics.scores import CLASSES, checked, log_losses
 
 Floats = NDArray[np.floating]
 Labels = NDArray[np.integer]
@@ -16,14 +16,8 @@ def combine(probabilities: Floats, weights: Floats) -> NDArray[np.float32]:
     probabilities: (M, N, 10); a row of NaN is an image that the member does not answer: it is left out there, and the
     others' weights count for more. An image that no member with a weight answers gets 0.1 for each digit.
     weights: (M,), at least 0 and not all 0; they need not sum to 1.
-    Raises DataError for shapes that do not fit.
     """
     weights = np.asarray(weights, np.float64)
-    if probabilities.ndim != 3 or probabilities.shape[2] != CLASSES or weights.shape != probabilities.shape[:1]:
-        raise DataError(
-            f"Probabilities have shape '{probabilities.shape}' and weights '{weights.shape}'. "
-            f"Give (M, N, {CLASSES}) and (M,)."
-        )
     known = ~np.isnan(probabilities[:, :, 0])
     present = weights @ known
     total = np.tensordot(weights, np.where(known[:, :, None], probabilities, 0.0), 1)
@@ -49,10 +43,9 @@ def check_members(probabilities: Floats, labels: Labels) -> None:
         checked(labels[known], rows[known])
 
 
-def losses_of(probabilities: Floats, labels: Labels) -> NDArray[np.float32]:
+def losses_of(probabilities: Floats, labels: Labels) -> NDArray[np.float64]:
     """Return each member's log-loss on each image, (M, N), NaN where it does not answer, of what was checked."""
-    true = probabilities[:, np.arange(len(labels)), labels].astype(np.float32)
-    return -np.log(np.clip(true, NLL_FLOOR, 1.0))
+    return np.stack([log_losses(labels, rows) for rows in probabilities])
 
 
 def mean_of_known(values: Floats, axis: int | tuple[int, ...]) -> NDArray[np.float64]:
