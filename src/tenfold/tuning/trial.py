@@ -102,7 +102,7 @@ class Workers:
 
     def task(self, key: str, title: str, function: str, **arguments: Any) -> Task:
         """Return a task that calls one of the functions below."""
-        return Task(key, f"{__name__}:{function}", {"workers": asdict(self), **arguments}, title)
+        return Task(key, f"{__name__}:{function}", {"workers": self, **arguments}, title)
 
     def where(self) -> dict[str, Any]:
         """Return what `run_tasks` is told of the place."""
@@ -114,17 +114,16 @@ class Workers:
         return judge(recipe, digits, seed, self.threads, self.device, report)
 
 
-def search_trial(workers: dict[str, Any], task: str, drawn: int) -> dict[str, Any]:
+def search_trial(workers: Workers, task: str, drawn: int) -> dict[str, Any]:
     """Do a trial that the journal gives, see `Journal.ask`, and tell the journal how it went."""
-    here = Workers(**workers)
-    folder = Path(here.folder)
+    folder = Path(workers.folder)
     plan, journal = Plan.read(folder), Journal(folder / JOURNAL, recipes.load(folder / RECIPE).search)
     trial = journal.ask(task, drawn)
 
     def report(share: int, nll: float, accuracy: float) -> bool:
         return journal.report(trial, share, objective(plan.metric, nll, accuracy))
 
-    figures = here.judge(() if trial.user_attrs.get("base") else overrides(trial.params), plan.seed, report)
+    figures = workers.judge(() if trial.user_attrs.get("base") else overrides(trial.params), plan.seed, report)
     if figures is None:
         journal.prune(trial)
     else:
@@ -132,9 +131,9 @@ def search_trial(workers: dict[str, Any], task: str, drawn: int) -> dict[str, An
     return {}
 
 
-def judge_once(workers: dict[str, Any], changes: Sequence[str], seed: int) -> dict[str, Any]:
+def judge_once(workers: Workers, changes: Sequence[str], seed: int) -> dict[str, Any]:
     """Return the figures of the recipe with these overrides and another seed."""
-    figures = Workers(**workers).judge(changes, seed, lambda share, nll, accuracy: False)
+    figures = workers.judge(changes, seed, lambda share, nll, accuracy: False)
     assert figures is not None  # for it was not ended early
     return asdict(figures)
 
