@@ -19,9 +19,9 @@ from tenfold.data import decisions
 from tenfold.data.merge import load_sets, merge
 from tenfold.ensembles import selection
 from tenfold.ensembles.averaging import combine
-from tenfold.ensembles.members import Distilled, MemberRow, Resources, rows_of, teach, train_missing
+from tenfold.ensembles.members import MemberRow, Resources, rows_of, train_missing
 from tenfold.ensembles.pool import Member, Pool, Settings, answers, assemble, check_alike
-from tenfold.errors import RecipeError, RunError, UsageError
+from tenfold.errors import RecipeError, UsageError
 from tenfold.files import claimed, write_atomically
 from tenfold.jobs import Place, check_place
 from tenfold.metrics.intervals import wilson
@@ -37,9 +37,8 @@ AUTO, PAGE = "auto", "ensemble.html"
 RECIPES = typer.Argument(metavar="RECIPE", help="Networks' recipes, which take turns: fast,deep-20.")
 OUT = typer.Option("--out", metavar="FOLDER", help="The pool; one that was cut short is resumed.")
 COUNT = typer.Option("--models", metavar="N", min=1, help="So many members [default: one a fold, else 10].")
-SELECT = typer.Option("--select", metavar="RULE", help="all, top:K, random:K or greedy:K; auto: what is best.")
+SELECT = typer.Option("--select", metavar="RULE", help="all, top:K or random:K; auto: what is best.")
 FOLDS = typer.Option("--folds", metavar="K", min=2, help="Each member holds out another fold.")
-DISTIL = typer.Option("--distil", metavar="RECIPE", help="Then train one network on the ensemble's answers.")
 WORKERS = typer.Option("--workers", metavar="W", min=1, help="Members side by side [default: one a core].")
 THREADS = typer.Option("--threads", metavar="N", min=1, help="Threads of each.")
 SEED = typer.Option("--seed", metavar="N", min=0, max=options.MOST_SEED, help="Of the split and the first member.")
@@ -69,7 +68,6 @@ class Ensembled:
     member_seconds: float
     selection_seconds: float
     page: str | None
-    distilled: Distilled | None = None
     seconds: float = 0.0
 
     @property
@@ -89,7 +87,6 @@ def ensemble(
     select: Annotated[str, SELECT] = AUTO,
     folds: Annotated[int | None, FOLDS] = None,
     split: Annotated[str | None, options.SPLIT] = None,
-    distil: Annotated[str | None, DISTIL] = None,
     on: Annotated[str | None, options.ON] = None,
     workers: Annotated[int | None, WORKERS] = None,
     threads: Annotated[int, THREADS] = 1,
@@ -116,7 +113,7 @@ def ensemble(
     made_of = Settings(names, specs, seed, subset, deduplicate, folds, given)
     resources = Resources(on, workers, threads, device)
     count = models or folds or MODELS
-    _check(made_of, resources, select, count, distil)
+    _check(made_of, resources, select, count)
     # What cannot be read or split is said now, once, before a folder is made, and not by every member.
     sets, decided = decisions.apply(load_sets(made_of.data), labels)
     digits = merge(sets, look=False).subset(subset, seed).digits
@@ -132,33 +129,29 @@ def ensemble(
         lost = train_missing(pool, count, resources, console)
         members = pool.trained(count)
         runs = [Run.open(member.folder) for member in members]
-        check_alike(runs, distil is not None)
-        result, run = _chosen(pool, members, runs, lost, select, console)
-        distilled = None if distil is None else teach(distil, pool, run, members, resources, console)
+        check_alike(runs)
+        result = _chosen(pool, members, runs, lost, select, console)
     console.next("tenfold", "evaluate", result.run, "--data", "mnist:test")
-    return replace(result, distilled=distilled, seconds=round(time.monotonic() - began, 3))
+    return replace(result, seconds=round(time.monotonic() - began, 3))
 
 
-def _check(made_of: Settings, resources: Resources, select: str, count: int, distil: str | None) -> None:
+def _check(made_of: Settings, resources: Resources, select: str, count: int) -> None:
     """Raise TenfoldError for what cannot be, before anything is written."""
     if not made_of.recipes:
         raise UsageError("There is no 'RECIPE'. Give one or several, with commas between, such as fast,deep-20.")
     if select != AUTO:
         selection.parse_rule(select, count)
-    for name in made_of.recipes if made_of.folds is None and (select not in (AUTO, "all") or distil) else ():
+    for name in made_of.recipes if made_of.folds is None and select not in (AUTO, "all") else ():
         if not load_recipe(name, made_of.overrides).data.validation:
             raise RecipeError(f"'{name}' holds nothing out to choose or judge on. Give --folds, or --select all alone.")
     check_place(Place.parse(resources.on), resources.device)
-    if distil is not None and made_of.folds is not None:
-        what = f"A student needs images that the whole ensemble held out, and '{made_of.folds}' folds leave none."
-        raise RunError(f"{what} Omit --folds or --distil.")
 
 
 def _chosen(
     pool: Pool, members: Sequence[Member], runs: Sequence[Run], lost: dict[str, str], select: str,
     console: PlainConsole,
-) -> tuple[Ensembled, Run]:  # fmt: skip
-    """Return what came of choosing among the members, told on the console, and the run that they are together."""
+) -> Ensembled:  # fmt: skip
+    """Return what came of choosing among the members, told on the console, once they are written as one run."""
     held = answers(runs)
     n, started = len(held.labels), time.monotonic()
     seed, rules = pool.settings.seed, list[selection.Nested]()
@@ -200,7 +193,7 @@ def _chosen(
     )
     for line in describe(result):
         console.print(line)
-    return result, run
+    return result
 
 
 def describe(result: Ensembled) -> list[str]:
