@@ -53,7 +53,7 @@ VERBS = {
         "Write a run as one ONNX file, or C header, proven to answer alike.",
         "tenfold export runs/first --out model.onnx",
     ),
-    "read": Verb("Read pictures of digits, any number of them.", "tenfold read seven.png four.png"),
+    "read": Verb("Read the numbers in pictures and PDFs, any number of them.", "tenfold read sheet.jpg scan.pdf"),
 }
 SHELLS = ("bash", "zsh", "fish", "powershell", "pwsh")  # that Typer completes in
 CONTEXT = {"help_option_names": ["-h", "--help"]}
