@@ -100,9 +100,9 @@ def folder(count: int = 30) -> str:
 
 
 def test_lines() -> None:
-    """A line a number: file and page, text, confidence, box, and why it is not to be used; the unreadable come last."""
+    """A line a number: file and page, text, confidence, box, and why it is not to be used."""
     Path("b.png").write_bytes(b"nothing")
-    words = ["read", "b.png", draw("a.png", 97), draw("c.tif", 50, 255), draw("d\x1b.png", 255)]
+    words = ["read", draw("a.png", 97), draw("c.tif", 50, 255), draw("d\x1b.png", 255), "b.png"]
     result = CliRunner().invoke(app, words)
     assert result.stdout.splitlines() == [
         "a.png 97 0.970 1,2,3,4",
@@ -113,7 +113,7 @@ def test_lines() -> None:
         "d\\x1b.png - 0.000 - no number",
         "b.png - 0.000 - unreadable: 'b.png' is not a picture. Give a PNG, JPEG, WebP, BMP, GIF or TIFF.",
     ]
-    assert result.stderr == "Error: '1' of 4 files could not be read: see above.\n"
+    assert result.stderr == "Error: '1' of 4 files could not be read: b.png. It stands above why.\n"
     assert result.exit_code == 1
 
 
@@ -328,7 +328,7 @@ def test_bad_places(tmp_path: Path) -> None:
         with pytest.raises(TenfoldError, match=message):
             read(pictures=["in"], quiet=True, **options)  # type: ignore[arg-type]
     with pytest.raises(TenfoldError, match="among the images"):
-        read(pictures=["in/a.png"], out="in/a.png", quiet=True)
+        read(pictures=["in/a.png", "out.csv"], out="out.csv", quiet=True)
     with claimed(Path("out.csv")), pytest.raises(TenfoldError, match="is being written by another process"):
         read(pictures=["in"], out="out.csv", quiet=True)
 
@@ -378,7 +378,13 @@ def test_a_full_disk(what: str, monkeypatch: pytest.MonkeyPatch) -> None:
     place = {"copy": "runtime.annotated", "file": "runtime.documents", "page": "pages.page"}.get(what)
     with monkeypatch.context() as patched:
         if place is None:
-            monkeypatch.setattr(json, "dumps", lambda *_: full())
+            add = documents.Journal.add
+
+            def fill(journal: documents.Journal, *answers: Any) -> None:
+                journal._file.flush = full  # type: ignore[method-assign]
+                add(journal, *answers)
+
+            patched.setattr(documents.Journal, "add", fill)
         else:
             patched.setattr(f"tenfold.{place}.write_atomically", full)
         with pytest.raises(TenfoldError, match="No space left on device. Free some space there, and run"):

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from tenfold.runtime.streams import Chunk, ImageStream
 
 FEW = 8  # files that this process reads alone: others would take as long to begin
-SHOWN = 20  # files that could not be read, on a terminal
+SHOWN = 10  # files that could not be read, in an error
 
 
 @dataclass(frozen=True)
@@ -89,9 +89,9 @@ class Numbers:
     """What was read of pages: how many files, pages and numbers there are, and of how many numbers it abstained.
 
     unreadable: why, by file. threshold: the confidence from which there was an answer. model: what read. resumed_at:
-    how many files an earlier call had read. out, annotated, page: what was written. found: where there is no `out`, a
-    dictionary a page: file, page (from 1; None for a file that could not be read, with its error), numbers, in
-    reading order, rows (how many numbers each has), size (width, height) and turned (degrees, counterclockwise).
+    how many files an earlier call had read. out, page: what was written. found: where there is no `out`, a dictionary
+    a page: file, page (from 1; None for a file that could not be read, with its error), numbers, in reading order,
+    rows (how many numbers each has), size (width, height) and turned (degrees, counterclockwise).
     """
 
     files: int
@@ -103,7 +103,6 @@ class Numbers:
     model: str
     resumed_at: int
     out: str | None
-    annotated: str | None
     page: str | None
     found: list[dict[str, Any]] | None
 
@@ -115,25 +114,26 @@ class Numbers:
     @property
     def lines(self) -> list[str]:
         """A line a number: file (and page, of several), text, confidence, box; "-" and why where it abstained."""
-        several = {each["file"] for each in self.found or () if each["page"] not in (None, 1)}
+        from tenfold.runtime.documents import shown
+
+        several = {each["file"] for each in self.found or () if (each["page"] or 0) > 1}
         lines = []
         for each in self.found or ():
-            name = f"{each['file']}:{each['page']}" if each["file"] in several and each["page"] else each["file"]
-            for one in each["numbers"]:
-                text, why = ("-", f" {one['reason']}") if one["abstained"] else (one["text"], "")
-                lines.append(f"{name} {text} {one['confidence']:.3f} {','.join(map(str, one['box']))}{why}")
-            if not each["numbers"] and each["page"]:
-                lines.append(f"{name} - 0.000 - no number")
-        unreadable = self.unreadable.items() if self.out is None else ()
-        return [*lines, *(f"{name} - 0.000 - unreadable: {why}" for name, why in unreadable)]
+            name = f"{each['file']}:{each['page']}" if each["page"] and each["file"] in several else each["file"]
+            for one in shown(each):
+                text, why = ("-", one["reason"] or "") if one["abstained"] else (one["text"], "")
+                box = ",".join(map(str, one["box"])) if each["numbers"] else "-"
+                lines.append(f"{name} {text} {one['confidence']:.3f} {box} {why}".rstrip())
+        return lines
 
     @property
     def problem(self) -> str | None:
-        """How many files could not be read."""
-        where = "see above" if self.out is None else f"'{self.out}' says why"
-        return (
-            f"'{len(self.unreadable)}' of {self.files} files could not be read: {where}." if self.unreadable else None
-        )
+        """How many files could not be read, and which."""
+        if not self.unreadable:
+            return None
+        names = ", ".join([*list(self.unreadable)[:SHOWN], *["..."][: len(self.unreadable) - SHOWN]])
+        where = "above" if self.out is None else f"in '{self.out}'"
+        return f"'{len(self.unreadable)}' of {self.files} files could not be read: {names}. It stands {where} why."
 
 
 def read(
@@ -200,26 +200,29 @@ def read(
     if (frame is None) == (not names):
         raise UsageError(f"'{len(names)}' pictures and '{0 if frame is None else 1}' --frame are given. Give either.")
     numbers = frame is None and not digits
-    of_numbers = {"line": line, "rotate": rotate != "none", "annotated": annotated, "page": page}
-    others = {"probabilities": probabilities} if numbers else {**of_numbers, "workers": workers, "on": on}
-    for option in (option for option, value in others.items() if value):
-        raise UsageError(f"'--{option}' is of no use with {'numbers' if numbers else 'digits'}. Omit it.")
+    others: dict[str, Any] = {"line": line, "rotate": rotate != "none", "annotated": annotated, "page": page}
+    others |= {"workers": workers, "on": on}
+    for option, value in ({"probabilities": probabilities} if numbers else others).items():
+        if value:
+            raise UsageError(f"'--{option}' is of no use with {'numbers' if numbers else 'digits'}. Omit it.")
     sources = [Path(each) for each in names or [str(frame)]]
-    kinds = (".csv", ".json" if numbers else ".npz")
-    for option, target in (("--out", out), ("--page", page), ("--annotated", annotated)):
+    for name, target, kinds in (
+        ("--out", out, (".csv", ".json" if numbers else ".npz")),
+        ("--page", page, (".html",)),
+        ("--annotated", annotated, ()),
+    ):
         if target is not None:
-            _check_target(Path(target), sources, option, {"--out": kinds, "--page": (".html",)}.get(option, ()))
+            _check_target(Path(target), sources, name, kinds)
     if numbers:
         if rotate not in ("auto", "none"):
             raise UsageError(f"'--rotate {rotate}' is no way to turn. Give auto or none.")
         if max_error is not None and threshold is not None:
             raise UsageError(f"Both '--max-error {max_error}' and '--min-confidence {threshold}' are given. Give one.")
-        reading = {"line": line, "rotate": rotate, "copies": annotated and str(Path(annotated).absolute())}
-        chosen = None if model == "shipped" else str(Path(model).absolute() if Path(model).exists() else model)
-        settings = {"path": chosen, "max_error": max_error, "min_confidence": threshold}
-        place = {"workers": workers, "on": on, "threads": threads}
-        reading["crops"] = page is not None
-        return _numbers(names, settings, reading, place, out, page, console)
+        path = None if model == "shipped" else str(Path(model).absolute() if Path(model).exists() else model)
+        settings = {"path": path, "max_error": max_error, "min_confidence": threshold, "threads": threads}
+        copies = None if annotated is None else str(Path(annotated).absolute())
+        reading = {"line": line, "rotate": rotate, "copies": copies, "crops": page is not None}
+        return _numbers(names, settings, reading, workers, on, out, page, console)
     system = open_system(model, max_error=max_error, threshold=threshold, threads=threads)
     if frame is None and not (len(names) == 1 and Path(names[0]).is_dir()):
         images: ImageStream = open_pictures(names)
@@ -234,74 +237,61 @@ def _numbers(
     names: list[str],
     settings: dict[str, Any],
     reading: dict[str, Any],
-    place: dict[str, Any],
+    workers: int | None,
+    on: str | None,
     out: str | Path | None,
     page: str | Path | None,
     console: "PlainConsole",
 ) -> Numbers:
-    """Read the numbers on all pages, write what is to be written, and return what they are.
+    """Read the numbers, here or by workers, write what is to be written, and return what they are.
 
-    settings, reading: of `Reader.load` and `documents.read`. place: workers, on and threads.
+    settings, reading: of `Reader.load` and `documents.read`.
     """
-    from tenfold import __version__
     from tenfold.files import claimed
     from tenfold.jobs import Place, check_place
     from tenfold.pages import reading as pages
-    from tenfold.pages.page import counted
     from tenfold.runtime import documents
     from tenfold.runtime.reader import Reader
     from tenfold.settings import threads
 
-    where = Place.parse(place["on"])
-    check_place(where)
-    with console.working("Looking for pictures"):
-        found, fingerprint = documents.find(names)
-    alone = where.kind == "local" and (place["workers"] or (1 if len(found) <= FEW else threads())) == 1
-    annotated = reading["copies"]
-    settings["threads"] = place["threads"] or (threads() if alone else 1)
+    place = Place.parse(on)
+    check_place(place)
+    found, fingerprint = documents.find(names)
+    alone = place.kind == "local" and (workers or (1 if len(found) <= FEW else threads())) == 1
+    settings["threads"] = settings["threads"] or (threads() if alone else 1)
     reader = Reader.load(**settings)
-    made_of = {"tenfold": __version__, "documents": fingerprint, "model": reader.sha256, "threshold": reader.threshold}
+    made_of = {"documents": fingerprint, "model": reader.sha256, "threshold": reader.threshold, **reading}
+    pages_read = numbers = abstained = 0
+    unreadable: dict[str, str] = {}
+    listed: list[dict[str, Any]] = []
     with nullcontext() if out is None else claimed(Path(out)):
-        journal = documents.Journal(None if out is None else Path(out), made_of | reading, found)
+        journal = documents.Journal(None if out is None else Path(out), made_of, found)
         try:
             if resumed := len(journal.read):
                 console.print(f"Resuming behind {resumed:,} of {len(found):,} files")
             with console.working(f"Reading {len(found):,} files", len(found)) as work:
                 work.done = resumed
-                _read_missing(journal, reader if alone else None, settings, reading, place, names, work)
-            pages_read, count, abstained = 0, 0, 0
-            unreadable, listed = {}, []
+                _read_missing(journal, reader if alone else None, settings, reading, workers, on, work)
             for each in journal.listed():
-                pages_read += each["page"] is not None
-                count += len(each["numbers"])
+                pages_read, numbers = pages_read + (each["page"] is not None), numbers + len(each["numbers"])
                 abstained += sum(one["abstained"] for one in each["numbers"])
-                if each["page"] is None:
-                    unreadable[each["file"]] = each["error"]
-                if out is None:
-                    listed.append(each)
-            result = Numbers(
-                files=len(found),
-                pages=pages_read,
-                numbers=count,
-                abstained=abstained,
-                unreadable=unreadable,
-                threshold=reader.threshold,
-                model=reader.name,
-                resumed_at=resumed,
-                out=None if out is None else str(out),
-                annotated=annotated,
-                page=None if page is None else str(pages.write(Path(page), names, reader, journal.answers())),
-                found=listed if out is None else None,
-            )
+                unreadable |= {each["file"]: each["error"]} if "error" in each else {}
+                listed += [each] if out is None else []
+            if page is not None:
+                pages.write(Path(page), names, reader, journal.listed(crops=True))
             journal.finish()
         finally:
             journal.close()
-    for name in list(unreadable)[: SHOWN if out is not None else 0]:
-        console.print(f"{name}: {unreadable[name]}")
-    if written := [str(each) for each in (out, annotated, page) if each is not None]:
-        total = f"{counted(count, 'number')} on {counted(pages_read, 'page')}, {abstained:,} of them doubtful"
-        console.print(f"{total}: {', '.join(written)}")
-    return result
+    if written := [str(each) for each in (out, reading["copies"], page) if each is not None]:
+        console.print(
+            f"{numbers:,} numbers, {abstained:,} of them doubtful, on {pages_read:,} pages: {', '.join(written)}"
+        )
+    return Numbers(
+        *(len(found), pages_read, numbers, abstained, unreadable, reader.threshold, reader.name, resumed),
+        out=None if out is None else str(out),
+        page=None if page is None else str(page),
+        found=listed if out is None else None,
+    )
 
 
 def _read_missing(
@@ -309,18 +299,23 @@ def _read_missing(
     reader: "Reader | None",
     settings: dict[str, Any],
     reading: dict[str, Any],
-    place: dict[str, Any],
-    sources: list[str],
+    workers: int | None,
+    on: str | None,
     work: "Work",
 ) -> None:
     """Read every document that the journal lacks, with the reader, or where it is None by workers."""
     from tenfold.jobs import Task, run_tasks
     from tenfold.runtime import documents
 
+    missing = {str(n): each for n, each in enumerate(journal.documents) if n not in journal.read}
+    if reader is not None:
+        for key, each in missing.items():
+            journal.add(int(key), documents.read(reader, *each, **reading))
+            work.done += 1
+        return
+    arguments = reading | {"settings": settings}
     tasks = [
-        Task(str(number), f"{documents.__name__}:task", {"document": asdict(document), **reading}, document.name)
-        for number, document in enumerate(journal.documents)
-        if number not in journal.read
+        Task(key, f"{documents.__name__}:task", each._asdict() | arguments, each.name) for key, each in missing.items()
     ]
 
     def done(task: Task, answers: dict[str, Any]) -> None:
@@ -331,16 +326,11 @@ def _read_missing(
     def failed(task: Task, reason: str) -> None:
         journal.add(int(task.key), {"pages": [], "problem": reason})
 
-    if reader is not None:
-        for task in tasks:
-            done(task, documents.read(reader, **task.arguments))
-            work.done += 1
-        return
-    shared = {path if path.is_dir() else path.parent for path in map(Path, (*sources, reading["copies"] or "."))}
-    for task in tasks:
-        task.arguments["settings"] = settings
-    more = {"on": place["on"], "workers": place["workers"], "threads": settings["threads"]}
-    run_tasks(tasks, done=done, failed=failed, shared=sorted(shared), **more)
+    folders = {Path(each.path).parent for each in missing.values()}
+    shared = [each for each in folders if folders.isdisjoint(each.parents)]
+    shared += [] if reading["copies"] is None else [Path(reading["copies"])]
+    threads = settings["threads"]
+    run_tasks(tasks, on=on, workers=workers, threads=threads, done=done, failed=failed, shared=shared)
 
 
 def _answered(images: "ImageStream", system: "System", console: "PlainConsole", probabilities: bool) -> Answered:

@@ -14,28 +14,25 @@ if TYPE_CHECKING:
 SHOWN, LISTED = 200, 1000  # numbers with pictures, which have 1 MB, and pages
 
 
-def write(path: Path, sources: list[str], reader: "Reader", answers: Iterable[tuple[str, dict[str, Any]]]) -> Path:
-    """Return `path`, the page of what was read, written whole.
+def write(path: Path, sources: list[str], reader: "Reader", read: Iterable[dict[str, Any]]) -> Path:
+    """Return `path`, the page of what was read, see `runtime.documents.Journal.listed`, with its crops.
 
-    answers: each file's name and what `runtime.documents.read` gave. DataError where the page cannot be written.
+    Raises DataError where the page cannot be written.
     """
-    listed: list[tuple[str, dict[str, Any]]] = []
+    listed: list[dict[str, Any]] = []
     totals: Counter[str] = Counter()
 
-    def numbers() -> Iterable[tuple[bool, float, int, str, int, dict[str, Any]]]:
-        for name, answer in answers:
-            totals.update(files=1, pages=len(answer["pages"]), unreadable=answer["problem"] is not None)
-            for one in (*answer["pages"], *([] if answer["problem"] is None else [answer])):
-                texts = iter([number["text"] for number in one.get("numbers", ())])
-                rows = [" ".join(next(texts) or "?" for _ in range(row)) for row in one.get("rows", ())]
-                if len(listed) < LISTED:
-                    listed.append((name, {"page": "", "problem": "", **one, "rows": rows}))
-                for number in one.get("numbers", ()):
-                    totals.update(numbers=1, abstained=number["abstained"])
-                    if "crop" in number:
-                        key = not number["abstained"], number["confidence"]
-                        yield *key, totals["numbers"], name, one["page"], number
+    def numbers() -> Iterable[tuple[bool, float, int, dict[str, Any], dict[str, Any]]]:
+        for one in read:
+            texts = iter([number["text"] for number in one["numbers"]])
+            rows = [" ".join(next(texts) or "?" for _ in range(row)) for row in one["rows"]]
+            totals.update(pages=one["page"] is not None, unreadable="error" in one)
+            if len(listed) < LISTED:
+                listed.append({**one, "numbers": [], "rows": [one["error"]] if "error" in one else rows})
+            for number in one["numbers"]:
+                totals.update(numbers=1, abstained=number["abstained"])
+                if "crop" in number:
+                    yield not number["abstained"], number["confidence"], totals["numbers"], one, number
 
-    doubtful = heapq.nsmallest(SHOWN, numbers())
-    values = {"sources": sources, "reader": reader, "doubtful": doubtful, "listed": listed, "totals": totals}
-    return page.write(path, page.render("reading.html", **values), "Give another --page.")
+    values = {"doubtful": heapq.nsmallest(SHOWN, numbers()), "sources": sources, "reader": reader}
+    return page.write(path, page.render("reading.html", listed=listed, totals=totals, **values), "Give another --page.")

@@ -1,5 +1,6 @@
 """Files of pages -> the numbers on each, and the one file of all answers, resumed where a process was stopped."""
 
+import contextlib
 import csv
 import functools
 import io
@@ -8,9 +9,8 @@ import logging
 import os
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, NamedTuple
 
 from tenfold.data.formats import PICTURE_ENDINGS
 from tenfold.data.walk import Entry, walk
@@ -29,12 +29,8 @@ HEAD = "file,page,row,number,text,confidence,abstained,reason,left,top,width,hei
 FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "|", "%")  # what a spreadsheet would run a text for that begins so
 
 
-@dataclass(frozen=True)
-class Document:
-    """A file to read. name: what answers call it. path: on the disk, of the zip where it is its `member`.
-
-    copy: the path of its annotated copy below their folder, without an ending.
-    """
+class Document(NamedTuple):
+    """A file to read: name in answers, path on the disk, member of the zip there, and copy: what annotated ones are."""
 
     name: str
     path: str
@@ -50,6 +46,7 @@ def find(sources: Sequence[str]) -> tuple[list[Document], str]:
     found, entries = [], []
     for source in sources:
         path = Path(source)
+        wanted, base = [Entry(path.name, path)], ""
         if path.is_dir() or (path.is_file() and source.lower().endswith(".zip")):
             with walk(path, damaged=True) as inside:
                 wanted = [entry for entry in inside if entry.name.lower().endswith(ENDINGS)]
@@ -57,21 +54,19 @@ def find(sources: Sequence[str]) -> tuple[list[Document], str]:
                 raise DataError(f"'{source}' holds no pictures and no PDF files. Give a folder with some.")
             if left_out := len(inside) - len(wanted):
                 log.warning("'%s': left out %d files that are no pictures.", printable(source), left_out)
-            base = source.rstrip("/\\") or source
-        else:
-            wanted, base = [Entry(path.name, path)], str(path.parent)
+            base = f"{source.rstrip('/')}/"
         for entry in wanted:
-            above = 0 if entry.path == path else len(entry.path.relative_to(path).as_posix()) + 1
-            member = "" if entry.info is None else entry.name[above:]
-            name = source if entry.path == path and not member else f"{base}/{entry.name}"
-            found.append((name, str(entry.path.absolute()), member, entry.name))
+            zipped = "" if entry.path == path else f"{entry.path.relative_to(path).as_posix()}/"
+            member = "" if entry.info is None else entry.name.removeprefix(zipped)
+            found.append(
+                Document(base + entry.name if base else source, str(entry.path.absolute()), member, entry.name)
+            )
         entries += wanted
-    copies = Counter(copy.casefold() for *_, copy in found)
-    documents = [
-        Document(name, path, member, copy if copies[copy.casefold()] == 1 else f"{number}-{copy.replace('/', '-')}")
-        for number, (name, path, member, copy) in enumerate(found, 1)
-    ]
-    return documents, PictureStream(entries).fingerprint
+    times = Counter(each.copy.casefold() for each in found)
+    for number, each in enumerate(found):
+        if times[each.copy.casefold()] > 1:
+            found[number] = each._replace(copy=f"{number + 1}-{each.copy.replace('/', '-')}")
+    return found, PictureStream(entries).fingerprint
 
 
 @functools.lru_cache(maxsize=1)
@@ -95,14 +90,22 @@ def task(settings: dict[str, Any], **arguments: Any) -> dict[str, Any]:
 
 
 def read(
-    reader: Reader, document: dict[str, str], line: bool, rotate: str, copies: str | None, crops: bool
+    reader: Reader,
+    name: str,
+    path: str,
+    member: str,
+    copy: str,
+    *,
+    line: bool,
+    rotate: str,
+    copies: str | None,
+    crops: bool,
 ) -> dict[str, Any]:
     """Return {"pages": a dictionary each, "problem": why it or the rest of it could not be read, or None}.
 
-    document: the fields of a `Document`. copies: the folder for annotated copies. crops: of the least sure numbers of
-    a page give the pictures too. TenfoldError where a copy cannot be written.
+    name to copy: of a `Document`. copies: the folder for annotated copies. crops: add pictures of the least sure
+    numbers of a page. TenfoldError where a copy cannot be written.
     """
-    name, path, member = document["name"], document["path"], document["member"]
     found: list[dict[str, Any]] = []
     try:
         entry = _members(path, os.stat(path).st_mtime_ns)[0][member] if member else Entry(Path(path).name, Path(path))
@@ -111,14 +114,12 @@ def read(
             numbers = [each.to_dict() for each in page.numbers]
             for each in [part for one in numbers for part in (one, *one["digits"])]:
                 each["confidence"] = round(float(each["confidence"]), 6)
-            if crops:
-                for each, crop in annotated.crops(pixels, page):
-                    numbers[each]["crop"] = crop
-            found.append(
-                {"page": number, "numbers": numbers, "rows": page.rows, "size": page.size, "turned": page.turned}
-            )
+            for place, crop in annotated.crops(pixels, page) if crops else ():
+                numbers[place]["crop"] = crop
+            lies = {"rows": page.rows, "size": page.size, "turned": page.turned}
+            found.append({"page": number, "numbers": numbers, **lies})
             if copies is not None:
-                annotated.write(Path(copies) / f"{document['copy']}.{number}.jpg", pixels, page)
+                annotated.write(Path(copies) / f"{copy}.{number}.jpg", pixels, page)
     except (DataError, MissingExtraError, MemoryError) as error:
         return {"pages": found, "problem": str(error) or "There is too little memory for it."}
     return {"pages": found, "problem": None if found else "It has no pages."}
@@ -140,28 +141,20 @@ class Journal:
         try:
             if self.partial is not None:
                 self._file = os.fdopen(os.open(self.partial, os.O_RDWR | os.O_CREAT | SAFE, 0o666), "r+b")
-            if self._file.readline() != head:
-                self._file.seek(0)
-                self._file.truncate()
-                self._file.write(head)
-            self._resume()
+            place = len(head) if self._file.readline() == head else 0
+            for line in self._file if place else ():
+                try:
+                    number = int(json.loads(line)["document"])
+                except (ValueError, KeyError, TypeError):
+                    break  # where the process was killed, or the machine went down
+                if not line.endswith(b"\n"):
+                    break
+                self.read[number], place = place, place + len(line)
+            self._file.seek(place)
+            self._file.truncate()
+            self._file.write(b"" if place else head)
         except OSError as error:
             raise self._not_writable(error) from error
-
-    def _resume(self) -> None:
-        """Take over the lines that are whole."""
-        place = self._file.tell()
-        for line in self._file:
-            try:
-                number = json.loads(line)["document"]
-            except (ValueError, KeyError, TypeError):
-                break  # where the process was killed, or the machine went down
-            if not line.endswith(b"\n"):
-                break
-            self.read[int(number)] = place
-            place += len(line)
-        self._file.seek(place)
-        self._file.truncate()
 
     def add(self, number: int, answers: dict[str, Any]) -> None:
         """Add what was read of the document of this number, from 0, and make it last."""
@@ -173,21 +166,17 @@ class Journal:
             raise self._not_writable(error) from error
         self.read[number] = place
 
-    def answers(self) -> Iterator[tuple[str, dict[str, Any]]]:
-        """Yield each document's name and what `read` gave, in the order of the documents."""
+    def listed(self, crops: bool = False) -> Iterator[dict[str, Any]]:
+        """Yield a dictionary a page, in the order of the documents; for what could not be read one that says why."""
         for number, document in enumerate(self.documents):
             self._file.seek(self.read[number])
-            yield printable(document.name), json.loads(self._file.readline())
-
-    def listed(self) -> Iterator[dict[str, Any]]:
-        """Yield a dictionary a page, with the file it is of; for what could not be read one that says why."""
-        for name, answers in self.answers():
+            answers, file = json.loads(self._file.readline()), printable(document.name)
             for page in answers["pages"]:
-                for number in page["numbers"]:
-                    number.pop("crop", None)
-                yield {"file": name, **page}
+                for each in page["numbers"] if not crops else ():
+                    each.pop("crop", None)
+                yield {"file": file, **page}
             if answers["problem"] is not None:
-                yield {"file": name, "page": None, "numbers": [], "error": answers["problem"]}
+                yield {"file": file, "page": None, "numbers": [], "rows": [], "error": answers["problem"]}
 
     def finish(self) -> None:
         """Write the file, whole, and take the partial one away."""
@@ -195,11 +184,10 @@ class Journal:
             return
         try:
             if self.out.suffix == ".csv":
-                text = io.StringIO(HEAD)
-                text.seek(0, os.SEEK_END)
-                rows = (row for name, answers in self.answers() for row in _rows(name, answers))
-                csv.writer(text, lineterminator="\n", quoting=csv.QUOTE_NONNUMERIC).writerows(rows)
-                content = text.getvalue()
+                text = io.StringIO()
+                write = csv.writer(text, lineterminator="\n", quoting=csv.QUOTE_NONNUMERIC).writerows
+                write(row for page in self.listed() for row in _rows(page))
+                content = HEAD + text.getvalue()
             else:
                 content = "[" + ",\n".join(map(json.dumps, self.listed())) + "]\n"
             write_atomically(self.out, content.encode())
@@ -210,25 +198,27 @@ class Journal:
 
     def close(self) -> None:
         """Close the partial file; what is in it stays."""
-        self._file.close()
+        with contextlib.suppress(OSError):  # of a full disk: a line that is not whole is not resumed behind
+            self._file.close()
 
     def _not_writable(self, error: OSError) -> TenfoldError:
         assert self.out is not None
         return TenfoldError(unwritten(self.out, error, "Give --out a file in a folder that you may write to."))
 
 
-def _rows(name: str, answers: dict[str, Any]) -> Iterator[list[Any]]:
-    """Yield a row a number, and one where a page has none, or could not be read."""
-    file, nowhere = _harmless(name), [""] * 4
-    for page in answers["pages"]:
-        places = [(row, n) for row, count in enumerate(page["rows"], 1) for n in range(1, count + 1)]
-        for place, one in zip(places, page["numbers"], strict=True):
-            said = one["text"], one["confidence"], int(one["abstained"]), _harmless(one["reason"] or "")
-            yield [file, page["page"], *place, *said, *one["box"]]
-        if not page["numbers"]:
-            yield [file, page["page"], "", "", "", 0.0, 1, "no number", *nowhere]
-    if answers["problem"] is not None:
-        yield [file, "", "", "", "", 0.0, 1, _harmless(f"unreadable: {answers['problem']}"), *nowhere]
+def shown(page: dict[str, Any]) -> list[dict[str, Any]]:
+    """Return the numbers of a page of `Journal.listed`, or the one that says why there are none."""
+    why = f"unreadable: {page['error']}" if "error" in page else "no number"
+    return page["numbers"] or [{"text": "", "confidence": 0.0, "abstained": True, "reason": why, "box": [""] * 4}]
+
+
+def _rows(page: dict[str, Any]) -> Iterator[list[Any]]:
+    places: list[tuple[Any, Any]] = [
+        (row, place) for row, count in enumerate(page["rows"], 1) for place in range(1, count + 1)
+    ]
+    for place, one in zip(places or [("", "")], shown(page), strict=True):
+        said = one["text"], one["confidence"], int(one["abstained"]), _harmless(one["reason"] or "")
+        yield [_harmless(page["file"]), page["page"] or "", *place, *said, *one["box"]]
 
 
 def _harmless(text: str) -> str:
