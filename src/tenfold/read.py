@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from tenfold.runtime.streams import Chunk, ImageStream
 
 FEW = 8  # files that this process reads alone: others would take as long to begin
+Options = dict[str, Any]
 SHOWN = 10  # files that could not be read, in an error
 
 
@@ -200,9 +201,8 @@ def read(
     if (frame is None) == (not names):
         raise UsageError(f"'{len(names)}' pictures and '{0 if frame is None else 1}' --frame are given. Give either.")
     numbers = frame is None and not digits
-    others: dict[str, Any] = {"line": line, "rotate": rotate != "none", "annotated": annotated, "page": page}
-    others |= {"workers": workers, "on": on}
-    for option, value in ({"probabilities": probabilities} if numbers else others).items():
+    others = {"line": line, "rotate": rotate != "none", "annotated": annotated, "page": page, "workers": workers}
+    for option, value in ({"probabilities": probabilities} if numbers else {**others, "on": on}).items():
         if value:
             raise UsageError(f"'--{option}' is of no use with {'numbers' if numbers else 'digits'}. Omit it.")
     sources = [Path(each) for each in names or [str(frame)]]
@@ -218,11 +218,14 @@ def read(
             raise UsageError(f"'--rotate {rotate}' is no way to turn. Give auto or none.")
         if max_error is not None and threshold is not None:
             raise UsageError(f"Both '--max-error {max_error}' and '--min-confidence {threshold}' are given. Give one.")
+        if threshold is not None and not 0 <= threshold <= 1:
+            raise UsageError(f"The threshold '{threshold}' is not a confidence. Give 0 to 1.")
         path = None if model == "shipped" else str(Path(model).absolute() if Path(model).exists() else model)
         settings = {"path": path, "max_error": max_error, "min_confidence": threshold, "threads": threads}
         copies = None if annotated is None else str(Path(annotated).absolute())
         reading = {"line": line, "rotate": rotate, "copies": copies, "crops": page is not None}
-        return _numbers(names, settings, reading, workers, on, out, page, console)
+        targets = {"out": None if out is None else Path(out), "page": None if page is None else Path(page)}
+        return _numbers(names, settings, reading, {"workers": workers, "on": on}, targets, console)
     system = open_system(model, max_error=max_error, threshold=threshold, threads=threads)
     if frame is None and not (len(names) == 1 and Path(names[0]).is_dir()):
         images: ImageStream = open_pictures(names)
@@ -234,18 +237,11 @@ def read(
 
 
 def _numbers(
-    names: list[str],
-    settings: dict[str, Any],
-    reading: dict[str, Any],
-    workers: int | None,
-    on: str | None,
-    out: str | Path | None,
-    page: str | Path | None,
-    console: "PlainConsole",
+    names: list[str], settings: Options, reading: Options, place: Options, targets: Options, console: "PlainConsole"
 ) -> Numbers:
     """Read the numbers, here or by workers, write what is to be written, and return what they are.
 
-    settings, reading: of `Reader.load` and `documents.read`.
+    settings, reading: of `Reader.load` and `documents.read`. place: workers and on. targets: out and page.
     """
     from tenfold.files import claimed
     from tenfold.jobs import Place, check_place
@@ -254,31 +250,32 @@ def _numbers(
     from tenfold.runtime.reader import Reader
     from tenfold.settings import threads
 
-    place = Place.parse(on)
-    check_place(place)
-    found, fingerprint = documents.find(names)
-    alone = place.kind == "local" and (workers or (1 if len(found) <= FEW else threads())) == 1
+    check_place(Place.parse(place["on"]))
+    with console.working("Looking for pictures"):
+        found, fingerprint = documents.find(names)
+    alone = place["on"] in (None, "local") and (place["workers"] or (1 if len(found) <= FEW else threads())) == 1
     settings["threads"] = settings["threads"] or (threads() if alone else 1)
     reader = Reader.load(**settings)
     made_of = {"documents": fingerprint, "model": reader.sha256, "threshold": reader.threshold, **reading}
+    out, page = targets["out"], targets["page"]
     pages_read = numbers = abstained = 0
     unreadable: dict[str, str] = {}
     listed: list[dict[str, Any]] = []
-    with nullcontext() if out is None else claimed(Path(out)):
-        journal = documents.Journal(None if out is None else Path(out), made_of, found)
+    with nullcontext() if out is None else claimed(out):
+        journal = documents.Journal(out, made_of, found)
         try:
             if resumed := len(journal.read):
                 console.print(f"Resuming behind {resumed:,} of {len(found):,} files")
             with console.working(f"Reading {len(found):,} files", len(found)) as work:
                 work.done = resumed
-                _read_missing(journal, reader if alone else None, settings, reading, workers, on, work)
+                _read_missing(journal, reader if alone else None, settings, reading, place, work)
             for each in journal.listed():
                 pages_read, numbers = pages_read + (each["page"] is not None), numbers + len(each["numbers"])
                 abstained += sum(one["abstained"] for one in each["numbers"])
                 unreadable |= {each["file"]: each["error"]} if "error" in each else {}
                 listed += [each] if out is None else []
             if page is not None:
-                pages.write(Path(page), names, reader, journal.listed(crops=True))
+                pages.write(page, names, reader, journal.listed(crops=True))
             journal.finish()
         finally:
             journal.close()
@@ -288,20 +285,12 @@ def _numbers(
         )
     return Numbers(
         *(len(found), pages_read, numbers, abstained, unreadable, reader.threshold, reader.name, resumed),
-        out=None if out is None else str(out),
-        page=None if page is None else str(page),
-        found=listed if out is None else None,
+        *(out and str(out), page and str(page), listed if out is None else None),
     )
 
 
 def _read_missing(
-    journal: "Journal",
-    reader: "Reader | None",
-    settings: dict[str, Any],
-    reading: dict[str, Any],
-    workers: int | None,
-    on: str | None,
-    work: "Work",
+    journal: "Journal", reader: "Reader | None", settings: Options, reading: Options, place: Options, work: "Work"
 ) -> None:
     """Read every document that the journal lacks, with the reader, or where it is None by workers."""
     from tenfold.jobs import Task, run_tasks
@@ -329,8 +318,7 @@ def _read_missing(
     folders = {Path(each.path).parent for each in missing.values()}
     shared = [each for each in folders if folders.isdisjoint(each.parents)]
     shared += [] if reading["copies"] is None else [Path(reading["copies"])]
-    threads = settings["threads"]
-    run_tasks(tasks, on=on, workers=workers, threads=threads, done=done, failed=failed, shared=shared)
+    run_tasks(tasks, **place, threads=settings["threads"], done=done, failed=failed, shared=shared)
 
 
 def _answered(images: "ImageStream", system: "System", console: "PlainConsole", probabilities: bool) -> Answered:
