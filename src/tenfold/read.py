@@ -132,8 +132,7 @@ class Numbers:
         """How many files could not be read, and which."""
         if not self.unreadable:
             return None
-        names = ", ".join([*list(self.unreadable)[:SHOWN], *["..."][: len(self.unreadable) - SHOWN]])
-        where = "above" if self.out is None else f"in '{self.out}'"
+        names, where = ", ".join(list(self.unreadable)[:SHOWN]), "above" if self.out is None else f"in '{self.out}'"
         return f"'{len(self.unreadable)}' of {self.files} files could not be read: {names}. It stands {where} why."
 
 
@@ -177,15 +176,13 @@ def read(
 ) -> Numbers | Answered | Labelled:
     """Return the numbers on the pages of `pictures`, or with `digits` or `frame` what digit each picture shows.
 
-    pictures: files, folders and zips; all pages of a TIFF or PDF are read. out: .csv (a row a number) or .json (what
-    `Numbers.found` is). line, rotate: see `tenfold.runtime.reader.Reader.read`. model, max_error, threshold: which
-    reader, and from which confidence on it answers. annotated: a folder for copies, FILE.PAGE.jpg. page: an HTML file.
-    workers, on: as in `tenfold.jobs.run_tasks`; a cluster's machines have to see the pictures.
+    pictures: files, folders and zips, every page. out: .csv (a row a number) or .json (what `Numbers.found` is). line,
+    rotate: see `tenfold.runtime.reader.Reader.read`. model, max_error, threshold: what reads, and how sure it has to
+    be. annotated: a folder for copies, FILE.PAGE.jpg. page: an HTML file. workers, on: see `tenfold.jobs.run_tasks`.
 
-    digits: each of `pictures` shows one digit. frame: a folder of such pictures, or data as `tenfold.data.load` takes
-    them. out: .csv (a line an image: name, digit, confidence, abstained, reason, p0 to p9 where asked for) or .npz
-    (digits, -1 where there is none; confidences; abstained; probabilities). model, max_error, threshold: as
-    `tenfold.runs.systems.open_system`.
+    digits: each picture shows one digit. frame: a folder of such, or data as `tenfold.data.load` takes them. out: .csv
+    (a line an image: name, digit, confidence, abstained, reason, p0 to p9 where asked for) or .npz (digits, -1 where
+    there is none; confidences; abstained; probabilities). model, max_error, threshold: as of `open_system`.
 
     What cannot be read has a row that says so, and is counted. A process that is stopped leaves partial files beside
     `out`; the same call resumes there and gives the same bytes.
@@ -205,14 +202,10 @@ def read(
     for option, value in ({"probabilities": probabilities} if numbers else {**others, "on": on}).items():
         if value:
             raise UsageError(f"'--{option}' is of no use with {'numbers' if numbers else 'digits'}. Omit it.")
-    sources = [Path(each) for each in names or [str(frame)]]
-    for name, target, kinds in (
-        ("--out", out, (".csv", ".json" if numbers else ".npz")),
-        ("--page", page, (".html",)),
-        ("--annotated", annotated, ()),
-    ):
+    kinds = {"--out": (".csv", ".json" if numbers else ".npz"), "--page": (".html",), "--annotated": ()}
+    for name, target in zip(kinds, (out, page, annotated), strict=True):
         if target is not None:
-            _check_target(Path(target), sources, name, kinds)
+            _check_target(Path(target), [Path(each) for each in names or [str(frame)]], name, kinds[name])
     if numbers:
         if rotate not in ("auto", "none"):
             raise UsageError(f"'--rotate {rotate}' is no way to turn. Give auto or none.")
@@ -224,8 +217,7 @@ def read(
         settings = {"path": path, "max_error": max_error, "min_confidence": threshold, "threads": threads}
         copies = None if annotated is None else str(Path(annotated).absolute())
         reading = {"line": line, "rotate": rotate, "copies": copies, "crops": page is not None}
-        targets = {"out": None if out is None else Path(out), "page": None if page is None else Path(page)}
-        return _numbers(names, settings, reading, {"workers": workers, "on": on}, targets, console)
+        return _numbers(names, settings, reading, {"workers": workers, "on": on}, [out, page], console)
     system = open_system(model, max_error=max_error, threshold=threshold, threads=threads)
     if frame is None and not (len(names) == 1 and Path(names[0]).is_dir()):
         images: ImageStream = open_pictures(names)
@@ -237,7 +229,7 @@ def read(
 
 
 def _numbers(
-    names: list[str], settings: Options, reading: Options, place: Options, targets: Options, console: "PlainConsole"
+    names: list[str], settings: Options, reading: Options, place: Options, targets: list[Any], console: "PlainConsole"
 ) -> Numbers:
     """Read the numbers, here or by workers, write what is to be written, and return what they are.
 
@@ -257,10 +249,9 @@ def _numbers(
     settings["threads"] = settings["threads"] or (threads() if alone else 1)
     reader = Reader.load(**settings)
     made_of = {"documents": fingerprint, "model": reader.sha256, "threshold": reader.threshold, **reading}
-    out, page = targets["out"], targets["page"]
+    out, page = (None if each is None else Path(each) for each in targets)
     pages_read = numbers = abstained = 0
-    unreadable: dict[str, str] = {}
-    listed: list[dict[str, Any]] = []
+    unreadable, listed = dict[str, str](), list[dict[str, Any]]()
     with nullcontext() if out is None else claimed(out):
         journal = documents.Journal(out, made_of, found)
         try:
@@ -279,13 +270,13 @@ def _numbers(
             journal.finish()
         finally:
             journal.close()
-    if written := [str(each) for each in (out, reading["copies"], page) if each is not None]:
-        console.print(
-            f"{numbers:,} numbers, {abstained:,} of them doubtful, on {pages_read:,} pages: {', '.join(written)}"
-        )
+    if written := ", ".join(str(each) for each in (out, reading["copies"], page) if each is not None):
+        console.print(f"{numbers:,} numbers, {abstained:,} of them doubtful, on {pages_read:,} pages: {written}")
     return Numbers(
         *(len(found), pages_read, numbers, abstained, unreadable, reader.threshold, reader.name, resumed),
-        *(out and str(out), page and str(page), listed if out is None else None),
+        out=None if out is None else str(out),
+        page=None if page is None else str(page),
+        found=listed if out is None else None,
     )
 
 
@@ -302,10 +293,8 @@ def _read_missing(
             journal.add(int(key), documents.read(reader, *each, **reading))
             work.done += 1
         return
-    arguments = reading | {"settings": settings}
-    tasks = [
-        Task(key, f"{documents.__name__}:task", each._asdict() | arguments, each.name) for key, each in missing.items()
-    ]
+    function, arguments = f"{documents.__name__}:task", reading | {"settings": settings}
+    tasks = [Task(key, function, each._asdict() | arguments, each.name) for key, each in missing.items()]
 
     def done(task: Task, answers: dict[str, Any]) -> None:
         if "fatal" in answers:
@@ -397,10 +386,7 @@ def _label(
 
 
 def _check_target(out: Path, sources: list[Path], option: str, kinds: tuple[str, ...]) -> None:
-    """Make the folder of `out`; TenfoldError where it is of no known kind, a folder, or within what is to be read.
-
-    kinds: how it may end; none: it is a folder itself.
-    """
+    """Make the folder of `out`, or without `kinds` itself; TenfoldError where it ends otherwise or is a source."""
     if kinds and out.suffix not in kinds:
         raise TenfoldError(f"'{out}' ends in '{out.suffix}'. Give {option} a file that ends in {' or '.join(kinds)}.")
     if kinds and out.is_dir():

@@ -65,6 +65,9 @@ def test_thousands(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 def test_fits(tmp_path: Path, unfit: Callable[[Path], list[str]]) -> None:
     """The page fits a phone and a laptop."""
     reading.write(
-        tmp_path / "a.html", ["long-name-" * 9], Reader(0.9), [page("long/" * 30, *[("12345", 0.5, True)] * 40)]
+        tmp_path / "a.html",
+        ["long-name-" * 9],
+        Reader(0.9),
+        [page("scans/of the year 2026/sheet-017.png", *[("12345", 0.5, True)] * 40)],
     )
     assert unfit(tmp_path / "a.html") == []
