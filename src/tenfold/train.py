@@ -90,6 +90,7 @@ def train(
     from tenfold.pages.page import drawn
     from tenfold.pages.report import write_report
     from tenfold.runs import begin as beginnings
+    from tenfold.runs import reading
     from tenfold.runs.fit import train_run
     from tenfold.runs.run import Run
     from tenfold.runs.tracking import Callbacks, open_tracker
@@ -107,14 +108,22 @@ def train(
         run = Run.open(resume)
         if out is not None and Path(out).resolve() != run.path.resolve():
             raise RunError(f"--out '{out}' is not the run '{resume}' to resume. Omit --out.")
+        if run.recipe.reads:
+            return _read_on(run, reading.same_rows(run, specs), console, began, max_seconds, threads)
         beginnings.check(run.recipe, device, max_seconds)
         watching = Callbacks(callbacks, run.recipe)
         digits = beginnings.same_data(run, specs, console)
     else:
-        if not specs:
-            raise UsageError("There is no '--data'. Give --data DATA, such as --data mnist, or --resume RUN.")
         given = [*options.split_by(split), *([f"training.precision={precision}"] if precision else [])]
         chosen = recipes.load(recipe, [*overrides, *given])
+        if chosen.reads:
+            _refuse(chosen.name, {"--split": split, "--subset": subset, "--labels": labels, "--layers": layers,
+                                  "--deduplicate": deduplicate, "--track": track})  # fmt: skip
+            own_seed = chosen.seed if seed is None else seed
+            run, rows = reading.begin(chosen, specs, None if out is None else Path(out), own_seed, from_run)
+            return _read_on(run, rows, console, began, max_seconds, threads)
+        if not specs:
+            raise UsageError("There is no '--data'. Give --data DATA, such as --data mnist, or --resume RUN.")
         beginnings.check(chosen, device, max_seconds)
         watching = Callbacks(callbacks, chosen)
         run, digits = beginnings.begin(
@@ -151,6 +160,26 @@ def train(
     return result
 
 
+def _read_on(
+    run: Any, rows: list[Any], console: "PlainConsole", began: float, max_seconds: float | None, threads: int | None
+) -> Trained:
+    """Return what came of training a network that reads numbers; its file for `tenfold read` lies in the run."""
+    from tenfold.graphs.reading import write_reader
+    from tenfold.pages.page import drawn
+    from tenfold.pages.report import write_report
+    from tenfold.runs.reading import train_reading
+
+    if not run.finished:
+        deadline = None if max_seconds is None else began + max_seconds
+        train_reading(run, rows, console, deadline=deadline, threads=threads)
+    file = write_reader(run)
+    result = _summary(run, drawn(write_report, run), time.monotonic() - began)
+    console.print(describe(result), soft_wrap=True)
+    if result.status == "finished" and file.name == "lines.onnx":
+        console.next("tenfold", "read", "PICTURE", "--model", result.run)
+    return result
+
+
 def nothing_learnt(result: Trained, labels: "NDArray[np.int64] | None", spec: str | list[str]) -> str | None:
     """Return where to look when a finished training may be no better than one answer for all, None otherwise."""
     import shlex
@@ -182,6 +211,13 @@ def _refuse_with_resume(given: dict[str, Any]) -> None:
             raise RunError(
                 f"'{option}' does not go with --resume: a run is resumed as it began. Omit it, or begin a new run."
             )
+
+
+def _refuse(recipe: str, given: dict[str, Any]) -> None:
+    """Raise UsageError naming an option that a network of rows or pages has no use for."""
+    for option, value in given.items():
+        if value:
+            raise UsageError(f"'{option}' does not go with '{recipe}', which learns from pictures of numbers. Omit it.")
 
 
 def _start(path: str | Path | None, recipe: Any, layers: str | None) -> Any:

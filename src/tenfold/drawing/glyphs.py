@@ -29,6 +29,13 @@ FRACTION = 4  # binary places of OpenCV's coordinates: strokes lie between pixel
 TRAINING = ("font_intuitive", "font_lato", "font_roboto", "font_source_serif_pro")
 HELD_OUT = ("font_amatic_sc", "font_caladea", "font_fredoka_one")
 
+# Debian's packages of handwriting (fonts-dkg-handwriting, fonts-breip, fonts-bwht, ...), by the folders that they fill.
+# Where they are not installed words are written in fewer hands, and what learns from them comes out a little different.
+SYSTEM_FONTS = Path("/usr/share/fonts")
+HANDWRITING = ("fifthhorseman", "breip", "bwht", "dancingscript", "ecolier-court", "femkeklaver", "humor-sans",
+               "kaushanscript", "kristi", "joscelyn", "levien", "leckerli-one", "comic-neue", "rufscript",
+               "tomsontalks")  # fmt: skip
+
 # Left out of training and benchmark alike, each with the digit that a reader may take it for: there is no right answer
 # to a lone "O", so neither reading it nor refusing it is scored.
 LOOKALIKES = {
@@ -44,6 +51,7 @@ LOOKALIKES = {
     **dict.fromkeys("gq", "9"),
 }
 LETTERS = "".join(each for each in ascii_uppercase + ascii_lowercase if each not in LOOKALIKES)
+WORD_LETTERS = ("aeiouaeioy", "bcdfghjklmnpqrstvwxyzttnnsrlh")
 SIGNS = "+-=?#%&@*~^:"  # that all faces have
 
 # Strokes on a grid 4 wide and 6 high (8 with what hangs below the line), a point being its x and y: straight, or
@@ -117,6 +125,22 @@ def font_files(held_out: bool = False) -> tuple[Path, ...]:
     if not found:
         raise MissingExtraError("A package with fonts, such as font-lato,", "train")
     return tuple(sorted(found, key=lambda path: path.name))
+
+
+@functools.cache
+def handwriting() -> tuple[Path, ...]:
+    """Return the training fonts, and those of HANDWRITING that are there, in the order of their names."""
+    there = [path for family in HANDWRITING for path in SYSTEM_FONTS.glob(f"*/{family}/*.[ot]tf")]
+    return (*font_files(), *sorted(there, key=lambda path: path.name))
+
+
+def word(generator: np.random.Generator) -> str:
+    """Return letters that read like a word, or two of them: 2 to 9, sometimes in capitals."""
+    first, count = int(generator.integers(2)), int(generator.integers(2, 10))
+    kinds = [WORD_LETTERS[(first + number + int(generator.random() < 0.15)) % 2] for number in range(count)]
+    text = "".join(choose(kind, generator) for kind in kinds)
+    text = text.upper() if generator.random() < 0.15 else text.capitalize() if generator.random() < 0.3 else text
+    return f"{text} {''.join(choose('aeinorstlhf', generator) for _ in range(4))}" if generator.random() < 0.2 else text
 
 
 def printed(character: str, file: Path, side: int) -> InkMap:

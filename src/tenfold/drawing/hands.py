@@ -8,6 +8,7 @@ ink. Thinning: Zhang, Suen, "A fast parallel algorithm for thinning digital patt
 
 import math
 from collections.abc import Callable, Sequence
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,25 +29,40 @@ Rng = np.random.Generator
 class Hands:
     """What digits are written from.
 
-    maps: (N, HEIGHT, WIDTH) uint8, distances to the middle line; labels: (N,) int64, of each map.
+    maps: (N, HEIGHT, WIDTH) uint8, distances to the middle line; labels: (N,) int64, of each map. words: maps of
+    letters side by side, (HEIGHT, any) uint8.
     """
 
-    def __init__(self, maps: NDArray[np.uint8], labels: NDArray[np.int64], drawn: int) -> None:
-        self.maps, self.labels = maps, labels
+    def __init__(
+        self, maps: NDArray[np.uint8], labels: NDArray[np.int64], drawn: int, words: Sequence[NDArray[np.uint8]] = ()
+    ) -> None:
+        self.maps, self.labels, self.words = maps, labels, words
         known = np.arange(len(labels)) < len(labels) - drawn
         self.places = [[np.flatnonzero((labels == digit) & part) for digit in range(10)] for part in (known, ~known)]
 
     @classmethod
-    def of(cls, images: NDArray[np.uint8], labels: NDArray[np.int64], drawn: int, seed: int) -> "Hands":
-        """Return hands that write as images in the frame, (N, 28, 28) uint8, and with `drawn` digits of our shapes."""
+    def of(
+        cls, images: NDArray[np.uint8], labels: NDArray[np.int64], drawn: int, seed: int, fonts: Sequence[Path] = ()
+    ) -> "Hands":
+        """Return hands that write as images in the frame, (N, 28, 28) uint8, and with `drawn` digits of our shapes.
+
+        fonts: whose digits are written as often as a tenth of the drawn ones, and words as many as `drawn` / 4.
+        """
         generator = np.random.default_rng(seed)
         shapes = [*variants.SHAPES, *STYLES]
         shares = np.array([share for _, share, _ in shapes])
         chosen = generator.choice(len(shapes), drawn, p=shares / shares.sum())
         lines = [_strokes(shapes[index][2](generator), generator) for index in chosen]
         own = np.array([shapes[index][0] for index in chosen], np.int64)
-        maps = [_distances(each) for each in [*thinned(np.stack([_scaled(image) for image in images])), *lines]]
-        return cls(np.stack(maps), np.concatenate([labels, own]), drawn)
+        printed = [(digit, glyphs.printed(str(digit), font, 60)) for font in fonts for digit in range(10)]
+        typed = [(digit, image) for digit, image in printed if image.size and image.max(initial=0) > WHITE_SPACE]
+        shapes_of = thinned(np.stack([_scaled(image) for image in [*images, *(image for _, image in typed)]]))
+        again = max(1, drawn // (10 * max(1, len(typed))))  # each so often
+        maps = [_distances(each) for each in [*shapes_of[: len(images)], *lines, *shapes_of[len(images) :]]]
+        maps += maps[len(images) + drawn :] * (again - 1)
+        numbers = np.array([digit for digit, _ in typed] * again, np.int64)
+        words = [_word(fonts, generator) for _ in range(drawn // 4 if fonts else 0)]
+        return cls(np.stack(maps), np.concatenate([labels, own, numbers]), drawn + len(numbers), words)
 
     def pick(self, digit: int, drawn: bool, generator: Rng) -> int:
         """Return the number of a map of a digit: of a drawn one, or of those of the data."""
@@ -57,7 +73,7 @@ class Hands:
 
 
 def write(field: NDArray[np.uint8], height: float, pen: float, slant: float, generator: Rng) -> Ink:
-    """Return a digit from its map, `height` pixels high, written with a pen `pen` pixels wide, its middle kept.
+    """Return a digit or a word from its map, `height` pixels high, written with a pen `pen` pixels wide, its middle kept.
 
     slant: pixels to the right for a pixel up. The digit is turned, widened and bent a little, and the pen's pressure
     changes, as `generator` says.
@@ -65,13 +81,15 @@ def write(field: NDArray[np.uint8], height: float, pen: float, slant: float, gen
     import cv2
 
     scale = height / (HEIGHT - 2 * MARGIN)
-    rows, columns = math.ceil(HEIGHT * scale), math.ceil((WIDTH + abs(slant) * HEIGHT) * scale)
+    inner = field.shape[1]
+    rows, columns = math.ceil(HEIGHT * scale), math.ceil((inner * 1.2 + abs(slant) * HEIGHT) * scale)
     wide, turn = generator.uniform(0.8, 1.25), generator.normal(0, 0.06)
     down, right = np.mgrid[0:rows, 0:columns].astype(np.float32)
     down, right = (down - rows / 2) / scale, (right - columns / 2) / scale
-    source_x = (right + (slant + turn) * down) / wide + WIDTH / 2
+    source_x = (right + (slant + turn) * down) / wide + inner / 2
     source_y = down - turn * right + HEIGHT / 2
-    bend = cv2.resize(generator.normal(0, 1.1, (2, 3, 3)).transpose(1, 2, 0), (columns, rows), interpolation=2)
+    grid = 3, 3 + (inner - WIDTH) // 20 if inner > WIDTH else 3
+    bend = cv2.resize(generator.normal(0, 1.1, (2, *grid)).transpose(1, 2, 0), (columns, rows), interpolation=2)
     field = cv2.remap(field, source_x + bend[..., 0].astype(np.float32), source_y + bend[..., 1].astype(np.float32),
                       cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT, borderValue=(255,))  # fmt: skip
     pressure = cv2.resize(generator.uniform(0.8, 1.2, (3, 3)).astype(np.float32), (columns, rows), interpolation=2)
@@ -115,6 +133,20 @@ def _scaled(image: NDArray[np.uint8]) -> NDArray[np.bool_]:
     return canvas
 
 
+def _word(fonts: Sequence[Path], generator: Rng) -> NDArray[np.uint8]:
+    """Return the map of a word in a font: what a hand makes of it depends on the pen, its slant and its haste."""
+    import cv2
+
+    font = fonts[generator.integers(len(fonts))]
+    ink = crop(glyphs.printed(glyphs.word(generator), font, 72), WHITE_SPACE)
+    inner = HEIGHT - 2 * MARGIN
+    size = max(4, min(6 * inner, round(ink.shape[1] * inner / max(1, ink.shape[0])))), inner
+    canvas = np.zeros((HEIGHT, size[0] + 2 * MARGIN), np.bool_)
+    if ink.size:
+        canvas[MARGIN:-MARGIN, MARGIN:-MARGIN] = cv2.resize(ink, size, interpolation=cv2.INTER_AREA) > 80
+    return _distances(thinned(canvas[None])[0])
+
+
 def _strokes(strokes: Sequence[Stroke], generator: Rng) -> NDArray[np.bool_]:
     """Return a drawn digit's lines in a map."""
     import cv2
@@ -144,8 +176,10 @@ def zero_open(generator: Rng) -> list[Stroke]:
 
 
 def one_bare(generator: Rng) -> list[Stroke]:
-    """A single stroke, straight or hooked."""
+    """A single stroke, or one with an upstroke that begins as low as it ends."""
     lean = generator.uniform(-0.1, 0.35)
+    if generator.random() < 0.3:
+        return [Stroke([(generator.uniform(-0.1, 0.25), generator.uniform(0.6, 1)), (0.5 + lean, 0), (0.5, 1)])]
     return [Stroke([(0.5 + lean, 0), (0.5, 1)])]
 
 
@@ -156,6 +190,15 @@ def two_with_loop(generator: Rng) -> list[Stroke]:
                 Stroke([(0.05, 1), (0.95, generator.uniform(0.92, 1.02))])]  # fmt: skip
     neck = [(0.1, 0.22), (0.4, 0), (0.85, 0.2), (0.6, 0.6), (0.25, 0.95)]
     return [Stroke([*neck, (0.05, 0.95), (0.12, 0.8), (0.45, 0.9), (1.0, generator.uniform(0.88, 1.0))], True)]
+
+
+def two_like_a_nine(generator: Rng) -> list[Stroke]:
+    """A closed loop at the top, a slanting neck, and a foot: flat, or a loop of its own."""
+    size = generator.uniform(0.14, 0.24)
+    loop = ring((generator.uniform(0.35, 0.5), size), 0.3, size, start=math.pi * generator.uniform(0.4, 1.0))
+    foot = [(0.05, 1.0)] if generator.random() < 0.5 else [(0.05, 0.98), (0.05, 0.82), (0.3, 0.85)]
+    end = (generator.uniform(0.8, 1.1), generator.uniform(0.88, 1.02))
+    return [Stroke([*loop, (0.8, 0.25), (0.65, 0.55), (0.25, 0.9), *foot, end], True)]
 
 
 def three_round(generator: Rng) -> list[Stroke]:
@@ -170,7 +213,9 @@ def four_like_an_h(generator: Rng) -> list[Stroke]:
     """A long first stroke, low down a short shoulder, and a short second stroke, or one that hangs below."""
     left, knee = generator.uniform(0.1, 0.45), generator.uniform(0.45, 0.68)
     end, top = generator.uniform(0.7, 1.0), generator.uniform(0.15, 0.5)
-    first = Stroke([(left, 0), (left - generator.uniform(0, 0.2), knee), (end + 0.05, knee - generator.uniform(0, 0.12))])
+    first = Stroke(
+        [(left, 0), (left - generator.uniform(0, 0.2), knee), (end + 0.05, knee - generator.uniform(0, 0.12))]
+    )
     return [first, Stroke([(end, top), (end - generator.uniform(0, 0.2), 1)])]
 
 
@@ -195,6 +240,13 @@ def five_like_a_root(generator: Rng) -> list[Stroke]:
     if generator.random() < 0.4:
         return [Stroke([(0.95, generator.uniform(-0.02, 0.1)), (0.4, 0.05), (0.2, 0.35), (0.65, 0.55), (0.65, 0.9),
                         (0.3, 1.0), (0.0, 0.88)], True)]  # fmt: skip
+    if generator.random() < 0.5:  # no belly at all
+        low, roof = (generator.uniform(0.15, 0.4), 1.0), generator.uniform(0.9, 1.5)
+        return [
+            Stroke(
+                [(0.0, generator.uniform(0.5, 0.8)), low, (low[0] + 0.25, 0.05), (roof, generator.uniform(-0.1, 0.1))]
+            )
+        ]
     start = [(0.0, generator.uniform(0.55, 0.75)), (0.3, 1.0), (0.45, 0.85), (0.4, 0.5), (0.25, 0.4)]
     return [Stroke([*start, (0.3, 0.1), (generator.uniform(0.9, 1.3), 0.0)], generator.random() < 0.6)]
 
@@ -210,7 +262,7 @@ def six_round(generator: Rng) -> list[Stroke]:
 def seven_like_a_t(generator: Rng) -> list[Stroke]:
     """A short or wavy roof with a hook at its beginning, a stem, and a bar as long as the roof, or longer."""
     hook = [(generator.uniform(-0.05, 0.15), generator.uniform(0.1, 0.35))] if generator.random() < 0.7 else []
-    roof = [(generator.uniform(0.0, 0.3), generator.uniform(0, 0.1)), (generator.uniform(0.6, 1.0), 0.0)]
+    roof = [(generator.uniform(0.0, 0.45), generator.uniform(0, 0.1)), (generator.uniform(0.55, 1.0), 0.0)]
     foot, height = generator.uniform(0.15, 0.5), generator.uniform(0.38, 0.6)
     middle = roof[1][0] + (foot - roof[1][0]) * height
     left, right = generator.uniform(0.2, 0.5, 2)
@@ -258,6 +310,7 @@ STYLES: list[tuple[int, float, Callable[[Rng], list[Stroke]]]] = [
     (0, 0.12, zero_open),
     (1, 0.12, one_bare),
     (2, 0.16, two_with_loop),
+    (2, 0.14, two_like_a_nine),
     (3, 0.14, three_round),
     (4, 0.16, four_like_an_h),
     (4, 0.08, four_closed),

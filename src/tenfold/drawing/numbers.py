@@ -19,7 +19,6 @@ from tenfold.imaging.frame import crop
 LINE_HEIGHT, LONGEST_LINE = 32, 320  # pixels of a row that is read
 PAGE = 256  # pixels a side of a part of a page
 LEAST, MOST = 13.0, 42.0  # pixels: how high a digit is that a page's network is to find
-WORD_LETTERS = ("aeiou", "bcdfghjklmnpqrstvwxyz")
 INK_BEGINS = 0.35
 SIGNS = {"#": "hash", "+": "plus", "%": "percent", "e": "euro"}
 
@@ -42,6 +41,8 @@ class Style:
     pen: float
     slant: float
     space: float  # between digits, as a share of their height; below 0 they touch
+    joined: bool  # strokes run from one digit into the next
+    small_end: float  # how large the digits behind a mark are
     wobble: float  # of the height, by which digits leave the line and differ in size
     drawn: "np.ndarray[tuple[int], np.dtype[np.bool_]]"  # (10,), of which digits the shapes are drawn ones
 
@@ -49,10 +50,13 @@ class Style:
     def random(cls, height: float, generator: Rng) -> "Style":
         """Return somebody's style."""
         pen = max(1.0, height * generator.uniform(0.035, 0.17))
-        space = generator.choice([generator.uniform(-0.12, 0.08), generator.uniform(0.05, 0.4),
+        space = generator.choice([generator.uniform(-0.22, 0.08), generator.uniform(0.05, 0.4),
                                   generator.uniform(0.3, 1.6)], p=[0.4, 0.45, 0.15])  # fmt: skip
         slant = generator.normal(0.12, 0.17)
-        return cls(height, pen, slant, float(space), generator.uniform(0, 0.09), generator.random(10) < DRAWN_SHARE)
+        joined = bool(generator.random() < 0.15)
+        small = generator.uniform(0.55, 0.9) if generator.random() < 0.12 else 1.0
+        wobble = generator.uniform(0, 0.1)
+        return cls(height, pen, slant, float(space), joined, small, wobble, generator.random(10) < DRAWN_SHARE)
 
 
 class Writing(NamedTuple):
@@ -76,29 +80,40 @@ class Desk:
     def number(self, text: str, style: Style, generator: Rng) -> Writing:
         """Return a number: digits, and `. , - = / # + % e` (a euro sign) and spaces between them."""
         height = style.height
-        canvas = np.zeros((round(height * 2.2), round(height * (1.9 + max(0.0, style.space)) * (len(text) + 2))), np.float32)
-        base, cursor, boxes = height * 1.6, height * 0.5, []
-        drift = generator.normal(0, 0.02)
+        canvas = np.zeros(
+            (round(height * 3.6), round(height * (1.9 + max(0.0, style.space)) * (len(text) + 2))), np.float32
+        )
+        base, cursor, boxes = height * 2.3, height * 0.5, []
+        mark, lift = False, generator.uniform(0, 1)
+        drift = generator.normal(0, 0.04)  # up or down along the row, by no more than half of the height
         for sign in text:
-            line = base + drift * cursor + generator.normal(0, style.wobble) * height
-            ink = self._sign(sign, style, generator)
+            line = (
+                base
+                + float(np.clip(drift * cursor, -height / 2, height / 2))
+                + generator.normal(0, style.wobble) * height
+            )
+            size = style.small_end if boxes and mark else 1.0
+            mark = mark or sign in ".,"
+            ink = self._sign(sign, style, size, generator)
             if ink is None:
                 cursor += height * generator.uniform(0.5, 1.5)
                 continue
             rows, columns = ink.shape
-            raised = {"-": 0.45, "=": 0.4}.get(sign, 0.0) * height
+            raised = {"-": 0.45, "=": 0.4}.get(sign, (1 - size) * lift) * height
             top, left = round(line - raised - rows), round(cursor)
             place = canvas[max(0, top) : top + rows, left : left + columns]
             part = ink[max(0, -top) :][: place.shape[0], : place.shape[1]]
             np.maximum(place, part, out=place)
             if sign.isdigit():
+                if style.joined and boxes and generator.random() < 0.6:
+                    _join(canvas, boxes[-1], Box(left, top, columns, rows, 0), style.pen, generator)
                 boxes.append(Box(left, top, columns, rows, int(sign)))
             cursor += columns + height * (style.space + generator.normal(0, 0.04))
         return _cropped(canvas, boxes)
 
-    def _sign(self, sign: str, style: Style, generator: Rng) -> Ink | None:
+    def _sign(self, sign: str, style: Style, size: float, generator: Rng) -> Ink | None:
         """Return one sign cropped to its ink; None for a space."""
-        height, pen = style.height * (1 + generator.normal(0, style.wobble)), style.pen
+        height, pen = style.height * size * max(0.4, 1 + generator.normal(0, style.wobble)), style.pen
         if sign == " ":
             return None
         if sign.isdigit():
@@ -118,7 +133,9 @@ class Desk:
             places = [(margin + height * 0.35, margin, margin, margin + height)]
         elif sign in "-=":
             gap = generator.uniform(0.15, 0.3) * height
-            places = [(margin, margin + n * gap, margin + wide, margin + n * gap + tilt) for n in range(1 + (sign == "="))]
+            places = [
+                (margin, margin + n * gap, margin + wide, margin + n * gap + tilt) for n in range(1 + (sign == "="))
+            ]
         else:  # a point, or a comma that hangs below the line
             slip = low[0] if sign == "," else generator.uniform(0, 0.03) * height
             places = [(margin + slip * 0.5, margin, margin, margin + slip)]
@@ -127,20 +144,23 @@ class Desk:
 
     def word(self, height: float, generator: Rng) -> Writing:
         """Return letters that make no number, in a font or in strokes; capitals are `height` pixels high."""
-        count = int(generator.integers(2, 9))
-        if self.fonts and generator.random() < 0.75:
-            text = "".join(WORD_LETTERS[(n + 1) % 2][generator.integers(len(WORD_LETTERS[(n + 1) % 2]))] for n in range(count))
-            text = text.upper() if generator.random() < 0.15 else text.capitalize() if generator.random() < 0.3 else text
-            if generator.random() < 0.2:
-                text += " " + "".join(generator.choice(list("aeinorst"), 4))
+        sort = generator.random()
+        if self.hands.words and sort < 0.6:
+            field = self.hands.words[generator.integers(len(self.hands.words))]
+            pen = max(1.0, height * generator.uniform(0.03, 0.15))
+            ink = write(field, height * generator.uniform(0.8, 1.3), pen, generator.normal(0.12, 0.2), generator)
+            return Writing(_inked(ink), [])
+        if self.fonts and sort < 0.85:
             font = self.fonts[generator.integers(len(self.fonts))]
+            text = glyphs.word(generator)
             return Writing(glyphs.printed(text, font, max(8, round(height * 1.4))).astype(np.float32) / 255, [])
+        count = int(generator.integers(2, 9))
         pen, side = max(1.0, height * generator.uniform(0.05, 0.13)), max(8, round(height))
         parts = []
         for _ in range(count):
             strokes = glyphs.written(self.letters[generator.integers(len(self.letters))], generator)
-            parts.append(np.pad(_inked(glyphs.draw([0.1 + 0.7 * each for each in strokes], side, pen).astype(np.float32) / 255),
-                                ((0, 0), (0, round(height * generator.uniform(0.05, 0.25))))))  # fmt: skip
+            ink = glyphs.draw([0.1 + 0.7 * each for each in strokes], side, pen).astype(np.float32) / 255
+            parts.append(np.pad(_inked(ink), ((0, 0), (0, round(height * generator.uniform(0.05, 0.25))))))
         tall = max(each.shape[0] for each in parts)
         return Writing(np.hstack([np.pad(each, ((tall - each.shape[0], 0), (0, 0))) for each in parts]), [])
 
@@ -157,22 +177,28 @@ def line(desk: Desk, generator: Rng) -> tuple[Grey, str]:
     # The picture is cut around the digits: closely, or with up to their height again above and below.
     rows = tall * (generator.uniform(0.98, 1.25) if generator.random() < 0.6 else generator.uniform(1.2, 2.2))
     shift = generator.uniform(-0.5, 0.5) * max(0.0, rows - tall)
-    pads = [round(generator.uniform(0, 0.35 if generator.random() < 0.8 else 2.0) * style.height) for _ in range(2)]
+    # At its ends too, where now and then the edge of a digit is lost.
+    pads = [round(generator.uniform(-0.04, 0.3 if generator.random() < 0.8 else 2.0) * style.height) for _ in range(2)]
     reach = round(style.height * 2)
-    ink = np.pad(ink, ((reach, reach), (pads[0] + 2, pads[1] + 2)))
+    ink = np.pad(ink, ((reach, reach), (max(0, pads[0]), max(0, pads[1]))))
+    ink = ink[:, max(0, -pads[0]) : ink.shape[1] - max(0, -pads[1])]
     top = round(middle + shift - rows / 2) + reach
     ink = _with_clutter(ink, top, round(rows), boxes, style, desk, generator)
     ink = _sheared(ink, generator)[max(0, top) : top + round(rows)]
     behind = np.ascontiguousarray(ink[::-1, ::-1]) if generator.random() < 0.1 else None
     picture = photograph(ink, generator, behind)
-    width = min(LONGEST_LINE, max(12, round(picture.shape[1] * LINE_HEIGHT / picture.shape[0] * generator.uniform(0.85, 1.2))))
+    width = min(
+        LONGEST_LINE, max(12, round(picture.shape[1] * LINE_HEIGHT / picture.shape[0] * generator.uniform(0.85, 1.2)))
+    )
     grey = cv2.resize(picture, (width, LINE_HEIGHT), interpolation=cv2.INTER_AREA)
     return np.asarray(grey, np.uint8), "".join(sign for sign in text if sign.isdigit())
 
 
 def amount(generator: Rng) -> str:
     """Return the text of a number: digits alone, or an amount with marks before, in and behind it."""
-    count = int(generator.choice(range(1, 13), p=[0.1, 0.1, 0.13, 0.17, 0.17, 0.12, 0.08, 0.05, 0.03, 0.02, 0.02, 0.01]))
+    count = int(
+        generator.choice(range(1, 13), p=[0.1, 0.1, 0.13, 0.17, 0.17, 0.12, 0.08, 0.05, 0.03, 0.02, 0.02, 0.01])
+    )
     digits = "".join(str(each) for each in generator.integers(0, 10, count))
     if generator.random() < 0.25:  # round amounts
         zeros = int(generator.integers(0, count))
@@ -183,31 +209,40 @@ def amount(generator: Rng) -> str:
     if generator.random() < 0.7:
         groups = [digits[max(0, end - 3) : end] for end in range(len(digits), 0, -3)][::-1]
         digits = str(mark).join(groups)
-    before = generator.choice(["", "", "", "", "", "#", "=", "-", "/", "e", "+"])
-    after = generator.choice(["", "", ".", ".", ",", "-", ".-", "=", "--", " -", "/", "#", ".=", "%", "."])
+    before = generator.choice(["", "", "", "", "", "#", "=", "-", "e", "+"])  # no slash, which would be a 1
+    after = generator.choice(["", "", ".", ".", ",", "-", ".-", "=", "--", " -", "#", ".=", "%", "."])
     return f"{before}{digits}{after}"
 
 
 def page(desk: Desk, generator: Rng) -> tuple[Grey, list[Box]]:
     """Return a part of a page, (PAGE, PAGE) uint8, and all digits on it whose middle is in it."""
     ink, boxes = np.zeros((PAGE, PAGE), np.float32), list[Box]()
-    sort = generator.choice(["rows", "scattered", "words", "mixed", "blank"], p=[0.4, 0.17, 0.2, 0.2, 0.03])
-    height = float(np.exp(generator.uniform(np.log(9), np.log(75 if generator.random() < 0.4 else 40))))
+    sort = generator.choice(
+        ["rows", "scattered", "sparse", "words", "mixed", "blank"], p=[0.25, 0.12, 0.11, 0.26, 0.2, 0.06]
+    )
+    most = 250 if generator.random() < 0.2 else 75 if generator.random() < 0.4 else 40
+    height = float(np.exp(generator.uniform(np.log(9), np.log(most))))
     style = Style.random(height, generator)
     gap = height * generator.uniform(1.15, 2.5)
     row = generator.uniform(-0.5, 1.5) * height
+    alone = False
     while sort != "blank" and row < PAGE:
         column = generator.uniform(-1, 2) * height
         while column < PAGE:
             is_word = sort == "words" or (sort == "mixed" and generator.random() < 0.6)
-            if sort == "scattered" and generator.random() < 0.5:
+            if generator.random() < {"scattered": 0.5, "sparse": 0.93}.get(sort, 0.0):
                 column += height * generator.uniform(1, 4)
                 continue
-            text = str(generator.integers(10)) if sort == "scattered" else amount(generator)
-            made = desk.word(height * generator.uniform(0.8, 1.2), generator) if is_word else desk.number(text, style, generator)
-            lift = height * generator.normal(0, 0.5 if sort == "scattered" else 0.04)
+            alone = sort == "scattered" or (sort == "sparse" and generator.random() < 0.5)
+            text = str(generator.integers(10)) if alone else amount(generator)
+            made = (
+                desk.word(height * generator.uniform(0.8, 1.2), generator)
+                if is_word
+                else desk.number(text, style, generator)
+            )
+            lift = height * generator.normal(0, 0.5 if alone else 0.04)
             _lay(ink, boxes, made, round(column), round(row + height - made.ink.shape[0] + lift))
-            column += made.ink.shape[1] + height * generator.uniform(0.4, 3)
+            column += made.ink.shape[1] + height * generator.uniform(*((0.2, 0.9) if is_word else (0.4, 3)))
         row += gap
     behind = None
     if generator.random() < 0.15:
@@ -231,6 +266,16 @@ def _lay(ink: Ink, boxes: list[Box], made: Writing, left: int, top: int) -> None
             boxes.append(moved)
 
 
+def _join(canvas: Ink, before: Box, after: Box, pen: float, generator: Rng) -> None:
+    """Draw a stroke from one digit into the next, high or low."""
+    if not 0 <= after.x - before.x - before.width < before.height / 2:
+        return
+    share = generator.uniform(0.05, 0.35) if generator.random() < 0.7 else generator.uniform(0.7, 0.95)
+    start = before.x + before.width * generator.uniform(0.5, 0.9), before.y + before.height * share
+    end = after.x + after.width * generator.uniform(0.1, 0.4), after.y + after.height * generator.uniform(0.05, 0.35)
+    np.maximum(canvas, lines(*canvas.shape, [(*start, *end)], pen), out=canvas)
+
+
 def _frames(boxes: Sequence[Box], height: float, generator: Rng) -> Ink:
     """Return a form's boxes around digits, or lines below them."""
     places = []
@@ -245,9 +290,7 @@ def _frames(boxes: Sequence[Box], height: float, generator: Rng) -> Ink:
     return lines(PAGE, PAGE, places, generator.uniform(0.7, 2)) * np.float32(generator.uniform(0.3, 1))
 
 
-def _with_clutter(
-    ink: Ink, top: int, rows: int, boxes: Sequence[Box], style: Style, desk: Desk, generator: Rng
-) -> Ink:
+def _with_clutter(ink: Ink, top: int, rows: int, boxes: Sequence[Box], style: Style, desk: Desk, generator: Rng) -> Ink:
     """Return the ink of a row with what a cut leaves around it: rules, a box's sides, parts of other rows."""
     height, width = ink.shape
     places = []
@@ -261,13 +304,18 @@ def _with_clutter(
         strength = generator.uniform(0.3, 1)
         ink = np.maximum(ink, lines(height, width, places, generator.uniform(0.6, 2.2)) * np.float32(strength))
     if generator.random() < 0.15:
-        other = desk.number(amount(generator), style, generator) if generator.random() < 0.5 else desk.word(style.height, generator)
+        other = (
+            desk.number(amount(generator), style, generator)
+            if generator.random() < 0.5
+            else desk.word(style.height, generator)
+        )
         sunk = max(0, round(rows * generator.uniform(0.0, 0.12)))
         upper = generator.random() < 0.5
         part = other.ink[:, :width]
         start = max(0, top + sunk - part.shape[0]) if upper else min(height - 1, top + rows - sunk)
         place = ink[start : start + part.shape[0], : part.shape[1]]
-        np.maximum(place, part[-place.shape[0] :] if upper else part[: place.shape[0]], out=place)
+        first = part.shape[0] - place.shape[0] if upper else 0
+        np.maximum(place, part[first : first + place.shape[0]], out=place)
     return ink
 
 

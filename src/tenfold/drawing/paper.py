@@ -25,8 +25,9 @@ def photograph(ink: Ink, generator: Rng, behind: Ink | None = None) -> Grey:
     if behind is not None:
         dark = np.maximum(dark, _blurred(behind, generator.uniform(0.5, 1.5)) * contrast * generator.uniform(0.1, 0.4))
     paper = np.full(ink.shape, tone, np.float32)
-    if generator.random() < 0.5:  # fibres, folds, stains
-        paper += _smooth(ink.shape, generator.uniform(1, 12), generator) * generator.uniform(0.0, 0.04)
+    for across in (generator.uniform(1, 3), generator.uniform(2, 15)):  # grain and fibres; folds and stains
+        if generator.random() < 0.5:
+            paper += _smooth(ink.shape, across, generator) * generator.uniform(0, 0.22) ** 2
     picture = paper * (1 - dark)
     if generator.random() < 0.6:
         picture *= _light(height, width, generator)
@@ -34,7 +35,7 @@ def photograph(ink: Ink, generator: Rng, behind: Ink | None = None) -> Grey:
         picture = _laid_on_table(picture, generator)
     if generator.random() < 0.7:
         picture = _blurred(picture, generator.uniform(0.3, 1.1))
-    picture += generator.normal(0, 1, ink.shape).astype(np.float32) * generator.uniform(0, 0.035) ** 1.3
+    picture += generator.normal(0, 1, ink.shape).astype(np.float32) * generator.uniform(0, 0.22) ** 2
     return _compressed(np.clip(picture * 255, 0, 255).astype(np.uint8), generator)
 
 

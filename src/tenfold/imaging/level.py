@@ -4,7 +4,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 FAINTEST = 0.06  # of the paper's brightness: what is no darker than this is paper, however little there is on it
-DARKEST = 0.997  # the share of pixels that are no darker than what counts as full ink
+DARKEST = 12  # pixels that may be darker than what counts as full ink: a short thin stroke has more
 
 
 def levelled(grey: NDArray[np.uint8], reach: int) -> NDArray[np.float32]:
@@ -19,5 +19,6 @@ def levelled(grey: NDArray[np.uint8], reach: int) -> NDArray[np.float32]:
     paper = cv2.dilate(soft, np.ones((side, side), np.uint8), borderType=cv2.BORDER_REPLICATE)
     light = np.asarray(cv2.blur(paper, (side, side), borderType=cv2.BORDER_REPLICATE), np.float32)
     ink = 1 - grey / np.maximum(light, 8)
-    full = float(np.partition(ink.reshape(-1), int(DARKEST * (ink.size - 1)))[int(DARKEST * (ink.size - 1))])
+    flat = ink.reshape(-1)
+    full = float(np.partition(flat, -min(DARKEST, len(flat)))[-min(DARKEST, len(flat))])
     return np.asarray(ink / max(full, FAINTEST), np.float32).clip(-0.5, 1.5)

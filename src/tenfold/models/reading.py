@@ -81,7 +81,9 @@ class PageNet(nn.Module):
         )
         self.from_coarse, self.from_middle = nn.Conv2d(sixteenth, eighth, 1), nn.Conv2d(eighth, quarter, 1)
         self.join_middle = Block(eighth, eighth, 3, "relu", True)
-        self.join_fine = nn.Sequential(Block(quarter, quarter, 3, "relu", True), Block(quarter, quarter, 3, "relu", True))
+        self.join_fine = nn.Sequential(
+            Block(quarter, quarter, 3, "relu", True), Block(quarter, quarter, 3, "relu", True)
+        )
         self.head = nn.Conv2d(quarter, 13, 1)
 
     def forward(self, x: Tensor) -> Tensor:

@@ -5,7 +5,7 @@ same weights as an unbroken one, on the same machine and thread count.
 """
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -20,18 +20,24 @@ from tenfold.drawing.numbers import LEAST, LINE_HEIGHT, MOST, Box, Desk
 from tenfold.errors import TrainingError
 from tenfold.imaging.level import levelled
 from tenfold.models import build
-from tenfold.models.reading import NOTHING
+from tenfold.models.reading import NOTHING, LineNet
 from tenfold.progress import steps
+from tenfold.runtime.ctc import decoded
+from tenfold.runtime.reader import LINE_REACH, PAGE_REACH, STRIDE, dark, resized_row
 from tenfold.training.device import Precision, autocast, lay_out
 from tenfold.training.optimise import Average, Optimiser, multiple
 from tenfold.training.recipe import Recipe
 
-STRIDE = 4  # pixels of a picture for one place of an answer
-LINE_REACH, PAGE_REACH = 12, 24  # see `levelled`
 CORE, RIM = 0.16, 0.34  # of a digit's height: nearer to its middle it is shown, farther nothing, between them either
+BUCKET = 8  # steps, whose rows are dealt out by their length: nothing is computed for the paper behind shorter ones
 HELD_OUT = 10**9  # the number of the first picture that is held out
 
 Line = tuple[NDArray[np.uint8], str]
+
+
+def as_line(picture: NDArray[np.uint8], text: str) -> Line:
+    """Return a user's picture of a row as (32, W) uint8, its writing dark, and its digits."""
+    return resized_row(dark(picture)), text
 
 
 def level_line(picture: NDArray[np.uint8]) -> NDArray[np.float32]:
@@ -43,7 +49,8 @@ def level_line(picture: NDArray[np.uint8]) -> NDArray[np.float32]:
 class ReadingTrainer:
     """One network that reads, in training.
 
-    own: a user's pictures of rows, (32, W) uint8, and their digits, `share` of every batch; None: drawn ones alone.
+    own: a user's pictures of rows, (32, W) uint8, and their digits, a part of every batch. start: the weights that
+    training begins with.
     """
 
     recipe: Recipe
@@ -51,7 +58,7 @@ class ReadingTrainer:
     seed: int
     precision: Precision = "fp32"
     own: Sequence[Line] = ()
-    share: float = 0.0
+    start: dict[str, Tensor] | None = None
     step: int = 0
     seconds: float = 0.0
     history: list[dict[str, Any]] = field(default_factory=list)
@@ -59,11 +66,15 @@ class ReadingTrainer:
     def __post_init__(self) -> None:
         torch.manual_seed(self.seed)
         self.module: nn.Module = lay_out(build(self.recipe.model.kind, self.recipe.model.arguments()))
+        if self.start is not None:
+            self.module.load_state_dict(self.start)
         self.optimiser = Optimiser(self.module, self.recipe.optimiser)
         self.average = Average(self.module, self.recipe.training.ema or 0.999)
         self.batch_size = self.recipe.training.batch_size
         assert self.recipe.pictures is not None
+        self.share = self.recipe.pictures.share
         self.total_steps = max(1, self.recipe.pictures.count // self.batch_size)
+        self._bucket: tuple[int, list[Line], NDArray[np.int64]] = (-1, [], np.zeros(0, np.int64))
         self.reads_lines = self.recipe.model.kind == "lines"
 
     def run(self, each_step: Callable[["ReadingTrainer"], bool] = lambda trainer: False) -> bool:
@@ -75,7 +86,7 @@ class ReadingTrainer:
         with steps(self.total_steps) as progress:
             progress(self.step)
             while self.step < self.total_steps:
-                torch.manual_seed(hash((self.seed, self.step)))  # dropout
+                torch.manual_seed((self.seed * 1_000_003 + self.step) % 2**63)  # dropout
                 with autocast(device, self.precision):
                     loss = self._loss()
                 loss.backward()  # type: ignore[no-untyped-call]
@@ -95,6 +106,28 @@ class ReadingTrainer:
                     break
         return self.step >= self.total_steps
 
+    def state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
+        """Return all that a training is resumed from: tensors by name, and the rest."""
+        parts = {
+            "module": self.module.state_dict(),
+            "optimiser": self.optimiser.state(),
+            "average": self.average.state(),
+        }
+        tensors = {f"{part}/{name}": tensor for part, named in parts.items() for name, tensor in named.items()}
+        return tensors, {"position": {"step": self.step, "seconds": self.seconds}, "history": self.history}
+
+    def restore(self, tensors: dict[str, Tensor], rest: dict[str, Any]) -> None:
+        """Go on where `state` was taken. KeyError or RuntimeError where it is another network's."""
+        parts: dict[str, dict[str, Tensor]] = {"module": {}, "optimiser": {}, "average": {}}
+        for name, tensor in tensors.items():
+            part, _, own = name.partition("/")
+            parts[part][own] = tensor
+        self.module.load_state_dict(parts["module"])
+        self.optimiser.restore(parts["optimiser"])
+        self.average.restore(parts["average"])
+        self.step, self.seconds = rest["position"]["step"], rest["position"]["seconds"]
+        self.history = [dict(each) for each in rest["history"]]
+
     def finish(self) -> nn.Module:
         """Return the network with the weights that answer: the averaged ones."""
         self.module.load_state_dict(self.average.weights(self.module.state_dict()))
@@ -105,20 +138,62 @@ class ReadingTrainer:
         if not self.reads_lines:
             pages = [self._drawn(numbers.page, first + each) for each in range(self.batch_size)]
             return page_loss(self.module(page_batch([page for page, _ in pages])), [boxes for _, boxes in pages])
-        own = round(self.batch_size * self.share) if self.own else 0
-        rows = [self._drawn(numbers.line, first + each) for each in range(self.batch_size - own)]
-        generator = np.random.default_rng((self.seed, 1, self.step))
-        rows += [varied(*self.own[generator.integers(len(self.own))], generator) for _ in range(own)]
-        pictures, truths = line_batch(rows)
+        pictures, truths = line_batch(self._rows())
         return line_loss(self.module(pictures), truths)
+
+    def _rows(self) -> list[Line]:
+        """Return the rows of a step: of BUCKET steps' rows those that are about as long as each other."""
+        bucket = self.step - self.step % BUCKET
+        if self._bucket[0] != bucket:
+            generator = np.random.default_rng((self.seed, 1, bucket))
+            own = round(BUCKET * self.batch_size * self.share) if self.own else 0
+            first = bucket * self.batch_size
+            rows = [self._drawn(numbers.line, first + each) for each in range(BUCKET * self.batch_size - own)]
+            rows += [varied(*self.own[generator.integers(len(self.own))], generator) for _ in range(own)]
+            rows.sort(key=lambda row: row[0].shape[1])
+            self._bucket = bucket, rows, generator.permutation(BUCKET)
+        _, rows, order = self._bucket
+        start = int(order[self.step % BUCKET]) * self.batch_size
+        return rows[start : start + self.batch_size]
 
     def _drawn(self, draw: Callable[[Desk, np.random.Generator], Any], number: int) -> Any:
         return draw(self.desk, np.random.default_rng((self.seed, 0, number)))
 
 
-def held_out(desk: Desk, draw: Callable[[Desk, np.random.Generator], Any], count: int) -> Iterator[Any]:
-    """Give pictures that no training draws."""
-    return (draw(desk, np.random.default_rng((HELD_OUT, number))) for number in range(count))
+def scored(
+    module: nn.Module, desk: Desk, own: Sequence[Line], count: int
+) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+    """Return how sure a finished network is of each held-out picture, (N,) float32, and whether it reads it right.
+
+    own: a user's rows; where there are none, `count` drawn pictures that no training draws. A page counts digit by
+    digit: those that it shows within an eighth of their height.
+    """
+    generators = (np.random.default_rng((HELD_OUT, number)) for number in range(count))
+    sure, right = [], []
+    with torch.no_grad():
+        if isinstance(module, LineNet):
+            for row in own or (numbers.line(desk, generator) for generator in generators):
+                shares = module(line_batch([row])[0])[0].softmax(1).numpy()
+                text, probability, *_ = decoded(shares)
+                sure.append(probability)
+                right.append(text == row[1])
+        else:
+            for page, boxes in (numbers.page(desk, generator) for generator in generators):
+                maps = module(page_batch([page]))[0].numpy()
+                for box in boxes:
+                    if not LEAST <= max(box.height, box.width) <= MOST:
+                        continue
+                    x, y = (int(middle / STRIDE) for middle in (box.x + box.width / 2, box.y + box.height / 2))
+                    shares = softmax(maps[:11, min(y, maps.shape[1] - 1), min(x, maps.shape[2] - 1)])
+                    sure.append(float(shares.max()))
+                    right.append(int(shares.argmax()) == box.digit)
+    return np.array(sure, np.float32), np.array(right, np.bool_)
+
+
+def softmax(logits: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return probabilities, (K,)."""
+    powers = np.exp(logits - logits.max())
+    return np.asarray(powers / powers.sum(), np.float32)
 
 
 def line_batch(rows: Sequence[Line]) -> tuple[Tensor, list[list[int]]]:
@@ -192,10 +267,17 @@ def varied(picture: NDArray[np.uint8], text: str, generator: np.random.Generator
     place = (generator.uniform(-0.08, 0.08) * height, generator.uniform(0, 0.12) * height)
     size = round(width * wide + abs(slant) * height / 2)
     turn = np.array(
-        [[wide, slant, place[1] - slant * height / 2], [rise, tall, (1 - tall) * height / 2 + place[0] - rise * width / 2]]
+        [
+            [wide, slant, place[1] - slant * height / 2],
+            [rise, tall, (1 - tall) * height / 2 + place[0] - rise * width / 2],
+        ]
     )
-    moved = cv2.warpAffine(picture, turn, (max(12, size), height), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
-    grey = moved.astype(np.float32) * generator.uniform(0.7, 1.1) + generator.normal(0, 1, moved.shape) * generator.uniform(0, 8)
+    moved = cv2.warpAffine(
+        picture, turn, (max(12, size), height), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE
+    )
+    grey = moved.astype(np.float32) * generator.uniform(0.7, 1.1) + generator.normal(
+        0, 1, moved.shape
+    ) * generator.uniform(0, 8)
     if generator.random() < 0.3:
         grey = cv2.GaussianBlur(grey, (0, 0), generator.uniform(0.3, 0.9))
     return np.asarray(np.clip(grey, 0, 255), np.uint8), text

@@ -236,6 +236,7 @@ class ModelSettings(BaseModel):
         return dict(self.model_extra or {})
 
 
+READERS = ("lines", "page")  # kinds of networks that read pictures of numbers
 NETWORK_TABLES = ("augment", "degrade", "synthetic", "optimiser", "schedule", "training", "distil", "prediction")
 UNHASHED = {"name", "summary", "order", "seed", "published", "search"}
 
@@ -267,9 +268,18 @@ class Recipe(Section):
         """True for a model that is fitted in one go, without epochs."""
         return self.model.kind in CLASSICAL
 
+    @property
+    def reads(self) -> bool:
+        """True for a network that learns from pictures of numbers, not from images of a digit."""
+        return self.model.kind in READERS
+
     @model_validator(mode="after")
     def _only_what_applies(self) -> "Recipe":
         """Refuse what would be ignored in silence, or that the model cannot answer for."""
+        if self.reads != (self.pictures is not None):
+            raise ValueError(f"[pictures] is for the models {' and '.join(READERS)}, which need it")
+        if self.reads and (idle := self.model_fields_set & {"features", "augment", "degrade", "synthetic", "distil"}):
+            raise ValueError(f"the model '{self.model.kind}' draws its pictures and has no [{min(idle)}]; omit that")
         for title in NETWORK_TABLES if self.classical else ("features",):
             if title in self.model_fields_set:
                 keys = ", ".join(f"{title}.{key}" for key in sorted(getattr(self, title).model_fields_set)) or title

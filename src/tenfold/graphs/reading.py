@@ -1,0 +1,104 @@
+"""A network that reads as an ONNX file: `pixels` (N, 1, H, W) in, probabilities out, its weights in 16 bits."""
+
+import json
+import tempfile
+import warnings
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from tenfold.files import write_atomically
+from tenfold.models import build
+from tenfold.models.reading import LineNet
+from tenfold.runtime.model_file import FORMAT, KEY
+
+if TYPE_CHECKING:
+    from onnx import ModelProto
+
+    from tenfold.runs.run import Run
+
+OPSET = 17
+FEW = 64  # numbers: smaller tensors stay in 32 bits
+
+
+class Answering(nn.Module):
+    """A network that reads, with probabilities in place of logits."""
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, pixels: Tensor) -> Tensor:
+        """Return (N, W / 4, 11) probabilities of a row's columns, or a page's (N, 13, H / 4, W / 4)."""
+        answer: Tensor = self.network(pixels)
+        if isinstance(self.network, LineNet):
+            return answer.softmax(2)
+        return torch.cat([answer[:, :11].softmax(1), answer[:, 11:].exp()], 1)
+
+
+def write_reader(run: "Run") -> Path:
+    """Return the file, in the run's folder, that `tenfold read` takes: the network of a run, and its card."""
+    manifest, kind = run.manifest, run.recipe.model.kind
+    network = build(kind, run.recipe.model.arguments())
+    run.fill(network)
+    card = {
+        "format": FORMAT,
+        "name": run.recipe.name,
+        "recipe": run.recipe.name,
+        "precision": "fp16",
+        "threshold": manifest["threshold"],
+        "held_out": manifest["held_out"],
+        "data": {"spec": manifest["data"]["spec"]},
+        "metrics": {"exactly_right": manifest["validation_accuracy"]},
+    }
+    path = run.path / f"{kind}.onnx"
+    write_atomically(path, reading_graph(network.eval(), card))
+    return path
+
+
+@torch.no_grad()
+def reading_graph(network: nn.Module, card: dict[str, Any]) -> bytes:
+    """Return the file of a network in evaluation mode; `card` is kept in it as JSON."""
+    import onnx
+
+    is_line = isinstance(network, LineNet)
+    sizes = {0: "N", 3: "W"} if is_line else {0: "N", 2: "H", 3: "W"}
+    with warnings.catch_warnings(), tempfile.TemporaryDirectory() as folder:
+        warnings.simplefilter("ignore")  # see `run_graph.traced`
+        path = Path(folder) / "traced.onnx"
+        torch.onnx.export(
+            Answering(network).eval(),
+            (torch.zeros(2, 1, 32, 64),),
+            path,
+            dynamo=False,
+            training=torch.onnx.TrainingMode.PRESERVE,  # so that batch norm keeps its weights, to train on from
+            do_constant_folding=False,
+            opset_version=OPSET,
+            input_names=["pixels"],
+            output_names=["answers"],
+            dynamic_axes={"pixels": sizes, "answers": {0: "N", 1: "T"} if is_line else {0: "N", 2: "H", 3: "W"}},
+        )
+        model = onnx.load(path)
+    _halve(model)
+    entry = model.metadata_props.add()
+    entry.key, entry.value = KEY, json.dumps(card)
+    return model.SerializeToString()  # type: ignore[no-any-return]
+
+
+def _halve(model: "ModelProto") -> None:
+    """Keep every large tensor in 16 bits, from which it is brought back when the file is opened."""
+    from onnx import TensorProto, helper, numpy_helper
+
+    casts = []
+    for tensor in model.graph.initializer:
+        values = numpy_helper.to_array(tensor)
+        if values.dtype == np.float32 and values.size >= FEW:
+            name = tensor.name
+            tensor.CopyFrom(numpy_helper.from_array(values.astype(np.float16), f"{name}.half"))
+            casts.append(helper.make_node("Cast", [f"{name}.half"], [name], to=TensorProto.FLOAT))
+    nodes = [*casts, *model.graph.node]
+    del model.graph.node[:]
+    model.graph.node.extend(nodes)

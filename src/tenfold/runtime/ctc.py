@@ -1,0 +1,69 @@
+"""What a network of rows says column by column -> text, and how likely it is (connectionist temporal classification).
+
+Formulas: Graves, Fernández, Gomez, Schmidhuber, "Connectionist temporal classification", ICML 2006, section 4.1.
+"""
+
+import numpy as np
+from numpy.typing import NDArray
+
+Floats = NDArray[np.float32]
+
+BLANK = 10  # the class that stands for no new digit
+ALTERNATIVES = 3  # of the least sure digits, whose second best guess is tried
+
+
+def decoded(shares: Floats) -> tuple[str, float, str, list[int]]:
+    """Return the text of (T, 11) probabilities, its probability, the next likely text, and each digit's column.
+
+    The text is the likelier of the best path's and of those in which an unsure digit is its second best one, or none.
+    """
+    path = shares.argmax(axis=1)
+    starts = [at for at, digit in enumerate(path) if digit != BLANK and (at == 0 or path[at - 1] != digit)]
+    digits = [int(path[at]) for at in starts]
+    columns = [_middle(path, at) for at in starts]
+    tried = {tuple(digits): text_probability(shares, digits)}
+    for index in _unsure(shares, starts, path):
+        second = int(np.argsort(shares[columns[index]])[-2])
+        for put in ([] if second == BLANK else [second],):
+            other = [*digits[:index], *put, *digits[index + 1 :]]
+            tried.setdefault(tuple(other), text_probability(shares, other))
+    best, *others = sorted(tried, key=lambda text: -tried[text])
+    if len(best) < len(columns):  # a digit was dropped: those before and behind it stay where they were
+        gone = next((at for at, digit in enumerate(best) if digit != digits[at]), len(best))
+        columns = columns[:gone] + columns[gone + 1 :]
+    runner_up = "".join(map(str, others[0])) if others else ""
+    return "".join(map(str, best)), float(tried[best]), runner_up, columns
+
+
+def text_probability(shares: Floats, digits: list[int]) -> float:
+    """Return how likely a text is by (T, 11) probabilities: the sum over all paths that spell it."""
+    states = [BLANK, *(each for digit in digits for each in (digit, BLANK))]
+    skip = np.array([at > 1 and state not in (BLANK, states[at - 2]) for at, state in enumerate(states)])
+    emitted = shares[:, states].astype(np.float64)  # Shape: (T, 2 L + 1)
+    forward = np.zeros(len(states))
+    forward[:2] = emitted[0, :2]
+    scale = 0.0
+    for row in emitted[1:]:
+        moved = forward.copy()
+        moved[1:] += forward[:-1]
+        moved[2:] += np.where(skip[2:], forward[:-2], 0)
+        forward = moved * row
+        total = forward.sum()
+        if total <= 0:
+            return 0.0
+        forward, scale = forward / total, scale + np.log(total)
+    return float(forward[-2:].sum() * np.exp(scale))
+
+
+def _middle(path: NDArray[np.int64], at: int) -> int:
+    """Return the middle column of the run of equal digits that begins at `at`."""
+    end = at
+    while end + 1 < len(path) and path[end + 1] == path[at]:
+        end += 1
+    return (at + end) // 2
+
+
+def _unsure(shares: Floats, starts: list[int], path: NDArray[np.int64]) -> list[int]:
+    """Return which digits are the least sure, the least sure first."""
+    sure = [float(shares[_middle(path, at), path[at]]) for at in starts]
+    return sorted(range(len(starts)), key=sure.__getitem__)[:ALTERNATIVES]
