@@ -290,11 +290,11 @@ def _read_missing(
     missing = {str(n): each for n, each in enumerate(journal.documents) if n not in journal.read}
     if reader is not None:
         for key, each in missing.items():
-            journal.add(int(key), documents.read(reader, *each, **reading))
+            journal.add(int(key), documents.read(reader, each, **reading))
             work.done += 1
         return
     function, arguments = f"{documents.__name__}:task", reading | {"settings": settings}
-    tasks = [Task(key, function, each._asdict() | arguments, each.name) for key, each in missing.items()]
+    tasks = [Task(key, function, {"document": each, **arguments}, each.name) for key, each in missing.items()]
 
     def done(task: Task, answers: dict[str, Any]) -> None:
         if "fatal" in answers:

@@ -58,9 +58,8 @@ def find(sources: Sequence[str]) -> tuple[list[Document], str]:
         for entry in wanted:
             zipped = "" if entry.path == path else f"{entry.path.relative_to(path).as_posix()}/"
             member = "" if entry.info is None else entry.name.removeprefix(zipped)
-            found.append(
-                Document(base + entry.name if base else source, str(entry.path.absolute()), member, entry.name)
-            )
+            name = base + entry.name if base else source
+            found.append(Document(name, str(entry.path.absolute()), member, entry.name))
         entries += wanted
     times = Counter(each.copy.casefold() for each in found)
     for number, each in enumerate(found):
@@ -90,22 +89,14 @@ def task(settings: dict[str, Any], **arguments: Any) -> dict[str, Any]:
 
 
 def read(
-    reader: Reader,
-    name: str,
-    path: str,
-    member: str,
-    copy: str,
-    *,
-    line: bool,
-    rotate: str,
-    copies: str | None,
-    crops: bool,
+    reader: Reader, document: Sequence[str], line: bool, rotate: str, copies: str | None, crops: bool
 ) -> dict[str, Any]:
     """Return {"pages": a dictionary each, "problem": why it or the rest of it could not be read, or None}.
 
-    name to copy: of a `Document`. copies: the folder for annotated copies. crops: add pictures of the least sure
-    numbers of a page. TenfoldError where a copy cannot be written.
+    document: a `Document`. copies: the folder for annotated copies. crops: add pictures of the least sure numbers of
+    a page. TenfoldError where a copy cannot be written.
     """
+    name, path, member, copy = document
     found: list[dict[str, Any]] = []
     try:
         entry = _members(path, os.stat(path).st_mtime_ns)[0][member] if member else Entry(Path(path).name, Path(path))
