@@ -372,7 +372,7 @@ def test_a_model_needs_nothing_of_training(images: Any, model: Path, tmp_path: P
 
 
 def test_pictures_are_answered_on_stdout(images: Any, model: Path, tmp_path: Path) -> None:
-    """`tenfold read --digits PICTURE...` prints a line a picture, a refusal with its reason; a name can't act on a terminal."""
+    """`tenfold read --digits` prints a line a picture, a refusal with its reason; a name can't act on a terminal."""
     bad = {"a": "a.png", "blank": "blank.png", "broken": "bro\x1bken.png", "none": "none.png"}
     names = {key: str(tmp_path / name) for key, name in bad.items()}
     draw(Path(names["a"]))
