@@ -87,8 +87,6 @@ def train(
     Raises TenfoldError: UsageError, RecipeError, DataError, RunError, TrainingError, MissingExtraError.
     """
     from tenfold.console import PlainConsole
-    from tenfold.pages.page import drawn
-    from tenfold.pages.report import write_report
     from tenfold.runs import begin as beginnings
     from tenfold.runs import reading
     from tenfold.runs.fit import train_run
@@ -119,9 +117,8 @@ def train(
         if chosen.reads:
             _refuse(chosen.name, {"--split": split, "--subset": subset, "--labels": labels, "--layers": layers,
                                   "--deduplicate": deduplicate, "--track": track})  # fmt: skip
-            own_seed = chosen.seed if seed is None else seed
-            run, rows = reading.begin(chosen, specs, None if out is None else Path(out), own_seed, from_run)
-            return _read_on(run, rows, console, began, max_seconds, threads)
+            begun = reading.begin(chosen, specs, out, chosen.seed if seed is None else seed, from_run)
+            return _read_on(*begun, console, began, max_seconds, threads)
         if not specs:
             raise UsageError("There is no '--data'. Give --data DATA, such as --data mnist, or --resume RUN.")
         beginnings.check(chosen, device, max_seconds)
@@ -148,20 +145,29 @@ def train(
             if tracker is not None:
                 tracker.abandon()
             raise
-    result = _summary(run, drawn(write_report, run), time.monotonic() - began)
-    console.print(describe(result), soft_wrap=True)
-    if result.status == "finished":
-        name = str(run.manifest["data"]["spec"]).partition(":")[0]
-        console.next("tenfold", "evaluate", result.run, "--data", f"{name if name == 'uci' else 'mnist'}:test")
-    if (warning := nothing_learnt(result, digits.labels, run.manifest["data"]["spec"])) is not None:
-        console.print(warning, style="yellow", soft_wrap=True)
+    result = _told(run, digits.labels, console, began)
     if tracker is not None:
         tracker.close(run, result.report)
     return result
 
 
+def _told(run: Any, labels: Any, console: Any, began: float) -> Trained:
+    """Return how the training of a run ended, told on the console, its report written."""
+    from tenfold.pages.page import drawn
+    from tenfold.pages.report import write_report
+
+    result = _summary(run, drawn(write_report, run), time.monotonic() - began)
+    console.print(describe(result), soft_wrap=True)
+    if result.status == "finished":
+        name = str(run.manifest["data"]["spec"]).partition(":")[0]
+        console.next("tenfold", "evaluate", result.run, "--data", f"{name if name == 'uci' else 'mnist'}:test")
+    if (warning := nothing_learnt(result, labels, run.manifest["data"]["spec"])) is not None:
+        console.print(warning, style="yellow", soft_wrap=True)
+    return result
+
+
 def _read_on(
-    run: Any, rows: list[Any], console: "PlainConsole", began: float, max_seconds: float | None, threads: int | None
+    run: Any, rows: list[Any], console: Any, began: float, max_seconds: float | None, threads: int | None
 ) -> Trained:
     """Return what came of training a network that reads numbers; its file for `tenfold read` lies in the run."""
     from tenfold.graphs.reading import write_reader
@@ -172,7 +178,7 @@ def _read_on(
     if not run.finished:
         deadline = None if max_seconds is None else began + max_seconds
         train_reading(run, rows, console, deadline=deadline, threads=threads)
-    file = write_reader(run)
+    file = write_reader(run, rows, console)
     result = _summary(run, drawn(write_report, run), time.monotonic() - began)
     console.print(describe(result), soft_wrap=True)
     if result.status == "finished" and file.name == "lines.onnx":

@@ -29,7 +29,8 @@ def load_strings(folder: Path) -> list[Row]:
         lines = list(csv.DictReader(io.StringIO(read_bytes(table, MOST_TEXT).decode("utf-8-sig"))))
     except OSError as error:
         raise DataError(
-            f"{quoted(table)} cannot be read ({error.strerror}). Give a folder of pictures with a {TABLE}: {FILE},{TRUTH}."
+            f"{quoted(table)} cannot be read ({error.strerror}). "
+            f"Give a folder of pictures with a {TABLE}, of the columns {FILE} and {TRUTH}."
         ) from None
     except (UnicodeDecodeError, csv.Error) as error:
         raise DataError(f"{quoted(table)} is no table: {error}. Write it as CSV in UTF-8.") from None

@@ -73,7 +73,7 @@ class Hands:
 
 
 def write(field: NDArray[np.uint8], height: float, pen: float, slant: float, generator: Rng) -> Ink:
-    """Return a digit or a word from its map, `height` pixels high, written with a pen `pen` pixels wide, its middle kept.
+    """Return a digit or a word from its map, `height` pixels high, written with a pen `pen` pixels wide.
 
     slant: pixels to the right for a pixel up. The digit is turned, widened and bent a little, and the pen's pressure
     changes, as `generator` says.
@@ -90,10 +90,10 @@ def write(field: NDArray[np.uint8], height: float, pen: float, slant: float, gen
     source_y = down - turn * right + HEIGHT / 2
     grid = 3, 3 + (inner - WIDTH) // 20 if inner > WIDTH else 3
     bend = cv2.resize(generator.normal(0, 1.1, (2, *grid)).transpose(1, 2, 0), (columns, rows), interpolation=2)
-    field = cv2.remap(field, source_x + bend[..., 0].astype(np.float32), source_y + bend[..., 1].astype(np.float32),
+    moved = cv2.remap(field, source_x + bend[..., 0].astype(np.float32), source_y + bend[..., 1].astype(np.float32),
                       cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT, borderValue=(255,))  # fmt: skip
     pressure = cv2.resize(generator.uniform(0.8, 1.2, (3, 3)).astype(np.float32), (columns, rows), interpolation=2)
-    distance = field.astype(np.float32) * (scale / STEPS)
+    distance = moved.astype(np.float32) * (scale / STEPS)
     return np.asarray(np.clip(pen / 2 * pressure + 0.5 - distance, 0, 1), np.float32)
 
 
@@ -137,7 +137,7 @@ def _word(fonts: Sequence[Path], generator: Rng) -> NDArray[np.uint8]:
     """Return the map of a word in a font: what a hand makes of it depends on the pen, its slant and its haste."""
     import cv2
 
-    font = fonts[generator.integers(len(fonts))]
+    font = fonts[int(generator.integers(len(fonts)))]
     ink = crop(glyphs.printed(glyphs.word(generator), font, 72), WHITE_SPACE)
     inner = HEIGHT - 2 * MARGIN
     size = max(4, min(6 * inner, round(ink.shape[1] * inner / max(1, ink.shape[0])))), inner

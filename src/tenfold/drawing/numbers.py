@@ -20,6 +20,7 @@ LINE_HEIGHT, LONGEST_LINE = 32, 320  # pixels of a row that is read
 PAGE = 256  # pixels a side of a part of a page
 LEAST, MOST = 13.0, 42.0  # pixels: how high a digit is that a page's network is to find
 INK_BEGINS = 0.35
+BYTE = np.float32(1 / 255)
 SIGNS = {"#": "hash", "+": "plus", "%": "percent", "e": "euro"}
 
 
@@ -83,7 +84,8 @@ class Desk:
         canvas = np.zeros(
             (round(height * 3.6), round(height * (1.9 + max(0.0, style.space)) * (len(text) + 2))), np.float32
         )
-        base, cursor, boxes = height * 2.3, height * 0.5, []
+        boxes: list[Box] = []
+        base, cursor = height * 2.3, height * 0.5
         mark, lift = False, generator.uniform(0, 1)
         drift = generator.normal(0, 0.04)  # up or down along the row, by no more than half of the height
         for sign in text:
@@ -124,7 +126,7 @@ class Desk:
         if sign in SIGNS:
             strokes = glyphs.written(glyphs.HAND_SIGNS[SIGNS[sign]], generator)
             side = max(8, round(height))
-            return _inked(glyphs.draw([0.1 + 0.8 * each for each in strokes], side, pen).astype(np.float32) / 255)
+            return _inked(glyphs.draw([0.1 + 0.8 * each for each in strokes], side, pen).astype(np.float32) * BYTE)
         low = generator.uniform(0.02, 0.25, 2) * height
         wide = generator.uniform(0.3, 0.9) * height
         tilt = generator.normal(0, 0.06) * height
@@ -146,20 +148,20 @@ class Desk:
         """Return letters that make no number, in a font or in strokes; capitals are `height` pixels high."""
         sort = generator.random()
         if self.hands.words and sort < 0.6:
-            field = self.hands.words[generator.integers(len(self.hands.words))]
+            field = self.hands.words[int(generator.integers(len(self.hands.words)))]
             pen = max(1.0, height * generator.uniform(0.03, 0.15))
             ink = write(field, height * generator.uniform(0.8, 1.3), pen, generator.normal(0.12, 0.2), generator)
             return Writing(_inked(ink), [])
         if self.fonts and sort < 0.85:
             font = self.fonts[generator.integers(len(self.fonts))]
             text = glyphs.word(generator)
-            return Writing(glyphs.printed(text, font, max(8, round(height * 1.4))).astype(np.float32) / 255, [])
+            return Writing(glyphs.printed(text, font, max(8, round(height * 1.4))).astype(np.float32) * BYTE, [])
         count = int(generator.integers(2, 9))
         pen, side = max(1.0, height * generator.uniform(0.05, 0.13)), max(8, round(height))
         parts = []
         for _ in range(count):
             strokes = glyphs.written(self.letters[generator.integers(len(self.letters))], generator)
-            ink = glyphs.draw([0.1 + 0.7 * each for each in strokes], side, pen).astype(np.float32) / 255
+            ink = glyphs.draw([0.1 + 0.7 * each for each in strokes], side, pen).astype(np.float32) * BYTE
             parts.append(np.pad(_inked(ink), ((0, 0), (0, round(height * generator.uniform(0.05, 0.25))))))
         tall = max(each.shape[0] for each in parts)
         return Writing(np.hstack([np.pad(each, ((tall - each.shape[0], 0), (0, 0))) for each in parts]), [])
@@ -216,7 +218,8 @@ def amount(generator: Rng) -> str:
 
 def page(desk: Desk, generator: Rng) -> tuple[Grey, list[Box]]:
     """Return a part of a page, (PAGE, PAGE) uint8, and all digits on it whose middle is in it."""
-    ink, boxes = np.zeros((PAGE, PAGE), np.float32), list[Box]()
+    ink: Ink = np.zeros((PAGE, PAGE), np.float32)
+    boxes: list[Box] = []
     sort = generator.choice(
         ["rows", "scattered", "sparse", "words", "mixed", "blank"], p=[0.25, 0.12, 0.11, 0.26, 0.2, 0.06]
     )
@@ -273,7 +276,8 @@ def _join(canvas: Ink, before: Box, after: Box, pen: float, generator: Rng) -> N
     share = generator.uniform(0.05, 0.35) if generator.random() < 0.7 else generator.uniform(0.7, 0.95)
     start = before.x + before.width * generator.uniform(0.5, 0.9), before.y + before.height * share
     end = after.x + after.width * generator.uniform(0.1, 0.4), after.y + after.height * generator.uniform(0.05, 0.35)
-    np.maximum(canvas, lines(*canvas.shape, [(*start, *end)], pen), out=canvas)
+    height, width = canvas.shape
+    np.maximum(canvas, lines(height, width, [(*start, *end)], pen), out=canvas)
 
 
 def _frames(boxes: Sequence[Box], height: float, generator: Rng) -> Ink:
@@ -293,7 +297,7 @@ def _frames(boxes: Sequence[Box], height: float, generator: Rng) -> Ink:
 def _with_clutter(ink: Ink, top: int, rows: int, boxes: Sequence[Box], style: Style, desk: Desk, generator: Rng) -> Ink:
     """Return the ink of a row with what a cut leaves around it: rules, a box's sides, parts of other rows."""
     height, width = ink.shape
-    places = []
+    places: list[tuple[float, float, float, float]] = []
     if generator.random() < 0.35:
         places += [(0, y, width, y + generator.normal(0, 1.5)) for y in top + rows * generator.uniform(0.75, 1.02, 1)]
     if generator.random() < 0.15:
@@ -331,7 +335,7 @@ def _sheared(ink: Ink, generator: Rng) -> Ink:
 def _inked(ink: Ink) -> Ink:
     """Return ink cropped to what is dark, and no less than a pixel."""
     found = crop((ink * 255).astype(np.uint8), INK_BEGINS)
-    return found.astype(np.float32) / 255 if found.size else np.zeros((1, 1), np.float32)
+    return found.astype(np.float32) * BYTE if found.size else np.zeros((1, 1), np.float32)
 
 
 def _cropped(canvas: Ink, boxes: list[Box]) -> Writing:

@@ -1,6 +1,7 @@
 """What ink is written on, and what a camera or a scanner makes of both: ink -> a grey picture."""
 
 import math
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -39,7 +40,7 @@ def photograph(ink: Ink, generator: Rng, behind: Ink | None = None) -> Grey:
     return _compressed(np.clip(picture * 255, 0, 255).astype(np.uint8), generator)
 
 
-def lines(height: int, width: int, places: "list[tuple[float, float, float, float]]", pen: float) -> Ink:
+def lines(height: int, width: int, places: Sequence[tuple[float, float, float, float]], pen: float) -> Ink:
     """Return straight lines from (x, y) to (x, y), `pen` pixels wide."""
     import cv2
 
@@ -47,7 +48,7 @@ def lines(height: int, width: int, places: "list[tuple[float, float, float, floa
     for left, top, right, bottom in places:
         ends = [(round(x * 16), round(y * 16)) for x, y in ((left, top), (right, bottom))]
         cv2.line(canvas, ends[0], ends[1], (255,), max(1, round(pen)), cv2.LINE_AA, 4)
-    return np.asarray(canvas, np.float32) / 255 * min(1.0, pen)
+    return canvas.astype(np.float32) * np.float32(min(1.0, pen) / 255)
 
 
 def _pattern(height: int, width: int, generator: Rng) -> Ink:
@@ -56,7 +57,9 @@ def _pattern(height: int, width: int, generator: Rng) -> Ink:
     sort = generator.integers(6)
     gap = generator.uniform(5, 40)
     if sort <= 1:
-        rules = [(0, y, width, y + generator.normal(0, 1)) for y in np.arange(generator.uniform(0, gap), height, gap)]
+        rules: list[tuple[float, float, float, float]] = [
+            (0, y, width, y + generator.normal(0, 1)) for y in np.arange(generator.uniform(0, gap), height, gap)
+        ]
         if sort == 1:
             rules += [(x, 0, x, height) for x in np.arange(generator.uniform(0, gap), width, gap)]
         return lines(height, width, rules, generator.uniform(0.6, 1.6))
@@ -70,11 +73,12 @@ def _pattern(height: int, width: int, generator: Rng) -> Ink:
             bend = generator.uniform(0, 8) * np.sin(along / generator.uniform(10, 60) + generator.uniform(0, 6))
             waves = np.maximum(waves, np.sin((across + bend) * (2 * math.pi / period)) ** 3)
             along, across = across, along
-        return np.clip(waves, 0, 1)
+        return np.asarray(np.clip(waves, 0, 1), np.float32)
     if sort == 4:
         dots = np.sin(along * (2 * math.pi / period)) * np.sin(across * (2 * math.pi / period))
-        return np.clip(dots * 2 - 0.6, 0, 1)
-    return np.clip(_smooth((height, width), generator.uniform(0.6, 2), generator) * 0.5, 0, 1)
+        return np.asarray(np.clip(dots * 2 - 0.6, 0, 1), np.float32)
+    weave = _smooth((height, width), generator.uniform(0.6, 2), generator) * 0.5
+    return np.asarray(np.clip(weave, 0, 1), np.float32)
 
 
 def _light(height: int, width: int, generator: Rng) -> Ink:

@@ -1,5 +1,6 @@
 """Networks that read more than one digit: the digits of a row, and where on a page digits are."""
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -91,10 +92,17 @@ class PageNet(nn.Module):
         fine = self.fine(x)
         middle = self.middle(fine)
         coarse = self.coarse(middle)
-        middle = self.join_middle(middle + F.interpolate(self.from_coarse(coarse), scale_factor=2.0))
-        fine = self.join_fine(fine + F.interpolate(self.from_middle(middle), scale_factor=2.0))
+        middle = self.join_middle(middle + doubled(self.from_coarse(coarse)))
+        fine = self.join_fine(fine + doubled(self.from_middle(middle)))
         maps: Tensor = self.head(fine)
         return maps
+
+
+def doubled(x: Tensor) -> Tensor:
+    """Return (B, C, 2 H, 2 W), each place of `x` four times, in the plainest operators."""
+    batch, channels, height, width = x.shape
+    wide = torch.stack([x, x], 4).reshape(batch, channels, height, 2 * width)
+    return torch.stack([wide, wide], 3).reshape(batch, channels, 2 * height, 2 * width)
 
 
 def _down(inside: int, outside: int, kernel: int, stride: tuple[int, int]) -> nn.Sequential:

@@ -24,11 +24,11 @@ if TYPE_CHECKING:
     from tenfold.training.reading import ReadingTrainer
     from tenfold.training.recipe import Recipe
 
-HELD_OUT = 1000  # drawn rows that the finished network is scored on; of pages a tenth
+HELD_OUT = 1000  # drawn rows that a finished network is scored on; of pages a tenth
 
 
 def begin(
-    recipe: "Recipe", specs: Sequence[str], out: Path | None, seed: int, start: str | Path | None
+    recipe: "Recipe", specs: Sequence[str], out: str | Path | None, seed: int, start: str | Path | None
 ) -> tuple[Run, list["Row"]]:
     """Return a new run's folder, in which nothing is trained yet, and the user's own rows.
 
@@ -48,7 +48,7 @@ def begin(
             "spec": list(specs) if len(specs) > 1 else specs[0] if specs else "drawn",
             "sha256": _hash(rows),
             "n_train": len(rows) - len(held_out),
-            "n_validation": len(held_out) or _held_out_count(recipe),
+            "n_validation": len(held_out) or held_out_count(recipe),
         },
         "versions": versions(recipe),
         "commit": commit(),
@@ -56,7 +56,9 @@ def begin(
     if start is not None:
         manifest["start"] = str(start) if str(start) == "shipped" else str(Path(start).resolve())
     hashes = np.zeros(0, np.uint64)
-    return Run.create(out or free_folder(recipe.name), recipe, manifest, hashes, held_out.astype(np.int64)), rows
+    return Run.create(
+        Path(out) if out else free_folder(recipe.name), recipe, manifest, hashes, held_out.astype(np.int64)
+    ), rows
 
 
 def same_rows(run: Run, specs: Sequence[str]) -> list["Row"]:
@@ -91,11 +93,10 @@ def train_reading(
         with console.working(run.recipe.name):
             finished = trainer.run(each_step)
         run.write_state(*trainer.state())
-        with console.working("Reading the held-out pictures"):
-            _keep(run, trainer, rows, "finished" if finished else "interrupted" if stopped.is_set() else "out_of_time")
+        _keep(run, trainer, "finished" if finished else "interrupted" if stopped.is_set() else "out_of_time")
 
 
-def desk(recipe: "Recipe", seed: int) -> "Desk":
+def desk(recipe: "Recipe") -> "Desk":
     """Return the hands and fonts that a recipe's pictures are written with: MNIST's training images, and our shapes."""
     from tenfold.data import load
     from tenfold.drawing.glyphs import handwriting
@@ -107,8 +108,9 @@ def desk(recipe: "Recipe", seed: int) -> "Desk":
         raise RecipeError(f"Recipe '{recipe.name}' has no [pictures]. Add the table, or train it on images of digits.")
     known = load("mnist:train")
     assert known.labels is not None
+    fonts = handwriting()
     chosen = np.random.default_rng(0).permutation(len(known.labels))[: settings.images]
-    return Desk(Hands.of(known.images[chosen], known.labels[chosen], settings.drawn, seed), handwriting())
+    return Desk(Hands.of(known.images[chosen], known.labels[chosen], settings.drawn, 0, fonts), fonts)
 
 
 def _trainer(run: Run, rows: list["Row"], threads: int | None) -> "ReadingTrainer":
@@ -125,7 +127,7 @@ def _trainer(run: Run, rows: list["Row"], threads: int | None) -> "ReadingTraine
     start = run.manifest.get("start")
     trainer = ReadingTrainer(
         run.recipe,
-        desk(run.recipe, 0),
+        desk(run.recipe),
         run.manifest["seed"],
         precision,
         own=[as_line(*rows[index]) for index in kept],
@@ -142,24 +144,16 @@ def _trainer(run: Run, rows: list["Row"], threads: int | None) -> "ReadingTraine
     return trainer
 
 
-def _keep(run: Run, trainer: "ReadingTrainer", rows: list["Row"], status: str) -> None:
-    """Leave a usable run: weights, metrics, and how well held-out pictures are read."""
-    from tenfold.runtime.abstain import default_threshold, held_out_errors
-    from tenfold.training.reading import as_line, scored
-
+def _keep(run: Run, trainer: "ReadingTrainer", status: str) -> None:
+    """Leave a usable run: weights, metrics and status."""
     module = trainer.finish()
     run.write_weights(module.state_dict())
     run.write_metrics(trainer.history)
-    own = [as_line(*rows[index]) for index in run.held_out()]
-    sure, right = scored(module, trainer.desk, own, _held_out_count(run.recipe))
     run.update_manifest(
         {
             "seconds": round(trainer.seconds, 3),
             "epochs": None,
             "images_per_second": round(trainer.step * trainer.batch_size / max(trainer.seconds, 1e-9), 1),
-            "validation_accuracy": float(right.mean()),
-            "threshold": default_threshold(sure),
-            "held_out": {"n": len(sure), "errors": held_out_errors(sure, right)},
             "status": status,
         }
     )
@@ -197,7 +191,8 @@ def _weights_of(content: bytes) -> "dict[str, Tensor]":
     return kept
 
 
-def _held_out_count(recipe: "Recipe") -> int:
+def held_out_count(recipe: "Recipe") -> int:
+    """Return how many drawn pictures a network is scored on."""
     return HELD_OUT if recipe.model.kind == "lines" else HELD_OUT // 10
 
 

@@ -12,27 +12,22 @@ BLANK = 10  # the class that stands for no new digit
 ALTERNATIVES = 3  # of the least sure digits, whose second best guess is tried
 
 
-def decoded(shares: Floats) -> tuple[str, float, str, list[int]]:
-    """Return the text of (T, 11) probabilities, its probability, the next likely text, and each digit's column.
+def decoded(shares: Floats) -> list[tuple[str, float]]:
+    """Return the likely texts of (T, 11) probabilities, with their own probabilities, the likeliest first.
 
-    The text is the likelier of the best path's and of those in which an unsure digit is its second best one, or none.
+    They are the best path's, and those in which one of its least sure digits is its second best one, or none.
     """
     path = shares.argmax(axis=1)
     starts = [at for at, digit in enumerate(path) if digit != BLANK and (at == 0 or path[at - 1] != digit)]
     digits = [int(path[at]) for at in starts]
-    columns = [_middle(path, at) for at in starts]
     tried = {tuple(digits): text_probability(shares, digits)}
-    for index in _unsure(shares, starts, path):
-        second = int(np.argsort(shares[columns[index]])[-2])
-        for put in ([] if second == BLANK else [second],):
-            other = [*digits[:index], *put, *digits[index + 1 :]]
-            tried.setdefault(tuple(other), text_probability(shares, other))
-    best, *others = sorted(tried, key=lambda text: -tried[text])
-    if len(best) < len(columns):  # a digit was dropped: those before and behind it stay where they were
-        gone = next((at for at, digit in enumerate(best) if digit != digits[at]), len(best))
-        columns = columns[:gone] + columns[gone + 1 :]
-    runner_up = "".join(map(str, others[0])) if others else ""
-    return "".join(map(str, best)), float(tried[best]), runner_up, columns
+    middles = [_middle(path, at) for at in starts]
+    for index in sorted(range(len(starts)), key=lambda each: shares[middles[each], digits[each]])[:ALTERNATIVES]:
+        second = int(np.argsort(shares[middles[index]])[-2])
+        other = [*digits[:index], *([] if second == BLANK else [second]), *digits[index + 1 :]]
+        tried.setdefault(tuple(other), text_probability(shares, other))
+    likely = sorted(tried.items(), key=lambda each: -each[1])
+    return [("".join(map(str, text)), probability) for text, probability in likely]
 
 
 def text_probability(shares: Floats, digits: list[int]) -> float:
@@ -61,9 +56,3 @@ def _middle(path: NDArray[np.int64], at: int) -> int:
     while end + 1 < len(path) and path[end + 1] == path[at]:
         end += 1
     return (at + end) // 2
-
-
-def _unsure(shares: Floats, starts: list[int], path: NDArray[np.int64]) -> list[int]:
-    """Return which digits are the least sure, the least sure first."""
-    sure = [float(shares[_middle(path, at), path[at]]) for at in starts]
-    return sorted(range(len(starts)), key=sure.__getitem__)[:ALTERNATIVES]

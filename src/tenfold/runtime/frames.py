@@ -79,34 +79,52 @@ def framed(
     ranges: the values that the list's arrays have, by dtype (see `ranges_of`); an array's own where it is None.
     """
     check_ink(ink)
+    if isinstance(image, np.ndarray) and _is_frame(image) and ink != "dark" and is_framed(image):
+        return image
+    return to_frame(as_pixels(image, f"image {number + 1}", ranges), ink)
+
+
+def _is_frame(image: NDArray[Any]) -> bool:
+    return image.shape == FRAME and image.dtype == np.uint8
+
+
+def as_pixels(
+    image: "Picture", name: str = "the picture", ranges: Mapping[Any, tuple[float, float]] | None = None
+) -> NDArray[np.uint8]:
+    """Return a picture upright, (H, W), (H, W, 3) or (H, W, 4) uint8. DataError, with `name`, where it is none.
+
+    ranges: as of `framed`.
+    """
     if isinstance(image, np.ndarray):
         height, width = (*image.shape, 1, 1)[:2]
-        check_size(width, height, f"Image {number + 1}")
-        if image.shape == FRAME and image.dtype == np.uint8 and ink != "dark" and is_framed(image):
-            return image
-        return to_frame(_eight_bits(_bare(image), f"Image {number + 1}", ranges or {}), ink)
+        check_size(width, height, name.capitalize())
+        return _eight_bits(_bare(image), name.capitalize(), ranges or {})
     if isinstance(image, bytes | bytearray | memoryview):
-        return decoded_frame(bytes(image), f"image {number + 1}", ink)
+        return decode(bytes(image), name)
     if isinstance(image, str | os.PathLike):
-        return read_frame(Path(image), str(image), ink)
+        return decode(read_picture(Path(image), str(image)), str(image))
     if is_pil(image):
-        return to_frame(pixels(image, f"image {number + 1}"), ink)
+        return pixels(image, name)
     kind = type(image).__name__
-    raise DataError(f"Image {number + 1} has the type '{kind}'. Give an array, a path, bytes or a PIL image.")
+    raise DataError(f"{name.capitalize()} has the type '{kind}'. Give an array, a path, bytes or a PIL image.")
 
 
-def read_frame(path: Path, name: str, ink: Ink = "auto") -> NDArray[np.uint8]:
-    """Return the picture of a file in the frame, (28, 28) uint8. DataError, with `name`, where that is impossible."""
+def read_picture(path: Path, name: str) -> bytes:
+    """Return the bytes of a picture's file, `MAX_BYTES` at most. DataError, with `name`, where that is impossible."""
     try:
         if not path.is_file():
             raise DataError(f"'{name}' is not a file. Give the path of a picture.")
         if path.stat().st_size > MAX_BYTES:
             raise DataError(f"'{name}' has '{path.stat().st_size}' bytes. Give at most {MAX_BYTES}.")
-        content = path.read_bytes()
+        return path.read_bytes()
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or error
         raise DataError(f"'{name}' cannot be read: {reason}. Check the path and its permissions.") from error
-    return decoded_frame(content, name, ink)
+
+
+def read_frame(path: Path, name: str, ink: Ink = "auto") -> NDArray[np.uint8]:
+    """Return the picture of a file in the frame, (28, 28) uint8. DataError, with `name`, where that is impossible."""
+    return decoded_frame(read_picture(path, name), name, ink)
 
 
 def decoded_frame(content: bytes, name: str, ink: Ink = "auto") -> NDArray[np.uint8]:

@@ -10,7 +10,7 @@ import hashlib
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,11 +23,21 @@ PRETRAINED = Path(__file__).parent.parent / "pretrained"
 CARD = "card.json"
 SHIPPED = {"shipped": "world.onnx", "world": "world.onnx", "tiny": "tiny.onnx"}
 
+
+class Sizes(NamedTuple):
+    """The axes of an answer, and the shape of a picture."""
+
+    axes: int
+    shape: list[int]
+
+
 KEY, FORMAT = "tenfold", 1
 MAX_CARD_BYTES = 4 << 20  # 100,000 held-out errors; our worst classical model has 750
 MAX_BYTES = 64 << 20  # our largest, a random forest, has 52 MB
 OPSETS = {"": range(17, 22), TREES: range(1, 6)}  # of ONNX's own operators, and of trees
 UINT8, FLOAT = 2, 1  # onnx.TensorProto.DataType
+# Of a network that reads: the axes of what it answers, and one picture of a size to try it with.
+READING = {"lines": Sizes(3, [1, 32, 320]), "page": Sizes(4, [1, 256, 256])}
 INPUT, PROBABILITIES, DIGIT_PROBABILITY = "images", "probabilities", "digit"
 LOG_FATAL = 4
 
@@ -36,8 +46,8 @@ LOG_FATAL = 4
 class Card:
     """A model's card, checked.
 
-    name, recipe, precision ("fp32" or "int8") as exported. threshold: the confidence from which it answers, where
-    the user gives none. n: how many images were held out. held_out: for each of them that was read wrong,
+    name, recipe, precision ("fp32", "fp16" or "int8") as exported. threshold: the confidence from which it answers,
+    where the user gives none. n: how many images were held out. held_out: for each of them that was read wrong,
     (confidence, how many held-out images have at least that confidence), by falling confidence.
     fields: the whole JSON object.
     """
@@ -69,7 +79,7 @@ def parse(text: str, model: str) -> Card:
     for key, kind in (("name", str), ("recipe", str), ("precision", str), ("data", dict), ("metrics", dict)):
         if not isinstance(fields.get(key), kind):
             raise _malformed(model, f"its '{key}' is '{_short(fields.get(key))}'")
-    if fields["precision"] not in ("fp32", "int8"):
+    if fields["precision"] not in ("fp32", "fp16", "int8"):
         raise _malformed(model, f"its 'precision' is '{_short(fields['precision'])}'")
     if not _is_share(fields.get("threshold")):
         raise _malformed(model, f"its 'threshold' is '{_short(fields.get('threshold'))}'")
@@ -146,11 +156,43 @@ def open_model(path: Path, sha256: str | None = None) -> Model:
         run = path if path.is_dir() else path.parent
         if path.suffix != ".onnx" and (run / "run.json").is_file():
             raise ModelError(f"'{path}' is a run's, and no model. Make one: tenfold export '{run}' --out model.onnx")
+    content, _ = _content(path, sha256)
+    return from_bytes(content, str(path))
+
+
+def _content(path: Path, sha256: str | None) -> tuple[bytes, str]:
+    """Return a model file's bytes and their SHA-256; ModelError where that is not the one expected."""
     content = read_model(path, MAX_BYTES)
     digest = hashlib.sha256(content).hexdigest()
     if sha256 is not None and digest != sha256.lower():
         raise ModelError(f"'{path}' has the SHA-256 '{digest}', not the expected '{sha256}'. Get the file again.")
-    return from_bytes(content, str(path))
+    return content, digest
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """An open network of rows or pages: `pixels` (N, 1, H, W) float32 in, `answers` out."""
+
+    session: Any
+    card: Card
+    sha256: str
+
+
+def open_reading(path: Path, kind: str, sha256: str | None = None, threads: int = 1) -> Reading:
+    """Return the network of a file that `tenfold train lines` or `page` left in its run, of that `kind`.
+
+    sha256: as of `open_model`. ModelError where it cannot be read, or is not what such a training leaves.
+    """
+    content, digest = _content(path, sha256)
+    found = outline(content, str(path))
+    check_opsets(found, str(path))
+    wanted = READING[kind]
+    have = [(value.name, value.element, len(value.shape or ())) for value in (*found.inputs, *found.outputs)]
+    texts = [value for key, value in found.metadata if key == KEY]
+    if have != [("pixels", FLOAT, 4), ("answers", FLOAT, wanted.axes)] or len(texts) != 1:
+        raise refused(str(path), f"is no network of '{kind}', which `tenfold train {kind}` makes")
+    images_at_once(found, str(path), ("pixels", "f4", wanted.shape), 8)
+    return Reading(open_session(content, str(path), threads), parse(texts[0], str(path)), digest)
 
 
 def from_bytes(content: bytes, name: str) -> Model:

@@ -17,7 +17,7 @@ MAX_WHOLE_NUMBERS = 4096  # of a tensor whose values are followed
 MAX_DEPTH = 1000  # of a tree: onnxruntime and XGBoost walk down by recursion
 MAX_UNROLLED = 64 << 20  # numbers of an image, each repeated for every filter's place that it is in
 A_NUMBER = 128  # multiplications that any other number written or read is taken for: a power of doubles takes so long
-KINDS = {1: "f4", 2: "u1", 3: "i1", 6: "i4", 7: "i8", 9: "?", 11: "f8"}  # onnx.TensorProto.DataType
+KINDS = {1: "f4", 2: "u1", 3: "i1", 6: "i4", 7: "i8", 9: "?", 10: "f2", 11: "f8"}  # onnx.TensorProto.DataType
 
 
 def must(is_so: Any, what: str) -> None:
@@ -126,7 +126,7 @@ def _window(attributes: dict[str, Any], x: Array, kernel: list[int]) -> list[int
     ]
 
 
-def _convolution(attributes: dict[str, Any], x: Array, w: Array, bias: Array) -> Any:
+def _convolution(attributes: dict[str, Any], x: Array, w: Array, bias: Array | None = None) -> Any:
     must(
         attributes.get("group", 1) == 1 and w.shape[1] == x.shape[1] and x.dtype.kind == "f",
         "filters of other channels",

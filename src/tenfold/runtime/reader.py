@@ -1,130 +1,173 @@
-"""Pictures -> numbers: two networks and the recogniser of digits, run by onnxruntime, without torch.
+"""Pictures -> numbers: two networks, run by onnxruntime, without torch.
 
-The page's network says where digits are, how large, and which; it looks at the picture in several sizes, since it knows
-digits of 13 to 42 pixels. What stands together is cut out and read anew by the network of rows, which decides. Where
-both agree, the number is as good as sure.
+The network of pages says where digits are, and which. What stands together is cut out and read anew, in a few views, by
+the network of rows. Every view, and the page itself, votes for the texts that it holds possible, with their
+probabilities: the text with the most votes is the number, and its share of them says how sure that is.
 """
 
+import functools
+import hashlib
 import math
+from collections import defaultdict
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from tenfold.imaging.level import levelled
+from tenfold.errors import ModelError
+from tenfold.imaging.level import dark, levelled
+from tenfold.runtime.abstain import guarantee
 from tenfold.runtime.ctc import decoded
+from tenfold.runtime.finder import find
+from tenfold.runtime.frames import as_pixels
+from tenfold.runtime.model_file import PRETRAINED, Card, expected_sha256, open_reading
 from tenfold.runtime.numbers import Digit, Number, Page
-from tenfold.runtime.rows import Found, distinct, numbers, rows
+from tenfold.runtime.rows import Found, numbers, rows
 
 if TYPE_CHECKING:
     from tenfold.runtime.frames import Picture
 
 Grey = NDArray[np.uint8]
-Floats = NDArray[np.float32]
+Votes = dict[str, float]
 
-LINE_HEIGHT, LONGEST = 32, 640  # pixels of a row
-LINE_REACH, PAGE_REACH, STRIDE = 12, 24, 4  # as in training
-LARGEST, SMALLEST = 1536, 24  # pixels of the longer side of a page, in the sizes that it is searched in
-STEP = math.sqrt(2)  # between two sizes
-LEAST, MOST = 10.0, 54.0  # pixels: digits outside are found in another size
-SHOWN = 0.35  # probability from which on a digit is there
-MARGIN = 16  # pixels of paper put around a page
+LINE_HEIGHT, LONGEST, LINE_REACH = 32, 640, 12  # pixels of a row; and for `levelled`
+PAGE_VOTES = 0.7  # of the page, beside one of each view of a row
+LEAST_SHARE = 0.08  # of the votes: what has less is no number
+NARROW = 0.87  # of a row's width, in one of its views
 
 
 class Reader:
-    """Reads the numbers in pictures. All methods may be called from several threads at once."""
+    """Reads the numbers in pictures. All methods may be called from several threads at once.
 
-    def __init__(self, page: Any, lines: Any, threshold: float) -> None:
-        self._page, self._lines, self.threshold = page, lines, threshold
+    card: what the network of rows says of itself, where it does. threshold: the confidence of an answer. sha256: of
+    both networks. name: what they were opened as.
+    """
+
+    def __init__(
+        self, page: Any, lines: Any, card: Card | None, threshold: float, sha256: str = "", name: str = ""
+    ) -> None:
+        self._page, self._lines, self.card = page, lines, card
+        self.threshold, self.sha256, self.name = threshold, sha256, name
+
+    @classmethod
+    def load(
+        cls,
+        path: str | Path | None = None,
+        *,
+        max_error: float | None = None,
+        min_confidence: float | None = None,
+        threads: int = 1,
+    ) -> "Reader":
+        """Return the shipped reader, or one with the network that a run trained.
+
+        path: None or "shipped"; a run's folder of `tenfold train lines`, or the `lines.onnx` in it. max_error: abstain
+        so often that at most this share of the numbers is wrong, 95% certain, on numbers like those held out when the
+        network was trained. min_confidence: or answer from this confidence on. threads: of onnxruntime.
+        Raises ModelError for a model that is refused or cannot promise max_error, and for values out of range.
+        """
+        if max_error is not None and min_confidence is not None:
+            raise ModelError(f"Both max_error '{max_error}' and min_confidence '{min_confidence}' are given. Give one.")
+        if min_confidence is not None and not 0 <= min_confidence <= 1:
+            raise ModelError(f"The confidence '{min_confidence}' is none. Give 0 to 1.")
+        files = {kind: PRETRAINED / f"{kind}.onnx" for kind in ("page", "lines")}
+        if path is not None and str(path) != "shipped":
+            given = Path(path)
+            files["lines"] = given / "lines.onnx" if given.is_dir() else given
+        opened = {kind: open_reading(file, kind, expected_sha256(file), threads) for kind, file in files.items()}
+        card = opened["lines"].card
+        threshold = card.threshold if min_confidence is None else min_confidence
+        if max_error is not None:
+            threshold = guarantee(card, max_error).threshold
+        digest = hashlib.sha256("".join(each.sha256 for each in opened.values()).encode()).hexdigest()
+        sessions = opened["page"].session, opened["lines"].session
+        return cls(*sessions, card, threshold, digest, str(path or "shipped"))
 
     def read(self, picture: "Picture", *, line: bool = False, rotate: str = "none") -> Page:
-        grey = dark(picture)
-        return self._line(grey) if line else self._whole(grey)
+        """Return the numbers in a picture: a path, bytes, a PIL image, or (H, W), (H, W, 3), (H, W, 4) uint8.
 
-    def _line(self, grey: Grey) -> Page:
+        line: it shows one number alone. rotate: "none", or "auto" to try quarter turns, of which that is taken in which
+        most is read, and most surely.
+        Raises DataError for what is no picture.
+        """
+        grey = dark(as_pixels(picture))
+        turns = range(4) if rotate == "auto" else (0,)
+        read = self._line if line else self._page_of
+        pages = [read(np.ascontiguousarray(np.rot90(grey, turn)), 90 * turn) for turn in turns]
+        return max(pages, key=lambda page: sum(len(each.text) * each.confidence**2 for each in page.numbers))
+
+    def _line(self, grey: Grey, turned: int) -> Page:
+        """Return what a picture of one number shows: the row as a whole, and its digits where they are found."""
         height, width = grey.shape
-        text, sure, other, columns, size = self._row(grey)
-        return Page([Number(text, sure, (0, 0, width, height))] if text else [], [1] if text else [], (width, height))
+        row = max(rows(find(self._page, grey)), key=len, default=[])
+        number = self._number(grey, row, grey, (0, 0, width, height))
+        return Page([] if number is None else [number], [] if number is None else [1], (width, height), turned)
 
-    def _whole(self, grey: Grey) -> Page:
+    def _page_of(self, grey: Grey, turned: int) -> Page:
         made: list[Number] = []
         counts = []
-        for row in rows(self.find(grey)):
-            parts = [self._number(grey, each) for each in numbers(row)]
-            made += parts
-            counts.append(len(parts))
-        return Page(made, counts, (grey.shape[1], grey.shape[0]))
+        for row in rows(find(self._page, grey)):
+            parts = [self._number(grey, each, cut(grey, each)) for each in numbers(row)]
+            read = [each for each in parts if each is not None]
+            made += read
+            counts += [len(read)] if read else []
+        return Page(made, counts, (grey.shape[1], grey.shape[0]), turned)
 
-    def _number(self, grey: Grey, digits: list[Found]) -> Number:
-        boxes = [(round(d.left), round(d.y - d.height / 2), round(d.width), round(d.height)) for d in digits]
-        own = "".join(str(int(d.shares.argmax())) for d in digits)
-        sure = float(np.prod([d.shares.max() * d.score for d in digits]))
-        text, likely, _, _, _ = self._row(cut(grey, digits))
-        left, top = min(b[0] for b in boxes), min(b[1] for b in boxes)
-        box = (left, top, max(b[0] + b[2] for b in boxes) - left, max(b[1] + b[3] for b in boxes) - top)
-        return Number(
-            text,
-            likely if text == own else likely * 0.5,
-            box,
-            [Digit(int(d.shares.argmax()), float(d.shares.max()), b) for d, b in zip(digits, boxes)],
-            False,
-            own,
-        )
+    def _number(
+        self, grey: Grey, found: list[Found], row: Grey, box: tuple[int, int, int, int] | None = None
+    ) -> Number | None:
+        """Return the number that a row's picture shows; None where it is none. found: its digits on the page."""
+        votes, views = self._votes(row)
+        own = "".join(str(int(each.shares.argmax())) for each in found)
+        likely = math.prod(float(each.shares.max()) * each.score for each in found)
+        if own:
+            votes[own] += PAGE_VOTES * likely
+        texts = sorted((text for text in votes if text), key=lambda text: -votes[text])
+        share = votes[texts[0]] / (views + PAGE_VOTES) if texts else 0.0
+        if share < LEAST_SHARE:
+            return None
+        text, sure = texts[0], calibrated(share)
+        abstained = sure < self.threshold
+        reason = None
+        if abstained:
+            reason = f"unsure: {text} or {texts[1]}" if len(texts) > 1 else f"unsure: {text}"
+        boxes = [box_of([each]) for each in found]
+        digits = []
+        if len(found) == len(text):
+            shares = (float(each.shares[int(digit)]) for each, digit in zip(found, text, strict=True))
+            digits = [Digit(int(d), s, b) for d, s, b in zip(text, shares, boxes, strict=True)]
+        return Number(text, sure, box or box_of(found), digits, abstained, reason)
 
-    def _row(self, grey: Grey) -> tuple[str, float, str, list[int], int]:
-        """Return a row's text, its probability, the next likely text, and each digit's column of so many."""
-        small = resized_row(grey)
-        size = small.shape[1]
-        pixels = np.zeros((1, 1, LINE_HEIGHT, -(-size // 16) * 16), np.float32)
-        pixels[0, 0, :, :size] = levelled(np.asarray(small), LINE_REACH)
-        shares = self._lines.run(None, {"pixels": pixels})[0][0]
-        return *decoded(shares), len(shares)
+    def _votes(self, row: Grey) -> tuple[Votes, int]:
+        """Return the texts that views of a row hold possible, with the sum of their probabilities; and how many views.
 
-    def find(self, grey: Grey) -> list[Found]:
-        """Return the digits on a page, (H, W) uint8, dark on light, wherever and however large they are."""
+        As it is, with paper at both ends, for digits that the edge touches, and narrower.
+        """
         import cv2
 
-        longer = max(grey.shape)
-        found: list[Found] = []
-        size = float(min(LARGEST, max(longer, SMALLEST)))
-        while size >= SMALLEST:
-            scale = size / longer
-            way = cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC
-            found += self._found(np.asarray(cv2.resize(grey, None, fx=scale, fy=scale, interpolation=way)), scale)
-            size /= STEP
-        return distinct(found)
-
-    def _found(self, grey: Grey, scale: float) -> list[Found]:
-        """Return the digits that a page shows in one size, with their places in the page itself."""
-        import cv2
-
-        height, width = grey.shape
-        below, right = -(height + MARGIN) % 16 + 0, -(width + MARGIN) % 16
-        padded = cv2.copyMakeBorder(grey, MARGIN, below, MARGIN, right, cv2.BORDER_REPLICATE)
-        maps = self._page.run(None, {"pixels": levelled(np.asarray(padded), PAGE_REACH)[None, None]})[0][0]
-        shown = 1 - maps[10]
-        peaks = (shown > SHOWN) & (shown >= cv2.dilate(shown, np.ones((3, 3), np.uint8)))
-        weights = np.where(shown > SHOWN, shown, 0)
-        total = np.maximum(_around(weights), 1e-6)
-        down, right = np.mgrid[: maps.shape[1], : maps.shape[2]].astype(np.float32) * STRIDE + (STRIDE - 1) / 2
-        found = []
-        # A digit's middle covers a few places: what they say is averaged.
-        x, y, wide, tall = (_around(each * weights) / total for each in (right, down, maps[11], maps[12]))
-        shares = np.stack([_around(each * weights) / total for each in maps[:10]])
-        for row, column in np.argwhere(peaks):
-            at = row, column
-            if LEAST <= max(wide[at], tall[at]) <= MOST:
-                place = (float(x[at]) - MARGIN + 0.5) / scale, (float(y[at]) - MARGIN + 0.5) / scale
-                own = shares[:, row, column] / shares[:, row, column].sum()
-                found.append(Found(*place, float(wide[at]) / scale, float(tall[at]) / scale, own, float(shown[at])))
-        return found
+        small = resized_row(row)
+        ends = cv2.copyMakeBorder(small, 0, 0, 5, 5, cv2.BORDER_REPLICATE)
+        narrow = cv2.resize(small, (max(8, round(small.shape[1] * NARROW)), LINE_HEIGHT), interpolation=cv2.INTER_AREA)
+        views = [small, np.asarray(ends, np.uint8), np.asarray(narrow, np.uint8)]
+        pixels = np.zeros((len(views), 1, LINE_HEIGHT, -(-max(each.shape[1] for each in views) // 16) * 16), np.float32)
+        for each, view in zip(pixels, views, strict=True):
+            each[0, :, : view.shape[1]] = levelled(view, LINE_REACH)
+        votes: Votes = defaultdict(float)
+        for shares in self._lines.run(None, {"pixels": pixels})[0]:
+            for text, probability in decoded(shares):
+                votes[text] += probability
+        return votes, len(views)
 
 
-def _around(field: Floats) -> Floats:
-    """Return the sum of each place and its eight neighbours."""
-    import cv2
+@functools.cache
+def shipped() -> Reader:
+    """Return the reader that comes with Tenfold, opened once."""
+    return Reader.load()
 
-    return np.asarray(cv2.boxFilter(field, -1, (3, 3), normalize=False, borderType=cv2.BORDER_CONSTANT), np.float32)
+
+def calibrated(share: float) -> float:
+    """Return how likely a text is right that has such a share of the votes."""
+    return share
 
 
 def resized_row(grey: Grey) -> Grey:
@@ -137,50 +180,45 @@ def resized_row(grey: Grey) -> Grey:
     return np.asarray(cv2.resize(grey, (size, LINE_HEIGHT), interpolation=way), np.uint8)
 
 
+def box_of(found: list[Found]) -> tuple[int, int, int, int]:
+    """Return the smallest box around digits: left, top, width, height."""
+    left, top = min(each.left for each in found), min(each.y - each.height / 2 for each in found)
+    right, bottom = max(each.right for each in found), max(each.y + each.height / 2 for each in found)
+    return round(left), round(top), round(right - left), round(bottom - top)
+
+
 def cut(grey: Grey, digits: list[Found]) -> Grey:
-    """Return the part of a page that holds the digits of one number, turned so that their row is level."""
+    """Return the part of a page that holds the digits of one number, 32 pixels high, turned level."""
     import cv2
 
-    x, y = np.array([each.x for each in digits]), np.array([each.y for each in digits])
-    tall = float(np.median([each.height for each in digits]))
+    x, y, wide, tall = np.array([(each.x, each.y, each.width, each.height) for each in digits]).T
+    usual = float(np.median(tall))
     slope = 0.0
-    if len(digits) > 2 and np.ptp(x) > 2 * tall:
+    if len(digits) > 2 and np.ptp(x) > 2 * usual:
         slope = float(np.clip(np.polyfit(x - x.mean(), y, 1)[0], -0.35, 0.35))
     angle = math.atan(slope)
     along, across = np.array([math.cos(angle), math.sin(angle)]), np.array([-math.sin(angle), math.cos(angle)])
     places = np.stack([x, y], 1)
     rise, reach = places @ across, places @ along
-    half = np.array([each.height for each in digits]) / 2
-    wide = np.array([each.width for each in digits]) / 2
-    margin = 0.15 * tall
-    top, bottom = (rise - half).min() - margin, (rise + half).max() + margin
-    left, right = (reach - wide).min() - 2 * margin, (reach + wide).max() + 2 * margin
+    top, bottom = (rise - tall / 2).min() - 0.15 * usual, (rise + tall / 2).max() + 0.15 * usual
+    left, right = (reach - wide / 2).min() - 0.3 * usual, (reach + wide / 2).max() + 0.3 * usual
     scale = LINE_HEIGHT / (bottom - top)
-    size = max(12, round((right - left) * scale))
-    origin = left * along + top * across
-    turn = np.array(
-        [[along[0] / scale, across[0] / scale, origin[0]], [along[1] / scale, across[1] / scale, origin[1]]]
-    )
+    size = int(np.clip(round((right - left) * scale), 12, LONGEST))
+    corner = left * along + top * across
+    turn = np.column_stack([along / scale, across / scale, corner])
     if scale < 0.5:  # smoothed first, so that no stroke is missed
-        grey = cv2.GaussianBlur(grey, (0, 0), 0.35 / scale)
-    return np.asarray(
-        cv2.warpAffine(
-            grey,
-            turn,
-            (size, LINE_HEIGHT),
-            flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP,
-            borderMode=cv2.BORDER_REPLICATE,
-        )
-    )
+        grey, turn = _around_smooth(grey, places, bottom - top + right - left, scale, turn)
+    way = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
+    return np.asarray(cv2.warpAffine(grey, turn, (size, LINE_HEIGHT), flags=way, borderMode=cv2.BORDER_REPLICATE))
 
 
-def dark(image: Any) -> Grey:
-    """Return (H, W) uint8, its writing dark."""
+def _around_smooth(
+    grey: Grey, places: NDArray[np.float64], reach: float, scale: float, turn: NDArray[np.float64]
+) -> tuple[Grey, NDArray[np.float64]]:
+    """Return the part of a page within reach of some places, smoothed, and the transform for that part."""
     import cv2
 
-    grey = image if image.ndim == 2 else np.asarray(cv2.cvtColor(image[..., :3], cv2.COLOR_RGB2GRAY))
-    small = cv2.resize(
-        grey, None, fx=min(1, 600 / max(grey.shape)), fy=min(1, 600 / max(grey.shape)), interpolation=cv2.INTER_AREA
-    )
-    fine = small.astype(np.float32) - cv2.GaussianBlur(small.astype(np.float32), (0, 0), 12)
-    return grey if float((fine**3).mean()) <= 0 else 255 - grey
+    low = np.clip(np.floor(places.min(axis=0) - reach), 0, None).astype(int)
+    high = np.ceil(places.max(axis=0) + reach).astype(int)
+    part = cv2.GaussianBlur(grey[low[1] : high[1], low[0] : high[0]], (0, 0), 0.35 / scale)
+    return np.asarray(part), turn - np.array([[0, 0, low[0]], [0, 0, low[1]]])

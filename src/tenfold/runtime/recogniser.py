@@ -23,6 +23,7 @@ from tenfold.runtime.model_file import Card, Model, expected_sha256, model_path,
 
 if TYPE_CHECKING:
     from tenfold.runtime.frames import Picture
+    from tenfold.runtime.numbers import Page
 
 Images = NDArray[np.uint8]
 Floats = NDArray[np.float32]
@@ -224,6 +225,18 @@ class Recogniser:
         import asyncio
 
         return await asyncio.to_thread(self.digits, images, ink=ink)
+
+    def read(self, picture: "Picture", *, line: bool = False, rotate: str = "none") -> "Page":
+        """Return the numbers in a picture of any size, with their boxes and digits, by the shipped `Reader`.
+
+        >>> recogniser.read("sheet.jpg").text
+        '12345 67891'
+
+        line, rotate: as of `tenfold.runtime.reader.Reader.read`, whose `load` has further settings. Raises as it does.
+        """
+        from tenfold.runtime.reader import shipped
+
+        return shipped().read(picture, line=line, rotate=rotate)
 
     def stream(
         self, images: "Picture | Iterable[Picture]", *, ink: Ink = "auto", batch_size: int | None = None

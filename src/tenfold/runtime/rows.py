@@ -1,6 +1,7 @@
 """Digits found on a page -> numbers and rows: what stands together, and in which order it is read."""
 
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -73,7 +74,7 @@ def rows(found: list[Found]) -> list[list[Found]]:
 def numbers(row: list[Found]) -> list[list[Found]]:
     """Return a row's digits number by number: a gap that is far wider than the others divides them."""
     height = float(np.median([each.height for each in row]))
-    gaps = [after.left - before.right for before, after in zip(row, row[1:], strict=False)]
+    gaps = [after.left - before.right for before, after in pairwise(row)]
     usual = max(float(np.median(gaps)) if gaps else 0.0, 0.2 * height)
     parts = [[row[0]]]
     for gap, digit in zip(gaps, row[1:], strict=True):

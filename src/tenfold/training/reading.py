@@ -5,7 +5,7 @@ same weights as an unbroken one, on the same machine and thread count.
 """
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -18,12 +18,12 @@ from torch import Tensor, nn
 from tenfold.drawing import numbers
 from tenfold.drawing.numbers import LEAST, LINE_HEIGHT, MOST, Box, Desk
 from tenfold.errors import TrainingError
-from tenfold.imaging.level import levelled
+from tenfold.imaging.level import dark, levelled
 from tenfold.models import build
-from tenfold.models.reading import NOTHING, LineNet
+from tenfold.models.reading import NOTHING
 from tenfold.progress import steps
-from tenfold.runtime.ctc import decoded
-from tenfold.runtime.reader import LINE_REACH, PAGE_REACH, STRIDE, dark, resized_row
+from tenfold.runtime.finder import PAGE_REACH, STRIDE
+from tenfold.runtime.reader import LINE_REACH, resized_row
 from tenfold.training.device import Precision, autocast, lay_out
 from tenfold.training.optimise import Average, Optimiser, multiple
 from tenfold.training.recipe import Recipe
@@ -149,7 +149,8 @@ class ReadingTrainer:
             own = round(BUCKET * self.batch_size * self.share) if self.own else 0
             first = bucket * self.batch_size
             rows = [self._drawn(numbers.line, first + each) for each in range(BUCKET * self.batch_size - own)]
-            rows += [varied(*self.own[generator.integers(len(self.own))], generator) for _ in range(own)]
+            chosen = generator.integers(len(self.own), size=own) if own else ()
+            rows += [varied(*self.own[int(index)], generator) for index in chosen]
             rows.sort(key=lambda row: row[0].shape[1])
             self._bucket = bucket, rows, generator.permutation(BUCKET)
         _, rows, order = self._bucket
@@ -160,40 +161,24 @@ class ReadingTrainer:
         return draw(self.desk, np.random.default_rng((self.seed, 0, number)))
 
 
-def scored(
-    module: nn.Module, desk: Desk, own: Sequence[Line], count: int
-) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
-    """Return how sure a finished network is of each held-out picture, (N,) float32, and whether it reads it right.
+def held_out(desk: Desk, draw: Callable[[Desk, np.random.Generator], Any], count: int) -> Iterator[Any]:
+    """Give pictures that no training draws."""
+    return (draw(desk, np.random.default_rng((HELD_OUT, number))) for number in range(count))
 
-    own: a user's rows; where there are none, `count` drawn pictures that no training draws. A page counts digit by
-    digit: those that it shows within an eighth of their height.
-    """
-    generators = (np.random.default_rng((HELD_OUT, number)) for number in range(count))
+
+def scored_pages(module: nn.Module, desk: Desk, count: int) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+    """Return how sure a network of pages is of digits on drawn ones, (N,) float32, and whether it is right."""
     sure, right = [], []
-    with torch.no_grad():
-        if isinstance(module, LineNet):
-            for row in own or (numbers.line(desk, generator) for generator in generators):
-                shares = module(line_batch([row])[0])[0].softmax(1).numpy()
-                text, probability, *_ = decoded(shares)
-                sure.append(probability)
-                right.append(text == row[1])
-        else:
-            for page, boxes in (numbers.page(desk, generator) for generator in generators):
-                maps = module(page_batch([page]))[0].numpy()
-                for box in boxes:
-                    if not LEAST <= max(box.height, box.width) <= MOST:
-                        continue
-                    x, y = (int(middle / STRIDE) for middle in (box.x + box.width / 2, box.y + box.height / 2))
-                    shares = softmax(maps[:11, min(y, maps.shape[1] - 1), min(x, maps.shape[2] - 1)])
-                    sure.append(float(shares.max()))
-                    right.append(int(shares.argmax()) == box.digit)
+    for page, boxes in held_out(desk, numbers.page, count):
+        with torch.no_grad():
+            maps = module(page_batch([page]))[0, :11].softmax(0).numpy()
+        for box in boxes:
+            if LEAST <= max(box.height, box.width) <= MOST:
+                x, y = box.x + box.width / 2, box.y + box.height / 2
+                shares = maps[:, min(int(y / STRIDE), maps.shape[1] - 1), min(int(x / STRIDE), maps.shape[2] - 1)]
+                sure.append(float(shares.max()))
+                right.append(int(shares.argmax()) == box.digit)
     return np.array(sure, np.float32), np.array(right, np.bool_)
-
-
-def softmax(logits: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Return probabilities, (K,)."""
-    powers = np.exp(logits - logits.max())
-    return np.asarray(powers / powers.sum(), np.float32)
 
 
 def line_batch(rows: Sequence[Line]) -> tuple[Tensor, list[list[int]]]:
@@ -275,9 +260,8 @@ def varied(picture: NDArray[np.uint8], text: str, generator: np.random.Generator
     moved = cv2.warpAffine(
         picture, turn, (max(12, size), height), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE
     )
-    grey = moved.astype(np.float32) * generator.uniform(0.7, 1.1) + generator.normal(
-        0, 1, moved.shape
-    ) * generator.uniform(0, 8)
+    grain = generator.normal(0, generator.uniform(0, 8), moved.shape)
+    grey = moved.astype(np.float64) * generator.uniform(0.7, 1.1) + grain
     if generator.random() < 0.3:
-        grey = cv2.GaussianBlur(grey, (0, 0), generator.uniform(0.3, 0.9))
+        grey = np.asarray(cv2.GaussianBlur(grey, (0, 0), generator.uniform(0.3, 0.9)), np.float64)
     return np.asarray(np.clip(grey, 0, 255), np.uint8), text
