@@ -23,6 +23,9 @@ RUN = typer.Argument(metavar="RUN", help="A folder that 'tenfold train' or 'tenf
 SYSTEM = typer.Argument(metavar="SYSTEM", help=f"A run's folder, an ensemble's, or {MODEL_HELP}")
 MAX_ERROR = typer.Option("--max-error", metavar="P", help="Answer so that at most this share is wrong, 95% certain.")
 THRESHOLD = typer.Option("--threshold", metavar="T", help="Answer from this confidence on [default: the system's own].")
+MIN_CONFIDENCE = typer.Option(
+    "--threshold", "--min-confidence", metavar="T", help="Answer from this confidence on [default: the system's own]."
+)
 OVERRIDES = typer.Option("--set", metavar="KEY=VALUE", help="Override the recipe: training.epochs=2. May be repeated.")
 SPLIT = typer.Option(
     "--split", metavar="HOW", help="Hold out images at random, or all of a writer's: writers [default: the recipe's]."

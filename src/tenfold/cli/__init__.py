@@ -40,11 +40,12 @@ VERBS = {
         "runs/first --data kaggle:test --out submission.csv",
     ),
     "export": ("Write a run as one ONNX file, or C header, proven to answer alike.", "runs/first --out model.onnx"),
-    "read": ("Read pictures of digits, any number of them.", "seven.png four.png"),
+    "read": ("Read the numbers in pictures and PDFs, any number of them.", "sheet.jpg scan.pdf"),
 }
 LIBRARIES = ("numpy", "onnxruntime", "opencv-python-headless", "pillow", "pydantic", "torch", "scikit-learn", "xgboost")
 # A module that each extra brings.
-EXTRAS = {"train": "torch", "audit": "cleanlab", "cluster": "ray", "track": "mlflow", "docs": "mkdocs", "dev": "pytest"}
+EXTRAS = {"train": "torch", "pdf": "pypdfium2", "audit": "cleanlab", "cluster": "ray", "track": "mlflow",
+          "docs": "mkdocs", "dev": "pytest"}  # fmt: skip
 SHELLS = ("bash", "zsh", "fish", "powershell", "pwsh")  # that Typer completes in
 CONTEXT = {"help_option_names": ["-h", "--help"]}
 
