@@ -13,9 +13,12 @@ from tenfold.runtime.rows import Found
 
 Grey = NDArray[np.uint8]
 
+LETTERS = "beside letters"
+ALIKE = 3  # times a digit's height, up to which letters are of its line
 SURE = 0.9  # of a page's network, from which on a digit is what the others are compared with
 FAR_SMALLER, FAR_FAINTER = 0.2, 0.4  # of the largest and the darkest of those
 NEAR, CLEAR, OWN = 0.45, 0.08, 0.4  # of the height: how near a letter stands, and how far a digit's own strokes reach
+WORD = 0.9  # of the height, by which strokes are wider than the digits in them, where they are a word
 HEIGHT = 24  # pixels of a digit, in which its surroundings are looked at
 INK = 0.35  # of full ink
 LOW, HIGH = 0.4, 1.7  # of the height: marks are lower than letters, a form's boxes higher
@@ -36,7 +39,14 @@ def doubts(grey: Grey, groups: list[list[Found]]) -> list[str | None]:
             reasons.append("far fainter than the others")
         else:
             others = [each for each in found if all(each is not own for own in group)]
-            reasons.append("beside letters" if _has_letters(grey, group, height, others) else None)
+            reasons.append(LETTERS if _has_letters(grey, group, height, others) else None)
+    # A lone digit in a line of words is rather one of their letters.
+    lettered = [group[0] for group, reason in zip(groups, reasons, strict=True) if reason == LETTERS]
+    for number, group in enumerate(groups):
+        first, height = group[0], tall[number]
+        if len(group) == 1 and reasons[number] is None:
+            line = [each for each in lettered if abs(each.y - first.y) < height and each.height < ALIKE * height]
+            reasons[number] = LETTERS if line else None
     return reasons
 
 
@@ -74,6 +84,8 @@ def _has_letters(grey: Grey, group: list[Found], height: float, others: list[Fou
         for label in set(np.unique(labels[first:last])) - {0}:
             # A digit's own strokes reach a little beyond its box; a word that it is a part of reaches further.
             near, far = (OWN, OWN + NEAR) if label in own else (CLEAR, CLEAR + NEAR)
+            if label in own and stats[label, cv2.CC_STAT_WIDTH] < (right - left) * scale + WORD * HEIGHT:
+                continue
             columns = sorted(max(0, round((edge + way * share * height - x) * scale)) for share in (near, far))
             rows_of = np.flatnonzero((labels[first:last, slice(*columns)] == label).any(axis=1))
             is_high = len(rows_of) > 0 and np.ptp(rows_of) + 1 >= LOW * HEIGHT
