@@ -80,8 +80,11 @@ def _has_letters(grey: Grey, group: list[Found], height: float, others: list[Fou
     _, labels, stats, _ = cv2.connectedComponentsWithStats(ink.astype(np.uint8), connectivity=8)
     first, last = round((top - y) * scale), round((bottom - y) * scale)
     own = set(np.unique(labels[first:last, max(0, round((left - x) * scale)) : round((right - x) * scale)]))
+    edges = [(labels[:, 0], x == 0), (labels[0], y == 0), (labels[:, -1], right + reach >= grey.shape[1]),
+             (labels[-1], bottom + 0.5 * height >= grey.shape[0])]  # fmt: skip
+    table = {0}.union(*(np.unique(side) for side, is_end in edges if is_end))  # what comes in at the picture's edge
     for edge, way in ((left, -1), (right, 1)):
-        for label in set(np.unique(labels[first:last])) - {0}:
+        for label in set(np.unique(labels[first:last])) - table:
             # A digit's own strokes reach a little beyond its box; a word that it is a part of reaches further.
             near, far = (OWN, OWN + NEAR) if label in own else (CLEAR, CLEAR + NEAR)
             if label in own and stats[label, cv2.CC_STAT_WIDTH] < (right - left) * scale + WORD * HEIGHT:
