@@ -61,7 +61,8 @@ def write_reader(run: "Run", rows: "list[Row]", console: "PlainConsole") -> Path
         "threshold": THRESHOLD,
         "held_out": {"n": len(sure), "errors": held_out_errors(sure, right)},
     }
-    run.update_manifest(found | {"validation_accuracy": float(right.mean())})
+    held = manifest["data"] | {"n_validation": len(sure)}
+    run.update_manifest(found | {"validation_accuracy": float(right.mean()), "data": held})
     card = {
         "format": FORMAT,
         "name": run.recipe.name,
