@@ -1,5 +1,7 @@
 """Pictures of numbers: what is drawn is what is said of it, the same for the same seed."""
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 from numpy.typing import NDArray
@@ -26,7 +28,7 @@ def test_digits_of_a_number_are_in_its_boxes_in_order(desk: Desk, text: str) -> 
     """A number's boxes name its digits from left to right; each is as large as the ink in it, and that is dark."""
     ink, boxes = desk.number(text, plain(30), np.random.default_rng(0))
     assert [box.digit for box in boxes] == [int(sign) for sign in text if sign.isdigit()]
-    assert all(before.x < after.x for before, after in zip(boxes, boxes[1:], strict=False))
+    assert all(before.x < after.x for before, after in pairwise(boxes))
     for box in boxes:
         own = in_box(ink, box)
         assert own.shape[0] >= box.height - 1 and own.shape[1] >= box.width - 1  # but for the palest edge
