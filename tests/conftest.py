@@ -83,7 +83,13 @@ def desk() -> Desk:
 
     known = load("uci:train")
     assert known.labels is not None
-    return Desk(Hands.of(known.images[:200], known.labels[:200], 100, 0, font_files()), font_files())
+    return Desk(Hands.of(known.images[:200], known.labels[:200], 200, 0, font_files()), font_files())
+
+
+@pytest.fixture(scope="session")
+def neat(desk: Desk) -> Desk:
+    """Return a desk that writes in our shapes alone, which are legible; UCI's 8 by 8 pixels often are not."""
+    return Desk(type(desk.hands)(desk.hands.maps[200:400], desk.hands.labels[200:400], 0), ())
 
 
 @pytest.fixture(scope="session")

@@ -92,7 +92,9 @@ def test_a_file_is_no_folder(folder: Path) -> None:
         load_strings(folder)
 
 
-TABLE = st.lists(st.lists(st.sampled_from(["file", "truth", "a.png", "12", "x", '"', "\0", "\r", ""]), max_size=4), max_size=4)
+TABLE = st.lists(
+    st.lists(st.sampled_from(["file", "truth", "a.png", "12", "x", '"', "\0", "\r", ""]), max_size=4), max_size=4
+)
 
 
 @given(content=st.binary(max_size=60) | TABLE.map(lambda rows: "\n".join(map(",".join, rows)).encode()))

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from tenfold.errors import DataError
 from tenfold.imaging.level import dark, levelled
 
 Grey = NDArray[np.uint8]
@@ -76,3 +77,17 @@ def test_polarity_of_a_shaded_or_large_picture(written: Grey) -> None:
 def test_a_picture_of_one_pixel_is_taken() -> None:
     """The smallest picture is no exception."""
     assert dark(np.full((1, 1), 9, np.uint8)).tolist() == [[9]]
+
+
+def test_what_is_transparent_is_paper(written: Grey) -> None:
+    """Black ink on a transparent ground that is black as well, as a drawing box gives it, is ink on white."""
+    clear = np.dstack([np.zeros((*written.shape, 3), np.uint8), 255 - written])
+    found = dark(clear)
+    assert found[written < 60].max() < 80 < 200 < found[written == 230].min()
+
+
+@pytest.mark.parametrize("shape", [(4,), (4, 4, 2), (4, 4, 5), (2, 4, 4, 3), (0, 4)])
+def test_other_shapes_are_refused(shape: tuple[int, ...]) -> None:
+    """What has no rows and columns, or no known channels, is no picture."""
+    with pytest.raises(DataError, match="A picture has shape"):
+        dark(np.zeros(shape, np.uint8))

@@ -58,7 +58,9 @@ def test_tilted_rows_stay_rows(turn: float) -> None:
 
 def test_two_columns_are_one_row_of_two_numbers() -> None:
     """What stands at one height is one row, though far apart: the left number, then the right one."""
-    found = [each for at in range(3) for each in [*written(f"12{at}", 50, 60 + 60 * at), *written("78", 600, 62 + 60 * at)]]
+    found = [
+        each for at in range(3) for each in [*written(f"12{at}", 50, 60 + 60 * at), *written("78", 600, 62 + 60 * at)]
+    ]
     assert read(shuffled(found)) == [[f"12{at}", "78"] for at in range(3)]
 
 
