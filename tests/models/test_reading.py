@@ -1,4 +1,4 @@
-"""Networks that read: what goes in, what comes out, and that each part of the answer looks at its part of the picture."""
+"""Networks that read: what goes in, what comes out, and that each part of an answer looks at its own part."""
 
 import pytest
 import torch
