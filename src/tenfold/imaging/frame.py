@@ -109,7 +109,7 @@ def is_framed(grey: NDArray[np.uint8]) -> bool:
 
 
 def opaque(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Return (H, W) or (H, W, 3) uint8 of a picture, transparency laid on its background; DataError for what is none."""
+    """Return a picture as (H, W) or (H, W, 3) uint8, transparency laid on its background; DataError for none."""
     if image.dtype != np.uint8 or image.size == 0 or not (image.ndim == 2 or image.shape[2:] in ((3,), (4,))):
         raise DataError(f"A picture has shape '{image.shape}' and dtype '{image.dtype}'. Give (H, W[, 3 or 4]) uint8.")
     height, width = (*image.shape, 1, 1)[:2]

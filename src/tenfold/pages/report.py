@@ -141,7 +141,7 @@ def _curves(metrics: list[dict[str, Any]], manifest: dict[str, Any]) -> list[dic
     half_an_image = 0.5 / ((manifest.get("data") or {}).get("n_validation") or 1000)  # stands for no error
     charts = []
     for key, title, text, least in CURVES:
-        rows = [row for row in metrics if row.get(key) is not None and np.isfinite(row[key])]
+        rows = [row for row in metrics if "epoch" in row and row.get(key) is not None and np.isfinite(row[key])]
         if len(rows) < 2:  # one point is no curve
             continue
         points = [(float(row["epoch"]), float(row["seconds"]), float(row[key])) for row in rows]
