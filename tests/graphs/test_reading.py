@@ -31,7 +31,7 @@ def used(network: nn.Module) -> nn.Module:
     """Return a network in evaluation mode whose batch norms have seen pictures."""
     with torch.no_grad():  # the exporter keeps tensors that are equal, as fresh ones are, once
         for each in network.parameters():
-            each += 0.01 * torch.randn_like(each)
+            each.add_(0.01 * torch.randn_like(each))
     for seed in range(3):
         torch.manual_seed(seed)
         network.train()(torch.rand(4, 1, 32, 64))
