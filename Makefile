@@ -60,5 +60,5 @@ $(BIN)/python:
 
 .venv/.installed-dev: pyproject.toml | $(BIN)/python
 	@echo "Installing Tenfold with what training, tests and checks need into .venv (once; PyTorch is large)"
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[train,audit,track,docs,dev]'
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[train,pdf,audit,track,docs,dev]'
 	@touch .venv/.installed $@

@@ -178,7 +178,8 @@ class GraphTrainer:
         self.graphs: dict[tuple[bool, bool], torch.cuda.CUDAGraph] = {}  # by what kind of step it is
         self.warm: Counter[tuple[bool, bool]] = Counter()
         self.stream = torch.cuda.Stream(device) if device.type == "cuda" else None
-        devices.synchronise(device)
+        if device.type != "cpu":
+            torch.accelerator.synchronize(device)
 
     def on_stream(self) -> AbstractContextManager[object]:
         """Return the context in which all is asked of the device, in this order."""
@@ -229,7 +230,8 @@ class GraphTrainer:
 
     def weights(self) -> dict[str, Tensor]:
         """Return the weights to answer with."""
-        devices.synchronise(self.device)
+        if self.device.type != "cpu":
+            torch.accelerator.synchronize(self.device)
         tensors = self.module.state_dict()
         return self.average.weights(tensors) if self.average else tensors
 
@@ -269,7 +271,8 @@ def network(recipe: Recipe, seed: int, looks: int, task: Task) -> Accelerated | 
         look = trainer.done * looks // trainer.total > (trainer.done - 1) * looks // trainer.total
         if not look and task.device.type != "cpu" and trainer.done % CHECK_STEPS:
             continue
-        devices.synchronise(task.device)
+        if task.device.type != "cpu":
+            torch.accelerator.synchronize(task.device)
         now = time.monotonic()
         spent = now - began - looking
         started = started if started[0] else (trainer.done, spent)  # from when on the pace counts

@@ -29,7 +29,6 @@ from tenfold.data import load
 from tenfold.data.digits import Digits
 from tenfold.ensembles.averaging import combine
 from tenfold.ensembles.diversity import size_curve
-from tenfold.ensembles.members import STUDENT
 from tenfold.ensembles.pool import MEMBERS, HeldOutAnswers, answers
 from tenfold.ensembles.selection import best_rule, choose, compared, nested
 from tenfold.errors import DataError, TenfoldError
@@ -46,6 +45,7 @@ from tenfold.training.device import processor, use_threads
 FILE = "ensembles.jsonl"  # in the folder of results
 TRAINING_IMAGES, SIZE, DRAWS = 20_000, 10, 10_000
 SIZES = (1, 2, 3, 5, 10, 20)
+STUDENT = "student"  # the folder in a pool of a network that learnt from the ensemble
 COLUMNS, WIDTH, HEIGHT, SCALE = 10, 92, 120, 3  # of the picture of mistakes; pixels
 
 Probabilities = NDArray[np.float32]
@@ -253,8 +253,7 @@ def measure(folder: Path, spec: str, name: str, wall: float | None, errors_sheet
     taught_wrong = taught(folder, runs, probabilities, test, spec)
     pairs = []
     if taught_wrong:
-        teacher = wrong.get(f"`greedy:{SIZE}`", wrong[f"`auto`: {rule}"])
-        right = [~teacher, *(~each for each in taught_wrong.values())]
+        right = [~wrong[f"`auto`: {rule}"], *(~each for each in taught_wrong.values())]
         pairs = intervals.compare(range(len(right)), right)
     if errors_sheet is not None:
         write_errors(errors_sheet, test, wrong[f"`auto`: {rule}"], means[f"`auto`: {rule}"])

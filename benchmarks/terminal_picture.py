@@ -26,7 +26,7 @@ WIDTH, HEIGHT = 86, 24
 COMMANDS = (
     "tenfold train instant --data uci --out runs/first",
     "tenfold evaluate runs/first --data uci:test",
-    "tenfold read docs/seven.png",
+    "tenfold read --digits docs/seven.png",
 )
 KEY_SECONDS, LONGEST_WAIT, LONGEST_COMMAND, AFTER, AT_END = 0.04, 0.7, 6.0, 1.2, 4.0
 CELL, LINE, MARGIN = 8.4, 19, 14  # of a letter, in pixels

@@ -186,7 +186,8 @@ def tutorial(seed: int, epochs: int, spec: str) -> dict[str, Any]:
             F.nll_loss(model(inputs[indices]), labels[indices]).backward()
             optimiser.step()
         schedule.step()
-        devices.synchronise(device)
+        if device.type != "cpu":
+            torch.accelerator.synchronize(device)
         taken.append(time.perf_counter() - start)
         model.eval()
         with torch.no_grad():

@@ -223,7 +223,8 @@ def ours(recipe: Recipe, digits: Digits, threads: int) -> tuple[Measure, Trainer
     def measure(seconds: float) -> float:
         first, start = trainer.position.step, time.perf_counter()
         trainer.run(lambda trainer: time.perf_counter() - start >= seconds)
-        devices.synchronise(trainer.device)
+        if trainer.device.type != "cpu":
+            torch.accelerator.synchronize(trainer.device)
         return (trainer.position.step - first) * trainer.batch_size / (time.perf_counter() - start)
 
     return measure, trainer

@@ -98,7 +98,7 @@ def test_interrupted(monkeypatch: pytest.MonkeyPatch) -> None:
     def train(*_: Any, **__: Any) -> Trained:
         return CUT
 
-    monkeypatch.setattr("tenfold.train.train", train)
+    monkeypatch.setattr("tenfold.quickstart.train", train)
     result = CliRunner().invoke(app, ["quickstart", "--json"])
     assert result.exit_code == 130
     assert json.loads(result.stdout)["evaluate"] is None
@@ -123,6 +123,6 @@ def test_mnist_in_tenfold_data(monkeypatch: pytest.MonkeyPatch) -> None:
         specs.append(spec)
         return CUT
 
-    monkeypatch.setattr("tenfold.train.train", train)
+    monkeypatch.setattr("tenfold.quickstart.train", train)
     quickstart(quiet=True)
     assert specs == ["mnist:train"]

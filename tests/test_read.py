@@ -372,13 +372,13 @@ def test_a_model_needs_nothing_of_training(images: Any, model: Path, tmp_path: P
 
 
 def test_pictures_are_answered_on_stdout(images: Any, model: Path, tmp_path: Path) -> None:
-    """`tenfold read PICTURE...` prints a line a picture, a refusal with its reason; a name can't act on a terminal."""
+    """`tenfold read --digits` prints a line a picture, a refusal with its reason; a name can't act on a terminal."""
     bad = {"a": "a.png", "blank": "blank.png", "broken": "bro\x1bken.png", "none": "none.png"}
     names = {key: str(tmp_path / name) for key, name in bad.items()}
     draw(Path(names["a"]))
     Image.fromarray(images[-1]).save(names["blank"])
     Path(names["broken"]).write_bytes(b"nothing")
-    command = ["read", *names.values(), "--model", str(model), "--threshold", "0"]
+    command = ["read", "--digits", *names.values(), "--model", str(model), "--threshold", "0"]
     result = CliRunner().invoke(app, command)
     (first,) = Recogniser.load(model, threshold=0).digits([names["a"]])
     lines = result.stdout.splitlines()
@@ -396,7 +396,7 @@ def test_pictures_are_answered_on_stdout(images: Any, model: Path, tmp_path: Pat
 def test_a_refusal_is_no_digit(model: Path, tmp_path: Path) -> None:
     """Where the model is not sure, the digit is left out and the reason says between which it wavers."""
     draw(tmp_path / "a.png")
-    result = read(pictures=[tmp_path / "a.png"], model=model, threshold=1, quiet=True)
+    result = read(pictures=[tmp_path / "a.png"], digits=True, model=model, threshold=1, quiet=True)
     assert isinstance(result, Answered)
     assert (result.digits, result.problem) == ([None], None)
     assert str(result.reasons[0]).startswith("unsure: ")

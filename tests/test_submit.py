@@ -24,7 +24,6 @@ from tenfold.errors import DataError, TenfoldError
 from tenfold.explore import explore
 from tenfold.export import export
 from tenfold.reproduce import reproduce
-from tenfold.runs import protocols
 from tenfold.runs.protocols import Protocol
 from tenfold.runs.run import Run
 from tenfold.runs.systems import System
@@ -72,7 +71,7 @@ def answer(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Submission]:
         monkeypatch.setattr("tenfold.submit.open_system", lambda *_, **__: system)
         monkeypatch.setattr("tenfold.submit.load", lambda *_: digits)
         monkeypatch.setattr("tenfold.submit.locate", lambda *_: out)
-        monkeypatch.setattr("tenfold.data.formats.sample_submission_ids", lambda _: sample_ids)
+        monkeypatch.setattr("tenfold.submit.sample_submission_ids", lambda _: sample_ids)
         return submit("run", spec, str(out), force=force, quiet=True)
 
     return call
@@ -259,7 +258,7 @@ def test_nothing_that_is_read_is_written_over(
         return  # these read none, or write no such file
     if verb == "export":
         out = tmp_path / "hard.onnx"
-    monkeypatch.setattr(protocols, "PROTOCOLS", {"mine": Protocol("mine", "Mine", str(data), None)})
+    monkeypatch.setattr("tenfold.reproduce.PROTOCOLS", {"mine": Protocol("mine", "Mine", str(data), None)})
     with pytest.raises(TenfoldError, match="is among what is read"):
         match verb:
             case "submit":

@@ -20,7 +20,7 @@ from tenfold.errors import TenfoldError
 from tenfold.jobs import Task
 from tenfold.train import train
 from tenfold.training import recipe as recipes
-from tenfold.tune import TrialFigures, tune
+from tenfold.tune import tune
 from tenfold.tuning.journal import Journal, Tried
 from tenfold.tuning.trial import Workers
 
@@ -160,7 +160,7 @@ def test_on_ray_a_search_is_the_same(
     spec: str, network: Path, neighbours: Path, tmp_path: Path, killed_once: None
 ) -> None:
     """On Ray a search tries the very same values with the very same figures, ends the same trials early, and goes on
-    where a worker is killed; a grid judges the same candidates alike.
+    where a worker is killed; a classical recipe's candidates are judged alike too.
     """
     network.write_text(NETWORK.replace("lr = 0.01", "lr = 0.00001"))  # that the search can do better than
     here = tune(network, spec, tmp_path / "here", trials=TRIALS, seeds=1, threads=1, quiet=True)
@@ -173,10 +173,10 @@ def test_on_ray_a_search_is_the_same(
     assert here.comparison.seeds == [1]
     assert timeless(asdict(there)["comparison"]) == timeless(asdict(here)["comparison"])
 
-    options: dict[str, Any] = {"subset": 200, "threads": 1, "seeds": 0, "quiet": True}
-    here = tune(neighbours, "uci", tmp_path / "grid-here", **options)
-    there = tune(neighbours, "uci", tmp_path / "grid-there", on="ray", **options)
-    assert trials(tmp_path / "grid-there") == trials(tmp_path / "grid-here")
+    options: dict[str, Any] = {"trials": TRIALS, "subset": 200, "threads": 1, "seeds": 0, "quiet": True}
+    here = tune(neighbours, "uci", tmp_path / "knn-here", **options)
+    there = tune(neighbours, "uci", tmp_path / "knn-there", on="ray", **options)
+    assert trials(tmp_path / "knn-there") == trials(tmp_path / "knn-here")
     assert timeless(asdict(there)["best"]) == timeless(asdict(here)["best"])
 
 
@@ -208,24 +208,19 @@ def test_diverging_trial_fails_alone(spec: str, tmp_path: Path) -> None:
         tune(tmp_path / "wild.toml", spec, tmp_path / "tune", trials=2, quiet=True)
 
 
-def test_grid_narrows_and_a_killed_one_finds_the_same(neighbours: Path, tmp_path: Path) -> None:
-    """A classical recipe is searched in three stages, each finer around the best; killed in the second and resumed, it
-    judges the same candidates.
+def test_classical_recipe_finds_better_and_a_killed_search_finds_the_same(neighbours: Path, tmp_path: Path) -> None:
+    """A classical recipe is searched as a network's is, on held-out images, and compared on unused seeds; killed in the
+    middle and resumed, the search tries the very same values with the very same figures.
     """
-    whole = tune(neighbours, "uci", tmp_path / "whole", subset=300, quiet=True)
-    assert (whole.method, whole.metric, whole.status) == ("grid", "accuracy", "finished")
-    assert accuracy(whole.best) > accuracy(whole.base)
+    whole = tune(neighbours, "uci", tmp_path / "whole", trials=TRIALS, subset=300, quiet=True)
+    assert (whole.method, whole.metric, whole.status) == ("optuna", "nll", "finished")
+    assert whole.best is not None
+    assert whole.base is not None
+    assert (whole.best.nll or 0) < (whole.base.nll or 0)
     assert whole.comparison is not None
     assert whole.comparison.better
-    assert [row.n for row in whole.comparison.rows] == [300] * 3
-    tried = opened(tmp_path / "whole")
-    spans = []
-    for stage in range(3):
-        numbers = [int(each.values["model.n_neighbors"]) for each in tried if each.stage == stage]
-        spans.append(max(numbers) - min(numbers))
-    assert spans[0] == 40
-    assert spans[0] > spans[1] >= spans[2]
-    assert len({tuple(each.values.items()) for each in tried}) == len(tried)
+    assert [row.n for row in whole.comparison.rows] == [60] * 3
+    assert "Before and after" in (tmp_path / "whole" / "tune.html").read_text()
 
     assert whole.best_recipe is not None
     run = train(whole.best_recipe, "uci", tmp_path / "run", quiet=True)
@@ -233,29 +228,22 @@ def test_grid_narrows_and_a_killed_one_finds_the_same(neighbours: Path, tmp_path
     assert run.validation_accuracy > 0.9
 
     command = [sys.executable, "-m", "tenfold", "tune", str(neighbours), "--data", "uci", "--subset", "300"]
-    command += ["--out", str(tmp_path / "cut"), "--seeds", "0"]
+    command += ["--out", str(tmp_path / "cut"), "--trials", str(TRIALS), "--seeds", "0"]
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
         assert process.stderr is not None
-        while not (line := process.stderr.readline()).startswith("trial  13"):
-            assert line, "ended before the second stage"
+        while not (line := process.stderr.readline()).startswith("trial   3"):
+            assert line, "ended before the third trial"
         process.kill()
     resumed = tune(resume=tmp_path / "cut", max_seconds=600, quiet=True)
     assert resumed.status == "finished"
     assert trials(tmp_path / "cut") == trials(tmp_path / "whole")
 
 
-def accuracy(figures: TrialFigures | None) -> float:
-    """Return what a trial's accuracy is, which there has to be."""
-    assert figures is not None
-    assert figures.accuracy is not None
-    return figures.accuracy
-
-
 def test_a_candidate_that_cannot_be_fitted_fails_alone(neighbours: Path, tmp_path: Path) -> None:
-    """A grid goes on where one of its candidates has more components than images, and says why that one failed."""
+    """A search goes on where one of its candidates has more components than images, and says why that one failed."""
     space = '"features.pca" = [0, 500]\n"model.weights"'
     neighbours.write_text(NEIGHBOURS.replace('"model.weights"', space) + "[features]\npca = 0\n")
-    result = tune(neighbours, "uci", tmp_path / "tune", subset=200, seeds=0, quiet=True)
+    result = tune(neighbours, "uci", tmp_path / "tune", trials=TRIALS, subset=200, seeds=0, quiet=True)
     assert result.status == "finished"
     assert result.trials["failed"] > 0
     assert all(each.reason for each in opened(tmp_path / "tune") if each.state == "failed")
@@ -264,9 +252,9 @@ def test_a_candidate_that_cannot_be_fitted_fails_alone(neighbours: Path, tmp_pat
 
 
 def test_command_line(neighbours: Path, tmp_path: Path) -> None:
-    """`tenfold tune` prints one JSON object on stdout, and what people read on stderr; --method changes the search."""
+    """`tenfold tune` prints one JSON object on stdout, and what people read on stderr."""
     words = ["tune", str(neighbours), "--data", "uci", "--subset", "200", "--out", str(tmp_path / "tune")]
-    words += ["--method", "optuna", "--metric", "accuracy", "--trials", "3", "--seeds", "1", "--name", "near", "--json"]
+    words += ["--metric", "accuracy", "--trials", "3", "--seeds", "1", "--name", "near", "--json"]
     result = CliRunner().invoke(app, words)
     assert result.exit_code == 0, result.stderr
     assert json.loads(result.stdout)["trials"]["complete"] == 3
@@ -283,15 +271,12 @@ def test_command_line(neighbours: Path, tmp_path: Path) -> None:
         ({"workers": 1000}, "'1000' workers do not fit"),
         ({"on": "cloud"}, "--on 'cloud' is no place to compute. Give local, ray"),
         pytest.param({"on": "ray://127.0.0.1:1"}, "No cluster answers at 'ray://127.0.0.1:1'", marks=RAY),
-        ({"method": "magic"}, "--method 'magic' is unknown. Give one of: optuna, grid."),
         ({"metric": "f1"}, "--metric 'f1' is unknown"),
         ({"recipe": "two-conv"}, "Recipe 'two-conv' has no [search] table"),
         ({"recipe": "nothing"}, "No recipe is called 'nothing'"),
         ({"device": "abacus"}, "Device 'abacus' is not available here"),
         ({"subset": 5000}, "'5000' images cannot be taken from 200"),
         ({"out": "."}, "exists already"),
-        ({"method": "grid"}, "is a network, and --method 'grid' is for classical models. Omit --method."),
-        ({"recipe": "knn", "trials": 5}, "does not fit into '5' trials. Give --trials 55 or more"),
         ({"recipe": None, "data": None, "resume": "nowhere"}, "'nowhere' is no tune"),
         ({"resume": "nowhere"}, "does not go with --resume: a tune is resumed as it began. Omit it"),
         ({"data": None}, "There is no '--data'. Give --data DATA"),

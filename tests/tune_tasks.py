@@ -6,14 +6,14 @@ from pathlib import Path
 from typing import Any
 
 from tenfold.tuning.journal import Journal
-from tenfold.tuning.trial import search_trial
+from tenfold.tuning.trial import Workers, search_trial
 
 report = Journal.report
 
 
-def killed_once(workers: dict[str, Any], task: str, drawn: int) -> dict[str, Any]:
+def killed_once(workers: Workers, task: str, drawn: int) -> dict[str, Any]:
     """Do a trial of a search; the first one that is not the base kills its process when half of it is done."""
-    mark = Path(workers["folder"]) / "killed"
+    mark = Path(workers.folder) / "killed"
 
     def report_and_die(self: Journal, trial: Any, share: int, objective: float) -> bool:
         stop = report(self, trial, share, objective)

@@ -7,19 +7,27 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
+from rich.markdown import Markdown
 
 from tenfold import options
+from tenfold.console import PlainConsole
+from tenfold.data.names import anywhere
 from tenfold.errors import DataError, RecipeError, TrainingError
 from tenfold.jobs import Place, Task, check_place, run_tasks
+from tenfold.models import build
+from tenfold.pages.ablation import VariantRow, rows, study_table
+from tenfold.runs import ablation as ablations
+from tenfold.runs import results
+from tenfold.runs.ablation import Ablation
+from tenfold.runs.scoring import ScoredData
 
-if TYPE_CHECKING:
-    from tenfold.console import PlainConsole
-    from tenfold.pages.ablation import VariantRow
-    from tenfold.runs.ablation import Ablation
-    from tenfold.runs.scoring import ScoredData
+NAMES = typer.Argument(metavar="NAME", help="Shipped ablations' names, or .toml files.")
+SEEDS = typer.Option("--seeds", metavar="N", min=1, help="Train each variant with so many seeds.")
+OUT = typer.Option("--out", metavar="FOLDER", help="Keep what is trained here, and resume from it.")
+WORKERS = typer.Option("--workers", metavar="W", min=1, help="So many trainings side by side [default: one a core].")
 
 
 @dataclass(frozen=True)
@@ -29,8 +37,8 @@ class Study:
     study: str
     question: str
     baseline: str
-    held_out: "ScoredData"
-    rows: "list[VariantRow]"
+    held_out: ScoredData
+    rows: list[VariantRow]
 
 
 @dataclass(frozen=True)
@@ -41,44 +49,23 @@ class Ablated:
 
 
 def ablate(
-    names: Annotated[
-        str | Sequence[str], typer.Argument(metavar="NAME", help="Shipped ablations' names, or .toml files.")
-    ],
+    names: Annotated[str | Sequence[str], NAMES],
     data: Annotated[str, options.DATA] = "mnist",
     *,
-    seeds: Annotated[
-        int, typer.Option("--seeds", metavar="N", min=1, help="Train each variant with so many seeds.")
-    ] = 3,
+    seeds: Annotated[int, SEEDS] = 3,
     subset: Annotated[int | None, options.SUBSET] = None,
-    out: Annotated[
-        str | Path, typer.Option("--out", metavar="FOLDER", help="Keep what is trained here, and resume from it.")
-    ] = "runs/ablate",
-    workers: Annotated[
-        int | None,
-        typer.Option("--workers", metavar="W", min=1, help="So many trainings side by side [default: one a core]."),
-    ] = None,
+    out: Annotated[str | Path, OUT] = "runs/ablate",
+    workers: Annotated[int | None, WORKERS] = None,
     on: Annotated[str | None, options.ON] = None,
     record: Annotated[str | Path | None, options.RECORD] = None,
     quiet: Annotated[bool, options.QUIET] = False,
 ) -> Ablated:
     """Return what the ablations gave; what an earlier call finished is not trained again.
 
-    names: shipped ablations or .toml files. seeds: each variant is trained with the seeds 0 to seeds - 1.
-    data: labelled digits, a name or a path. subset: use so many of them, chosen stratified.
-    out: the folder for one small JSON file a training.
-    on: "local", "ray" or "ray://HOST:PORT", a cluster whose machines see `out` and the data.
-    record: append a line a variant to this .jsonl file. quiet: otherwise progress and a table an ablation go to stderr.
+    seeds: from 0 on. out: has one small JSON file a training. on: a cluster's machines have to see `out` and the data.
+    record: a line a variant. quiet: otherwise progress and a table an ablation go to stderr.
     Raises RecipeError, DataError, ClusterError, TrainingError, and RunError for a file in `out` that is none of ours.
     """
-    from rich.markdown import Markdown
-
-    from tenfold.console import PlainConsole
-    from tenfold.data.names import anywhere
-    from tenfold.pages.ablation import rows, study_table
-    from tenfold.runs import ablation as ablations
-    from tenfold.runs import results
-    from tenfold.runs.scoring import ScoredData
-
     console = PlainConsole(quiet=quiet)
     place = Place.parse(on)
     check_place(place)
@@ -98,10 +85,8 @@ def ablate(
             files[study.name].append(own)
             for seed, file in enumerate(own):
                 arguments = {"recipe": recipe.tables(), "images": images, "seed": seed, "file": str(file.absolute())}
-                task = Task(
-                    f"{study.name}, {variant.label}, seed {seed}", f"{ablations.__name__}:train", arguments | common
-                )
-                tasks.setdefault(file, task)
+                title = f"{study.name}, {variant.label}, seed {seed}"
+                tasks.setdefault(file, Task(title, f"{ablations.__name__}:train", arguments | common))
     _train({file: task for file, task in tasks.items() if not file.exists()}, on, workers, console)
     answers = []
     for study in studies:
@@ -118,15 +103,11 @@ def ablate(
 
 def listing() -> list[tuple[str, str]]:
     """Return the name and the question of each shipped ablation."""
-    from tenfold.runs.ablation import available, load
-
-    return [(name, load(name).question) for name in available()]
+    return [(name, ablations.load(name).question) for name in ablations.available()]
 
 
-def _check(studies: "Sequence[Ablation]", there: int, spec: str) -> None:
+def _check(studies: Sequence[Ablation], there: int, spec: str) -> None:
     """Raise what is wrong with a study, a network or the data now, before an hour of training comes to it."""
-    from tenfold.models import build
-
     names = [study.name for study in studies]
     twice = next((name for name in names if names.count(name) > 1), None)
     if twice is not None:
@@ -137,13 +118,11 @@ def _check(studies: "Sequence[Ablation]", there: int, spec: str) -> None:
             build(recipe.model.kind, recipe.model.arguments())
             wanted = study.images_of(variant) or 1
             if wanted > there:
-                raise DataError(
-                    f"'{study.name}, {variant.label}' asks for '{wanted:,}' images, and '{spec}' leaves {there:,} to "
-                    "train on. Give a larger set."
-                )
+                what = f"'{study.name}, {variant.label}' asks for '{wanted:,}' images,"
+                raise DataError(f"{what} and '{spec}' leaves {there:,} to train on. Give a larger set.")
 
 
-def _train(missing: dict[Path, Task], on: str | None, workers: int | None, console: "PlainConsole") -> None:
+def _train(missing: dict[Path, Task], on: str | None, workers: int | None, console: PlainConsole) -> None:
     """Train what has no file yet, side by side. TrainingError says which training failed."""
     if not missing:
         return

@@ -5,21 +5,30 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import Annotated
 
+import numpy as np
 import typer
+from numpy.typing import NDArray
+from rich.table import Table
 
 from tenfold import options
+from tenfold.console import PlainConsole
+from tenfold.data import decisions as files
+from tenfold.data import load, names
+from tenfold.data.digits import Digits
+from tenfold.data.merge import load_sets, merge
+from tenfold.data.writers import with_writers
+from tenfold.ensembles.pool import MEMBERS
 from tenfold.errors import DataError, RunError, UsageError
-
-if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
-
-    from tenfold.console import PlainConsole
-    from tenfold.data.digits import Digits
-    from tenfold.runs.run import Run
-    from tenfold.runs.systems import System
+from tenfold.metrics import suspects
+from tenfold.pages import audit as pages
+from tenfold.pages import page as writing
+from tenfold.runs.begin import same_data
+from tenfold.runs.ledger import find_seen
+from tenfold.runs.run import LABELS, Run, training_specs
+from tenfold.runs.scoring import score_system
+from tenfold.runs.systems import System, open_system
 
 PAGE, DECISIONS = "audit.html", "decisions.csv"
 UNCLEAR = 0.5  # no other digit is as probable as this: --auto leaves the image out
@@ -92,15 +101,6 @@ def audit(
     has this calibrated probability, and leave out where none has a half. What a file that is there decides, but to
     keep, stands. Raises TenfoldError: UsageError, DataError, RunError, MissingExtraError.
     """
-    from tenfold.console import PlainConsole
-    from tenfold.data import decisions as files
-    from tenfold.data.writers import with_writers
-    from tenfold.metrics import suspects
-    from tenfold.pages import audit as pages
-    from tenfold.pages import page as writing
-    from tenfold.runs.run import LABELS, training_specs
-    from tenfold.runs.systems import open_system
-
     console = PlainConsole(quiet=quiet, soft_wrap=True)
     specs = [data] if isinstance(data, str) else list(data)
     test = _is_test(specs, decides=decisions is not None or auto is not None)
@@ -135,7 +135,10 @@ def audit(
         one = _suspect(digits, index, shares[index], [each[place] for each in answers], alike[place])
         key = first.get((hashes[index], one.given), (hashes[index], one.given))
         if key not in decided or decided[key].decision == files.KEEP:
-            word, sure = _word(auto, one.probability), f"{one.probability:.4f}"
+            word: files.Word = "keep"
+            if auto is not None and not UNCLEAR <= one.probability < auto:
+                word = "relabel" if one.probability >= auto else "drop"
+            sure = f"{one.probability:.4f}"
             decided[key] = files.Decision(str(one.image), key[1], one.suggested, sure, word, None, key[0])
         rows.append(one if test else replace(one, decision=decided[key].decision, label=decided[key].target))
     counts = Counter(row.decision for row in rows)
@@ -157,15 +160,8 @@ def audit(
     return result
 
 
-def _word(auto: float | None, probability: float) -> "Literal['keep', 'relabel', 'drop']":
-    """Return what --auto decides of an image, of which another digit than its label has this probability."""
-    if auto is None or UNCLEAR <= probability < auto:
-        return "keep"
-    return "relabel" if probability >= auto else "drop"
-
-
 def _suspect(
-    digits: "Digits", index: int, shares: "NDArray[np.float32]", answers: "Sequence[np.int64]", alike: Sequence[int]
+    digits: Digits, index: int, shares: NDArray[np.float32], answers: Sequence[np.int64], alike: Sequence[int]
 ) -> Suspect:
     """Return what is known of an image; shares: (10,) of it; answers: the members'; alike: other images' indices."""
     writers, labels = digits.writers, digits.labels
@@ -186,24 +182,16 @@ def _suspect(
 
 def _is_test(specs: Sequence[str], decides: bool) -> bool:
     """Return whether a test set is named; UsageError where something is to be decided of it, or others are with it."""
-    from tenfold.data import names
-
     stem = names.MNIST_STEMS["test"]
     tests = [spec for spec in specs if (names.parse(spec) or ("", ""))[1] == "test" or stem in Path(spec).name]
     if tests and (decides or len(specs) > 1):
-        raise UsageError(
-            f"'{tests[0]}' is a test set: its audit is a report by itself, and nothing is decided of it. "
-            "Omit --auto, --decisions and other --data."
-        )
+        what = f"'{tests[0]}' is a test set: its audit is a report by itself, and nothing is decided of it."
+        raise UsageError(f"{what} Omit --auto, --decisions and other --data.")
     return bool(tests)
 
 
-def _held_out(run: "Run", console: "PlainConsole") -> "tuple[Digits, NDArray[np.float32], int]":
+def _held_out(run: Run, console: PlainConsole) -> tuple[Digits, NDArray[np.float32], int]:
     """Return the images that a run held out, its answers to them, (N, 10), and 0; RunError where it has no such."""
-    import numpy as np
-
-    from tenfold.runs.begin import same_data
-
     kept = run.validation()
     if kept is None or not len(kept["labels"]):
         raise RunError(f"'{run.path}' has no answers to held-out images. Give --data, or an ensemble with --folds.")
@@ -217,14 +205,9 @@ def _held_out(run: "Run", console: "PlainConsole") -> "tuple[Digits, NDArray[np.
 
 
 def _other(
-    system: "System", specs: Sequence[str], test: bool, console: "PlainConsole"
-) -> "tuple[Digits, NDArray[np.float32], int]":
+    system: System, specs: Sequence[str], test: bool, console: PlainConsole
+) -> tuple[Digits, NDArray[np.float32], int]:
     """Return labelled images that the run was not trained on, its answers to them, (N, 10), and how many it knows."""
-    from tenfold.data import load
-    from tenfold.data.merge import load_sets, merge
-    from tenfold.runs.ledger import find_seen
-    from tenfold.runs.scoring import score_system
-
     assert system.run is not None
     digits = load(specs[0], "evaluate") if test else merge(load_sets(specs), look=False).digits
     if test:
@@ -245,30 +228,23 @@ def _other(
     return digits.take(new), shares[new], known
 
 
-def _members(run: "Run", images: "NDArray[np.uint8]", device: str) -> "list[NDArray[np.int64]]":
+def _members(run: Run, images: NDArray[np.uint8], device: str) -> list[NDArray[np.int64]]:
     """Return what each member of an ensemble gives, (S,) each; none where their folders are not there."""
-    from tenfold.ensembles.pool import MEMBERS
-    from tenfold.runs.systems import open_system
-
-    names = (run.manifest.get("ensemble") or {}).get("members", [])
-    folders = [path for path in sorted((run.path / MEMBERS).glob("*")) if path.name in names] if len(images) else []
+    chosen = (run.manifest.get("ensemble") or {}).get("members", [])
+    folders = [path for path in sorted((run.path / MEMBERS).glob("*")) if path.name in chosen] if len(images) else []
     return [open_system(path, threshold=0.0, device=device).probabilities(images).argmax(1) for path in folders]
 
 
-def _show(result: Audited, console: "PlainConsole") -> None:
+def _show(result: Audited, console: PlainConsole) -> None:
     """Print what people read."""
-    from rich.table import Table
-
-    from tenfold.pages.page import counted, percent
-
     one_in = f", 1 in {result.n / result.suspects:,.0f}" if result.suspects else ""
-    console.print(f"{counted(result.suspects, 'suspect label')} of {result.n:,}{one_in}")
+    console.print(f"{writing.counted(result.suspects, 'suspect label')} of {result.n:,}{one_in}")
     table = Table(box=None)
     for head in HEAD:
         table.add_column(head, justify="right")
     for row in result.rows[:LISTED]:
         said = " ".join(f"{digit}x{times}" for digit, times in row.members.items())
-        cells = (row.image, row.given, row.suggested, percent(row.probability), said)
+        cells = (row.image, row.given, row.suggested, writing.percent(row.probability), said)
         table.add_row(*map(str, cells), " ".join(map(str, row.neighbours)), row.decision or "")
     if result.rows:
         console.print(table)

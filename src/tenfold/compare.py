@@ -3,24 +3,33 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import numpy as np
 import typer
+from rich.table import Table
+from rich.text import Text
 
 from tenfold import options
+from tenfold.console import PlainConsole
+from tenfold.data import load
+from tenfold.data.digits import Digits
+from tenfold.data.writers import with_writers
 from tenfold.errors import RunError, UsageError
 from tenfold.metrics.intervals import Pair
 from tenfold.metrics.side_by_side import SharedConfusion, Side, SideBySide, Standing
+from tenfold.pages import comparison as pages
+from tenfold.pages.page import drawn, name_of
+from tenfold.pages.report import write_report
 from tenfold.runs import scoring
+from tenfold.runs.begin import same_data
 from tenfold.runs.systems import System, open_system
-
-if TYPE_CHECKING:
-    from tenfold.console import PlainConsole
-    from tenfold.data.digits import Digits
 
 PAGE = Path("compare.html")
 SCORES = ("run", "accuracy", "95% interval", "errors", "NLL", "training", "parameters")
+SYSTEMS = typer.Argument(metavar="SYSTEM", help="Two or more: runs, ensembles, exported models.")
+DATA = typer.Option("--data", metavar="DATA", help=f"{options.DATA_HELP} [default: what the runs held out]")
+OUT = typer.Option("--page", metavar="FILE", help="The page to write [default: compare.html].")
 PAIRS = ("first", "second", "first − second", "95% interval", "only right", "p, Holm")
 
 
@@ -46,17 +55,10 @@ class Compared:
 
 
 def compare(
-    systems: Annotated[
-        Sequence[str | Path], typer.Argument(metavar="SYSTEM", help="Two or more: runs, ensembles, exported models.")
-    ],
-    data: Annotated[
-        str | None,
-        typer.Option("--data", metavar="DATA", help=f"{options.DATA_HELP} [default: what the runs held out]"),
-    ] = None,
+    systems: Annotated[Sequence[str | Path], SYSTEMS],
+    data: Annotated[str | None, DATA] = None,
     *,
-    page: Annotated[
-        str | Path | None, typer.Option("--page", metavar="FILE", help="The page to write [default: compare.html].")
-    ] = None,
+    page: Annotated[str | Path | None, OUT] = None,
     markdown: Annotated[str | Path | None, options.MARKDOWN] = None,
     split: Annotated[str | None, options.BY] = None,
     device: Annotated[str, options.DEVICE] = "auto",
@@ -68,10 +70,6 @@ def compare(
     are left out. None takes the images that the runs held out, which have to be the same.
     Raises RunError for what is no system or cannot be compared, DataError for data that cannot be read.
     """
-    from tenfold.console import PlainConsole
-    from tenfold.pages import comparison as pages
-    from tenfold.pages.page import drawn
-
     if len(systems) < 2:
         raise UsageError("There is nothing to compare with. Give two or more, such as 'runs/first runs/second'.")
     if len({Path(path).resolve() for path in systems}) < len(systems):
@@ -113,27 +111,18 @@ def compare(
 
 def _held_out(
     systems: Sequence[System], names: Sequence[str], by_writers: bool
-) -> "tuple[SideBySide, int, Digits | None]":
+) -> tuple[SideBySide, int, Digits | None]:
     """Return the runs' answers to the images that all of them held out, 0, and with `by_writers` these images.
 
     RunError where there are none such.
     """
-    from tenfold.console import PlainConsole
-    from tenfold.data.writers import with_writers
-    from tenfold.pages.page import name_of
-    from tenfold.runs.begin import same_data
-
     runs = [system.run for system in systems if system.run is not None]
     models = [system.path for system in systems if system.run is None]
     if models:
-        raise RunError(
-            f"'{models[0]}' is a model, which does not say what was held out. Give --data, such as mnist:test."
-        )
-    chosen = [
-        name
-        for run, name in zip(runs, names, strict=True)
-        if run.recipe.training.keep == "best" or run.recipe.training.early_stopping
-    ]
+        what = f"'{models[0]}' is a model, which does not say what was held out."
+        raise RunError(f"{what} Give --data, such as mnist:test.")
+    trained = zip(names, (run.recipe.training for run in runs), strict=True)
+    chosen = [name for name, how in trained if how.keep == "best" or how.early_stopping]
     note = "No run was trained on these images, but each was calibrated on them."
     if chosen:
         note += f" How much of its training {', '.join(chosen)} kept was chosen on them too."
@@ -147,13 +136,8 @@ def _held_out(
 
 def _evaluated(
     systems: Sequence[System], names: Sequence[str], data: str, by_writers: bool
-) -> "tuple[SideBySide, int, Digits | None]":
+) -> tuple[SideBySide, int, Digits | None]:
     """Return the systems' answers, but for the images that a run was trained on, how many those are, and the others."""
-    from tenfold.data import load
-    from tenfold.data.writers import with_writers
-    from tenfold.pages.page import drawn, name_of
-    from tenfold.pages.report import write_report
-
     digits = load(data, "evaluate")
     digits = with_writers(digits, needed=True) if by_writers else digits
     sides, seen, notes, unknown = [], np.zeros(len(digits), bool), [], []
@@ -169,9 +153,8 @@ def _evaluated(
         if scored.seen.unchecked:
             notes.append(f"Near duplicates of what {name} was trained on were not looked for: {scored.seen.unchecked}.")
     if unknown:
-        notes.append(
-            f"A model does not say what it was trained on, so it may know some of these: {', '.join(unknown)}."
-        )
+        models = ", ".join(unknown)
+        notes.append(f"A model does not say what it was trained on, so it may know some of these: {models}.")
     kept, left_out = np.flatnonzero(~seen), int(seen.sum())
     if not len(kept):
         raise RunError(f"The runs were trained on all '{len(digits)}' images of '{data}'. Give --data they never saw.")
@@ -184,19 +167,14 @@ def _evaluated(
     return found, left_out, digits.take(kept)
 
 
-def _show(result: Compared, note: str, console: "PlainConsole") -> None:
+def _show(result: Compared, note: str, console: PlainConsole) -> None:
     """Print the scores and the pairs."""
-    from rich.table import Table
-    from rich.text import Text
-
-    from tenfold.pages import comparison
-
-    scores = [(comparison.score_cells(row, short=True), "") for row in result.runs]
+    scores = [(pages.score_cells(row, short=True), "") for row in result.runs]
     pairs = []
     for pair in result.pairs:
-        difference, interval, first, second, _, p = comparison.pair_cells(pair)
+        difference, interval, first, second, _, p = pages.pair_cells(pair)
         cells = [pair.first, pair.second, difference, interval, f"{first} : {second}", p]
-        pairs.append((cells, "bold" if comparison.is_apart(pair) else "dim"))
+        pairs.append((cells, "bold" if pages.is_apart(pair) else "dim"))
     for title, head, left, rows in (
         (f"{result.data}: {result.n:,} images", SCORES, 1, scores),
         ("Differences, percentage points", PAIRS, 2, pairs),

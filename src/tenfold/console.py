@@ -6,7 +6,7 @@ and one for each part, elsewhere a line every ten seconds, on a quiet console no
 
 import shlex
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, nullcontext
 from html import escape
 from typing import Any
@@ -66,14 +66,14 @@ class PlainConsole(Console):
             finally:
                 _screens.clear()
             return
-        ended, cell = threading.Event(), _Cell() if self.is_jupyter else None
+        ended, cell = threading.Event(), _cell() if self.is_jupyter else None
 
         def tell() -> None:
             while not ended.wait(LINE_SECONDS if cell is None else CELL_SECONDS):
                 if cell is None:
                     self.print(work.line(), soft_wrap=True)
                 else:
-                    cell.show(work)
+                    cell(f'<progress value="{work.share or 0:.4f}"></progress> {escape(work.line())}')
 
         thread = threading.Thread(target=tell, daemon=True)
         thread.start()
@@ -83,25 +83,15 @@ class PlainConsole(Console):
             ended.set()
             thread.join()
             if cell is not None:
-                cell.clear()
+                cell("")
 
 
-class _Cell:
-    """A bar in a notebook's cell, drawn over as work goes on; Rich's own needs ipywidgets."""
+def _cell() -> Callable[[str], None]:
+    """Return what draws HTML in a notebook's cell, over what it drew before; Rich's own bar needs ipywidgets."""
+    from IPython.display import HTML, display
 
-    def __init__(self) -> None:
-        from IPython.display import HTML, display
-
-        self._html = HTML
-        self._shown = display(HTML(""), display_id=True)
-
-    def show(self, work: Work) -> None:
-        """Draw the bar."""
-        self._shown.update(self._html(f'<progress value="{work.share or 0:.4f}"></progress> {escape(work.line())}'))
-
-    def clear(self) -> None:
-        """Take it away."""
-        self._shown.update(self._html(""))
+    shown = display(HTML(""), display_id=True)
+    return lambda html: shown.update(HTML(html))
 
 
 def _bars(work: Work) -> Table:

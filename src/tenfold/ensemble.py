@@ -8,29 +8,37 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
+import numpy as np
 import typer
 
 from tenfold import options
-from tenfold.errors import RecipeError, RunError, UsageError
+from tenfold.console import PlainConsole
+from tenfold.data import decisions
+from tenfold.data.merge import load_sets, merge
+from tenfold.ensembles import selection
+from tenfold.ensembles.averaging import combine
+from tenfold.ensembles.members import MemberRow, Resources, rows_of, train_missing
+from tenfold.ensembles.pool import Member, Pool, Settings, answers, assemble, check_alike
+from tenfold.errors import RecipeError, UsageError
+from tenfold.files import claimed, write_atomically
 from tenfold.jobs import Place, check_place
-
-if TYPE_CHECKING:
-    from tenfold.console import PlainConsole
-    from tenfold.ensembles.members import Distilled, MemberRow, Resources
-    from tenfold.ensembles.pool import Member, Pool, Settings
-    from tenfold.ensembles.selection import Nested
-    from tenfold.runs.run import Run
+from tenfold.metrics.intervals import wilson
+from tenfold.pages import ensemble as pages
+from tenfold.pages.page import drawn
+from tenfold.pages.report import write_report
+from tenfold.runs.begin import same_data
+from tenfold.runs.run import LABELS, Run
+from tenfold.training.recipe import load as load_recipe
 
 MODELS = 10  # where neither their number nor that of folds is given
 AUTO, PAGE = "auto", "ensemble.html"
 RECIPES = typer.Argument(metavar="RECIPE", help="Networks' recipes, which take turns: fast,deep-20.")
 OUT = typer.Option("--out", metavar="FOLDER", help="The pool; one that was cut short is resumed.")
 COUNT = typer.Option("--models", metavar="N", min=1, help="So many members [default: one a fold, else 10].")
-SELECT = typer.Option("--select", metavar="RULE", help="all, top:K, random:K or greedy:K; auto: what is best.")
+SELECT = typer.Option("--select", metavar="RULE", help="all, top:K or random:K; auto: what is best.")
 FOLDS = typer.Option("--folds", metavar="K", min=2, help="Each member holds out another fold.")
-DISTIL = typer.Option("--distil", metavar="RECIPE", help="Then train one network on the ensemble's answers.")
 WORKERS = typer.Option("--workers", metavar="W", min=1, help="Members side by side [default: one a core].")
 THREADS = typer.Option("--threads", metavar="N", min=1, help="Threads of each.")
 SEED = typer.Option("--seed", metavar="N", min=0, max=options.MOST_SEED, help="Of the split and the first member.")
@@ -46,7 +54,7 @@ class Ensembled:
     """
 
     run: str
-    pool: "list[MemberRow]"
+    pool: list[MemberRow]
     models: int
     lost: dict[str, str]
     rule: str
@@ -56,11 +64,10 @@ class Ensembled:
     validation_accuracy: float | None
     validation_ci95: tuple[float, float] | None
     mean_member_accuracy: float | None
-    rules: "list[Nested]"
+    rules: list[selection.Nested]
     member_seconds: float
     selection_seconds: float
     page: str | None
-    distilled: "Distilled | None" = None
     seconds: float = 0.0
 
     @property
@@ -80,7 +87,6 @@ def ensemble(
     select: Annotated[str, SELECT] = AUTO,
     folds: Annotated[int | None, FOLDS] = None,
     split: Annotated[str | None, options.SPLIT] = None,
-    distil: Annotated[str | None, DISTIL] = None,
     on: Annotated[str | None, options.ON] = None,
     workers: Annotated[int | None, WORKERS] = None,
     threads: Annotated[int, THREADS] = 1,
@@ -98,15 +104,6 @@ def ensemble(
     labels: a file of decisions on labels, as of `train`; the pool keeps a copy. The same call resumes where it stopped.
     Raises TenfoldError: UsageError, RecipeError, DataError, RunError, TrainingError, ClusterError.
     """
-    from tenfold.console import PlainConsole
-    from tenfold.data import decisions
-    from tenfold.data.merge import load_sets, merge
-    from tenfold.ensembles.members import Resources, teach, train_missing
-    from tenfold.ensembles.pool import Pool, Settings, check_alike
-    from tenfold.files import claimed, write_atomically
-    from tenfold.runs.run import LABELS, Run
-    from tenfold.training.recipe import load as load_recipe
-
     began = time.monotonic()
     console = PlainConsole(quiet=quiet, soft_wrap=True)
     joined = recipes if isinstance(recipes, str) else ",".join(recipes)
@@ -116,7 +113,7 @@ def ensemble(
     made_of = Settings(names, specs, seed, subset, deduplicate, folds, given)
     resources = Resources(on, workers, threads, device)
     count = models or folds or MODELS
-    _check(made_of, resources, select, count, distil)
+    _check(made_of, resources, select, count)
     # What cannot be read or split is said now, once, before a folder is made, and not by every member.
     sets, decided = decisions.apply(load_sets(made_of.data), labels)
     digits = merge(sets, look=False).subset(subset, seed).digits
@@ -132,50 +129,29 @@ def ensemble(
         lost = train_missing(pool, count, resources, console)
         members = pool.trained(count)
         runs = [Run.open(member.folder) for member in members]
-        check_alike(runs, distil is not None)
-        result, run = _chosen(pool, members, runs, lost, select, console)
-        distilled = None if distil is None else teach(distil, pool, run, members, resources, console)
+        check_alike(runs)
+        result = _chosen(pool, members, runs, lost, select, console)
     console.next("tenfold", "evaluate", result.run, "--data", "mnist:test")
-    return replace(result, distilled=distilled, seconds=round(time.monotonic() - began, 3))
+    return replace(result, seconds=round(time.monotonic() - began, 3))
 
 
-def _check(made_of: "Settings", resources: "Resources", select: str, count: int, distil: str | None) -> None:
+def _check(made_of: Settings, resources: Resources, select: str, count: int) -> None:
     """Raise TenfoldError for what cannot be, before anything is written."""
-    from tenfold.ensembles.selection import parse_rule
-    from tenfold.training import recipe as recipes
-
     if not made_of.recipes:
         raise UsageError("There is no 'RECIPE'. Give one or several, with commas between, such as fast,deep-20.")
     if select != AUTO:
-        parse_rule(select, count)
-    for name in made_of.recipes if made_of.folds is None and (select not in (AUTO, "all") or distil) else ():
-        if not recipes.load(name, made_of.overrides).data.validation:
+        selection.parse_rule(select, count)
+    for name in made_of.recipes if made_of.folds is None and select not in (AUTO, "all") else ():
+        if not load_recipe(name, made_of.overrides).data.validation:
             raise RecipeError(f"'{name}' holds nothing out to choose or judge on. Give --folds, or --select all alone.")
     check_place(Place.parse(resources.on), resources.device)
-    if distil is not None and made_of.folds is not None:
-        raise RunError(
-            f"A student needs images that the whole ensemble held out, and '{made_of.folds}' folds leave none. "
-            "Omit --folds or --distil."
-        )
 
 
 def _chosen(
-    pool: "Pool", members: "Sequence[Member]", runs: "Sequence[Run]", lost: dict[str, str], select: str,
-    console: "PlainConsole",
-) -> "tuple[Ensembled, Run]":  # fmt: skip
-    """Return what came of choosing among the members, told on the console, and the run that they are together."""
-    import numpy as np
-
-    from tenfold.ensembles import selection
-    from tenfold.ensembles.averaging import combine
-    from tenfold.ensembles.members import rows_of
-    from tenfold.ensembles.pool import answers, assemble
-    from tenfold.metrics.intervals import wilson
-    from tenfold.pages import ensemble as pages
-    from tenfold.pages.page import drawn
-    from tenfold.pages.report import write_report
-    from tenfold.runs.begin import same_data
-
+    pool: Pool, members: Sequence[Member], runs: Sequence[Run], lost: dict[str, str], select: str,
+    console: PlainConsole,
+) -> Ensembled:  # fmt: skip
+    """Return what came of choosing among the members, told on the console, once they are written as one run."""
     held = answers(runs)
     n, started = len(held.labels), time.monotonic()
     seed, rules = pool.settings.seed, list[selection.Nested]()
@@ -217,7 +193,7 @@ def _chosen(
     )
     for line in describe(result):
         console.print(line)
-    return result, run
+    return result
 
 
 def describe(result: Ensembled) -> list[str]:

@@ -1,17 +1,8 @@
 """Every error that Tenfold raises on purpose, and how a message is worded.
 
     TenfoldError
-    ├── DataError          input that cannot be read as labelled digits
-    │   ├── SourceError    a named data set that could not be found or downloaded
-    │   └── InputError     arrays that an estimator cannot take; a ValueError and a TypeError too (runs/estimator.py)
-    ├── RecipeError        a recipe that does not parse, or an unknown recipe, key or value
-    ├── RunError           a folder that is not a run, or not the run that is needed
-    ├── ModelError         a model file that is not what `tenfold export` writes, or cannot promise what is asked of it
-    ├── ExportError        an exported model that does not answer as its run does, or a run that cannot be exported so
-    ├── TrainingError      training that cannot go on (a loss that is not finite, no memory)
-    ├── ClusterError       a place to compute that is unknown, or a cluster that cannot be used
-    ├── MissingExtraError  an optional dependency that is not installed
-    └── UsageError         arguments that do not go together; the command line exits with 2
+    ├── DataError: SourceError; InputError, a ValueError and a TypeError too (runs/estimator.py)
+    └── RecipeError, RunError, ModelError, ExportError, TrainingError, ClusterError, MissingExtraError, UsageError
 
 A message is one line: what went wrong, the offending value in quotes, what to do about it. The command line
 prints it as `Error: ...` and exits with 1; a traceback appears with `--debug` alone.
@@ -80,7 +71,7 @@ class ClusterError(TenfoldError):
 
 
 class UsageError(TenfoldError):
-    """Arguments that do not go together, or one that is missing."""
+    """Arguments that do not go together, or one that is missing; the command line exits with 2."""
 
 
 class MissingExtraError(TenfoldError):

@@ -6,44 +6,41 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from rich.table import Table
+from rich.text import Text
 
 from tenfold import options
+from tenfold.console import PlainConsole
+from tenfold.data import load
+from tenfold.data.writers import with_writers
 from tenfold.errors import UsageError
+from tenfold.pages.page import count, counted, drawn, number, percent, span
+from tenfold.pages.report import write_report
 from tenfold.runs.scoring import Evaluation, score_system
 from tenfold.runs.systems import open_system
+
+MODEL = typer.Option("--model", metavar="MODEL", help=f"In place of SYSTEM: {options.MODEL_HELP}")
+TTA = typer.Option("--tta/--no-tta", help="Average over shifts [default: as the recipe says].")
 
 
 def evaluate(
     system: Annotated[str | Path | None, options.SYSTEM] = None,
     data: Annotated[str | None, options.DATA] = None,
     *,
-    model: Annotated[
-        str | Path | None, typer.Option("--model", metavar="MODEL", help=f"In place of SYSTEM: {options.MODEL_HELP}")
-    ] = None,
+    model: Annotated[str | Path | None, MODEL] = None,
     max_error: Annotated[float | None, options.MAX_ERROR] = None,
     threshold: Annotated[float | None, options.THRESHOLD] = None,
-    tta: Annotated[
-        bool | None, typer.Option("--tta/--no-tta", help="Average over shifts [default: as the recipe says].")
-    ] = None,
+    tta: Annotated[bool | None, TTA] = None,
     split: Annotated[str | None, options.BY] = None,
     device: Annotated[str, options.DEVICE] = "auto",
     quiet: Annotated[bool, options.QUIET] = False,
 ) -> Evaluation:
     """Return the score of a system on labelled data, and record the look in the ledger, and in a run's folder.
 
-    system, or model: see `runs.systems.open_system`. data: a name or a path, such as `mnist:test`. tta: average over
-    shifted copies (test-time augmentation) or not; None leaves it to the recipe. split: "writers" adds the score by who
-    wrote the images, with intervals that count writers. quiet: print nothing; otherwise a summary goes to stderr, the
-    overlap with the training data before the score.
+    system, or model: see `runs.systems.open_system`. split: "writers" adds the score by who wrote the images, with
+    intervals that count writers. quiet: otherwise a summary goes to stderr, the overlap with the training data first.
     Raises RunError or ModelError for what is no system, DataError for data that cannot be read or have no labels.
     """
-    from rich.table import Table
-    from rich.text import Text
-
-    from tenfold.console import PlainConsole
-    from tenfold.data import load
-    from tenfold.data.writers import with_writers
-
     name = model if system is None else system
     if name is None or (system is not None and model is not None):
         raise UsageError("Give one system: a run's folder, or '--model MODEL'.")
@@ -61,9 +58,6 @@ def evaluate(
     console.print()
     console.print(table)
     if opened.run is not None:
-        from tenfold.pages.page import drawn
-        from tenfold.pages.report import write_report
-
         result = replace(result, report=drawn(write_report, opened.run))
         if result.report:
             console.print(f"Report: {result.report}", soft_wrap=True)
@@ -73,7 +67,6 @@ def evaluate(
 
 def _rows(result: Evaluation) -> list[tuple[str, str, str]]:
     """Return the lines of the summary, the score without the overlap first: title, value, what belongs to it."""
-    from tenfold.pages.page import count, counted, number, percent, span
 
     def among(errors: int, n: int, ci95: Sequence[float] | None) -> str:
         interval = "" if ci95 is None else f", 95% interval {span(ci95)}"

@@ -4,46 +4,44 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
+from rich.table import Table
+from rich.text import Text
 
 from tenfold import options
+from tenfold.console import PlainConsole
+from tenfold.data import load, statistics
+from tenfold.data.statistics import MEASURES, Contrast, SetFigures
 from tenfold.errors import DataError
+from tenfold.pages import explore as pages
+from tenfold.pages.page import counted, name_of
 
-if TYPE_CHECKING:
-    from tenfold.console import PlainConsole
-    from tenfold.data.statistics import Contrast, SetFigures
+DATA = typer.Option("--data", metavar="DATA", help=f"{options.DATA_HELP} Twice: compare the two.")
+OUT = typer.Option("--out", metavar="FILE", help="The page to write.")
 
 
 @dataclass(frozen=True)
 class Explored:
     """What is in one set of digits, or in two and between them (comparison); report: the page's path."""
 
-    sets: "list[SetFigures]"
-    comparison: "Contrast | None"
+    sets: list[SetFigures]
+    comparison: Contrast | None
     report: str
     seconds: float
 
 
 def explore(
-    data: Annotated[
-        str | Sequence[str],
-        typer.Option("--data", metavar="DATA", help=f"{options.DATA_HELP} Twice: compare the two."),
-    ],
-    out: Annotated[str | Path, typer.Option("--out", metavar="FILE", help="The page to write.")] = "explore.html",
+    data: Annotated[str | Sequence[str], DATA],
+    out: Annotated[str | Path, OUT] = "explore.html",
     *,
     quiet: Annotated[bool, options.QUIET] = False,
 ) -> Explored:
     """Return what is in one set of digits, or in two and between them, and write it as a page.
 
-    data: a name or a path, or two. quiet: no progress, no summary.
     Raises DataError for data that cannot be read and a page that cannot be written.
     """
-    from tenfold.console import PlainConsole
-    from tenfold.data import load, statistics
-    from tenfold.pages import explore as pages
-
     specs = [data] if isinstance(data, str) else list(data)
     if not 1 <= len(specs) <= 2:
         raise DataError(f"Cannot explore '{len(specs)}' sets of data at once. Give one, or two to compare.")
@@ -66,14 +64,8 @@ def explore(
     return result
 
 
-def _show(result: Explored, console: "PlainConsole") -> None:
+def _show(result: Explored, console: PlainConsole) -> None:
     """Print what people read."""
-    from rich.table import Table
-    from rich.text import Text
-
-    from tenfold.data.statistics import MEASURES
-    from tenfold.pages.page import counted, name_of
-
     names = [name_of(figures.data["spec"]) for figures in result.sets]
     for name, figures in zip(names, result.sets, strict=True):
         table = Table(title=Text(f"{name}: {counted(figures.n, 'image')}"), title_justify="left", box=None)
@@ -88,10 +80,8 @@ def _show(result: Explored, console: "PlainConsole") -> None:
         console.print()
     if result.comparison is not None:
         exact, near = result.comparison.overlap["exact"], result.comparison.overlap["near"]
-        text = (
-            f"Of {names[1]}, {exact:,} images are in {names[0]} too, and {near:,} more are nearly equal to one there."
-        )
-        console.print(Text(text, style="bold yellow" if exact or near else ""), soft_wrap=True)
+        shared = f"{exact:,} images are in {names[0]} too, and {near:,} more are nearly equal to one there."
+        console.print(Text(f"Of {names[1]}, {shared}", style="bold yellow" if exact or near else ""), soft_wrap=True)
         for key, difference in result.comparison.measures.items():
             if abs(difference) >= 0.2:  # a small effect, by J. Cohen's rule of thumb
                 words = f"{MEASURES[key][0]}: {difference:+.2f} standard deviations in {names[1]}."
@@ -99,7 +89,7 @@ def _show(result: Explored, console: "PlainConsole") -> None:
     console.print(Text(f"Page: {result.report}"), soft_wrap=True)
 
 
-def _findings(figures: "SetFigures") -> list[str]:
+def _findings(figures: SetFigures) -> list[str]:
     """Return the sentences about one set."""
     means = {name: values["mean"] for name, values in figures.measures.items()}
     lines = [
@@ -111,9 +101,8 @@ def _findings(figures: "SetFigures") -> list[str]:
     if figures.writers is not None:
         (least, median, most), kinds = figures.writers.images, figures.writers.kinds
         who = " and ".join(f"{n:,} by {kind}" for kind, n in kinds.items())
-        lines.append(
-            f"Written by {figures.writers.n:,} people, {least} to {most:,} images each, median {median:g}: {who}."
-        )
+        many = f"{least} to {most:,} images each, median {median:g}"
+        lines.append(f"Written by {figures.writers.n:,} people, {many}: {who}.")
     if figures.chi_square is not None:
         even = "as even as chance allows" if figures.chi_square.p >= 0.05 else "not evenly spread"
         statistic, p = figures.chi_square.statistic, figures.chi_square.p

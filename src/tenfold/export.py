@@ -1,36 +1,35 @@
 """Run -> model.onnx, proven equal: one file that answers as the run does, wherever onnxruntime runs, without torch.
 
-Or run -> model.h, for a run in whole numbers: the same in C, for a microcontroller.
-
-The graph takes pixels and gives calibrated probabilities; features, test-time shifts and temperature are inside. Before
-it is written, it has answered every image of the test set, one, two, seven and 64 at a time, as the run itself does.
-Labels of test sets are never looked at.
+A run in whole numbers gives model.h too, the same in C, for a microcontroller. The graph takes pixels and gives
+calibrated probabilities; features, test-time shifts and temperature are inside. Before it is written, it has answered
+every image of the test set, one, two, seven and 64 at a time, as the run itself does. Test labels are never looked at.
 """
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from tenfold import options
+from tenfold.console import PlainConsole
+from tenfold.data import load, names
 from tenfold.errors import DataError, ExportError, unwritten
+from tenfold.files import write_atomically
 from tenfold.graphs.exported import ExportedGraph, ExportedHeader
-
-if TYPE_CHECKING:
-    from tenfold.runs.run import Run
+from tenfold.runs.run import Run, training_specs
 
 SUFFIX, HEADER = ".onnx", ".h"
+OUT = typer.Option("--out", metavar="FILE", help="The .onnx or .h file to write.")
+INT8 = typer.Option("--int8", help="In 8 bits, with its accuracy and speed beside fp32's.")
+DATA = typer.Option("--data", metavar="DATA", help=f"Images to compare on. {options.DATA_HELP} [default: mnist:test]")
 
 
 def export(
     run: Annotated[str | Path, options.RUN],
-    out: Annotated[str | Path, typer.Option("--out", metavar="FILE", help="The .onnx or .h file to write.")],
+    out: Annotated[str | Path, OUT],
     *,
-    int8: Annotated[bool, typer.Option("--int8", help="In 8 bits, with its accuracy and speed beside fp32's.")] = False,
-    data: Annotated[
-        str | None,
-        typer.Option("--data", metavar="DATA", help=f"Images to compare on. {options.DATA_HELP} [default: mnist:test]"),
-    ] = None,
+    int8: Annotated[bool, INT8] = False,
+    data: Annotated[str | None, DATA] = None,
     force: Annotated[bool, options.FORCE] = False,
     quiet: Annotated[bool, options.QUIET] = False,
 ) -> ExportedGraph | ExportedHeader:
@@ -41,19 +40,14 @@ def export(
     Raises ExportError where the file does not answer as the run does, RunError for a folder that is no run or has no
     weights, DataError for data that cannot be read.
     """
-    from tenfold.console import PlainConsole
-    from tenfold.data import load
-    from tenfold.files import write_atomically
     from tenfold.graphs.proven import Subject, proven_graph, proven_header
     from tenfold.runs.estimator import from_run
-    from tenfold.runs.run import Run
 
     console = PlainConsole(quiet=quiet, soft_wrap=True)
     opened, out = Run.open(run), Path(out)
-    _check_out(out, opened, force)
+    _check(out, opened, int8, force)
     spec = data or _default_data(opened)
     options.check_target(out, [spec], "submit", [run])
-    _check_possible(out, opened, int8)
     classifier = from_run(opened, "cpu")
     images = load(spec, "submit").images
     if not len(images):
@@ -72,8 +66,8 @@ def export(
     return result
 
 
-def _check_out(out: Path, run: "Run", force: bool) -> None:
-    """Raise ExportError where nothing can or should be written to `out`, before time is spent."""
+def _check(out: Path, run: Run, int8: bool, force: bool) -> None:
+    """Raise ExportError where nothing can or should be written, or what is asked for cannot be made or measured."""
     if out.suffix not in (SUFFIX, HEADER):
         raise ExportError(f"'{out}' does not end in {SUFFIX} or {HEADER}. Give --out a name such as 'model{SUFFIX}'.")
     if not out.parent.is_dir():
@@ -84,30 +78,21 @@ def _check_out(out: Path, run: "Run", force: bool) -> None:
         raise ExportError(f"'{out}' is what the run itself answers with. Give --out another file.")
     if out.exists() and not force:
         raise ExportError(f"'{out}' exists already. Give --out another file, or add --force.")
-
-
-def _check_possible(out: Path, run: "Run", int8: bool) -> None:
-    """Raise ExportError for what cannot be made of the run, or whose cost could not be measured."""
-    from tenfold.models.integer_network import ADVICE
-
     if int8 and out.suffix == HEADER:
         raise ExportError(f"'{out}' is in whole numbers of eight bits anyway. Omit --int8.")
     if run.recipe.classical and out.suffix == HEADER:
+        from tenfold.models.integer_network import ADVICE
+
         raise ExportError(f"'{run.recipe.model.kind}' is no network, and a header needs one. {ADVICE}")
     if run.recipe.classical and int8:
         raise ExportError(f"'{run.recipe.model.kind}' is no network, and --int8 is for networks alone. Omit --int8.")
     if int8 and not len(run.held_out()):
-        raise ExportError(
-            f"'{run.path}' held out '0' images, so what --int8 costs cannot be measured. Omit --int8, or train with "
-            "data.validation above 0."
-        )
+        what = f"'{run.path}' held out '0' images, so what --int8 costs cannot be measured."
+        raise ExportError(f"{what} Omit --int8, or train with data.validation above 0.")
 
 
-def _default_data(run: "Run") -> str:
+def _default_data(run: Run) -> str:
     """Return mnist:test where that is on this machine, or the test part or path of the run's own data that is."""
-    from tenfold.data import names
-    from tenfold.runs.run import training_specs
-
     if names.find("mnist", "test") is not None:
         return "mnist:test"
     for spec in training_specs(run.manifest):
@@ -116,20 +101,16 @@ def _default_data(run: "Run") -> str:
             return spec
         if named is not None and names.available(named[0]):
             return f"{named[0]}:test"
-    raise DataError(
-        f"Neither 'mnist:test' nor the run's own '{run.manifest['data']['spec']}' is on this machine. "
-        "Give images to compare on with --data."
-    )
+    what = f"Neither 'mnist:test' nor the run's own '{run.manifest['data']['spec']}' is on this machine."
+    raise DataError(f"{what} Give images to compare on with --data.")
 
 
 def describe(result: ExportedGraph | ExportedHeader) -> list[str]:
     """Return what people are told of an export, line by line."""
     from tenfold.graphs.proven import TIE
 
-    alike = (
-        f"{result.images:,} images of {result.data} as the run does: no probability differs by more than "
-        f"{result.largest_difference:.1g}"
-    )
+    most = f"no probability differs by more than {result.largest_difference:.1g}"
+    alike = f"{result.images:,} images of {result.data} as the run does: {most}"
     if isinstance(result, ExportedHeader):
         sizes = f"{result.weight_bytes:,} bytes of weights, {result.buffer_bytes:,} bytes of buffers"
         return [f"The whole numbers answer {alike}.", f"Wrote {result.out}: {sizes}"]

@@ -170,9 +170,8 @@ def read_npz(path: Path, layout: Layout | None = None, optional: Iterable[str] =
             or any(has != (want if isinstance(want, int) else sizes.setdefault(want, has))
                    for has, want in zip(found.shape, shape, strict=True))
         ):  # fmt: skip
-            raise ValueError(
-                f"its '{name}' is {found.dtype} of shape '{found.shape}', not ({', '.join(map(str, shape))})"
-            )
+            what = f"its '{name}' is {found.dtype} of shape '{found.shape}',"
+            raise ValueError(f"{what} not ({', '.join(map(str, shape))})")
     return arrays
 
 

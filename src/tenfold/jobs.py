@@ -366,9 +366,8 @@ def _start(pool: _Ray, folder: str) -> None:
     except Exception as error:
         raise ClusterError(f"Ray did not start: '{_line(error)}'. Give --on local.") from error
     if (address := pool.ray.util.get_node_ip_address()) != LOOPBACK:
-        raise ClusterError(
-            f"Ray listens on '{address}', not on {LOOPBACK} alone: it was loaded before. Begin in a new process."
-        )
+        what = f"Ray listens on '{address}', not on {LOOPBACK} alone: it was loaded before."
+        raise ClusterError(f"{what} Begin in a new process.")
 
 
 def _join(address: str, threads: int, shared: Sequence[Path]) -> list[dict[str, Any]]:
@@ -422,10 +421,8 @@ def _check_nodes(address: str, nodes: Sequence[dict[str, Any]], shared: Sequence
             if problem is not None:
                 raise ClusterError(f"Machine '{node['NodeManagerHostname']}' of {address} {problem}")
     except (ray.exceptions.RayError, ConnectionError, ImportError) as error:
-        raise ClusterError(
-            f"The cluster at '{address}' did not do a first task: '{_line(error)}'. Install Tenfold {__version__} on "
-            "every machine, or look at its logs."
-        ) from error
+        what = f"The cluster at '{address}' did not do a first task: '{_line(error)}'."
+        raise ClusterError(f"{what} Install Tenfold {__version__} on every machine, or look at its logs.") from error
     except OSError as error:
         raise ClusterError(unwritten(error.filename, error, "Give another folder.")) from error
     finally:

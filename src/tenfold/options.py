@@ -3,14 +3,12 @@
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import typer
 
+from tenfold.data import Purpose, locate
 from tenfold.errors import DataError, UsageError
-
-if TYPE_CHECKING:
-    from tenfold.data import Purpose
+from tenfold.files import refuse_inputs
 
 MOST_SEED = 2**64 - 1  # that PyTorch takes
 
@@ -25,6 +23,9 @@ RUN = typer.Argument(metavar="RUN", help="A folder that 'tenfold train' or 'tenf
 SYSTEM = typer.Argument(metavar="SYSTEM", help=f"A run's folder, an ensemble's, or {MODEL_HELP}")
 MAX_ERROR = typer.Option("--max-error", metavar="P", help="Answer so that at most this share is wrong, 95% certain.")
 THRESHOLD = typer.Option("--threshold", metavar="T", help="Answer from this confidence on [default: the system's own].")
+MIN_CONFIDENCE = typer.Option(
+    "--threshold", "--min-confidence", metavar="T", help="Answer from this confidence on [default: the system's own]."
+)
 OVERRIDES = typer.Option("--set", metavar="KEY=VALUE", help="Override the recipe: training.epochs=2. May be repeated.")
 SPLIT = typer.Option(
     "--split", metavar="HOW", help="Hold out images at random, or all of a writer's: writers [default: the recipe's]."
@@ -62,14 +63,11 @@ def by_writers(how: str | None) -> bool:
 def check_target(
     out: str | Path | None,
     specs: Sequence[str | None],
-    purpose: "Purpose",
+    purpose: Purpose,
     others: Iterable[str | Path] = (),
     option: str = "--out",
 ) -> None:
     """Raise TenfoldError where a verb would write over data, by name or path, or over what else it reads."""
-    from tenfold.data import locate
-    from tenfold.files import refuse_inputs
-
     if out is not None:
         inputs: list[str | Path | None] = [*specs, *others]
         for spec in specs:

@@ -1,23 +1,29 @@
-"""Pictures -> numbers: a line each, or a file of labels for any number of them, resumed where it was stopped."""
+"""Pictures -> the numbers on them, or a digit each: in lines, or in a file for any number, resumed where it stopped."""
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from contextlib import nullcontext
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from tenfold import options
-from tenfold.errors import TenfoldError, UsageError, printable, remedy
+from tenfold.errors import TenfoldError, UsageError, printable, unwritten
 
 if TYPE_CHECKING:
     from tenfold.console import PlainConsole
+    from tenfold.progress import Work
     from tenfold.runs.systems import System
+    from tenfold.runtime.documents import Journal
+    from tenfold.runtime.reader import Reader
     from tenfold.runtime.recogniser import Answers
     from tenfold.runtime.streams import Chunk, ImageStream
 
-SUFFIXES = (".csv", ".npz")
+FEW = 8  # files that this process reads alone: others would take as long to begin
+Options = dict[str, Any]
+SHOWN = 10  # files that could not be read, in an error
 
 
 @dataclass(frozen=True)
@@ -79,6 +85,57 @@ class Answered:
         return f"'{unreadable}' of {len(self.names)} pictures could not be read: see above." if unreadable else None
 
 
+@dataclass(frozen=True)
+class Numbers:
+    """What was read of pages: how many files, pages and numbers there are, and of how many numbers it abstained.
+
+    unreadable: why, by file. threshold: the confidence from which there was an answer. model: what read. resumed_at:
+    how many files an earlier call had read. out, page: what was written. found: where there is no `out`, a dictionary
+    a page: file, page (from 1; None for a file that could not be read, with its error), numbers, in reading order,
+    rows (how many numbers each has), size (width, height) and turned (degrees, counterclockwise).
+    """
+
+    files: int
+    pages: int
+    numbers: int
+    abstained: int
+    unreadable: dict[str, str]
+    threshold: float
+    model: str
+    resumed_at: int
+    out: str | None
+    page: str | None
+    found: list[dict[str, Any]] | None
+
+    @property
+    def json(self) -> Any:
+        """What `--json` prints: the pages, or what was counted where they are in a file."""
+        return asdict(self) if self.found is None else self.found
+
+    @property
+    def lines(self) -> list[str]:
+        """A line a number: file (and page, of several), text, confidence, box; "-" and why where it abstained."""
+        from tenfold.runtime.documents import shown
+
+        several = {each["file"] for each in self.found or () if (each["page"] or 0) > 1}
+        lines = []
+        for each in self.found or ():
+            name = f"{each['file']}:{each['page']}" if each["page"] and each["file"] in several else each["file"]
+            for one in shown(each):
+                text, why = ("-", one["reason"] or "") if one["abstained"] else (one["text"], "")
+                box = ",".join(map(str, one["box"])) if each["numbers"] else "-"
+                lines.append(f"{name} {text} {one['confidence']:.3f} {box} {why}".rstrip())
+        return lines
+
+    @property
+    def problem(self) -> str | None:
+        """How many files could not be read, and which."""
+        if not self.unreadable:
+            return None
+        names, where = ", ".join(list(self.unreadable)[:SHOWN]), "above" if self.out is None else f"in '{self.out}'"
+        return f"'{len(self.unreadable)}' of {self.files} files could not be read: {names}. It stands {where} why."
+
+
 def read(
     frame: Annotated[
         str | Path | None,
@@ -86,34 +143,51 @@ def read(
     ] = None,
     out: Annotated[
         str | Path | None,
-        typer.Option("--out", metavar="FILE", help="The .csv or .npz file to write [default: a line each on stdout]."),
+        typer.Option("--out", metavar="FILE", help="The .csv, .json or (digits) .npz to write [default: stdout]."),
     ] = None,
     *,
     pictures: Annotated[
-        Sequence[str | Path], typer.Argument(metavar="PICTURE", help="Pictures of one digit each, or a folder.")
+        Sequence[str | Path], typer.Argument(metavar="PICTURE", help="Pictures, PDFs, or folders or zips of them.")
     ] = (),
+    digits: Annotated[bool, typer.Option("--digits", help="Each picture shows one digit alone.")] = False,
+    line: Annotated[bool, typer.Option("--line", help="Each picture shows one number alone.")] = False,
+    rotate: Annotated[
+        str, typer.Option("--rotate", metavar="HOW", help="auto: find out how pages lie; none: they are upright.")
+    ] = "none",
     model: Annotated[
         str | Path,
         typer.Option("--model", metavar="SYSTEM", help=f"A run's folder, an ensemble's, or {options.MODEL_HELP}"),
     ] = "shipped",
     max_error: Annotated[float | None, options.MAX_ERROR] = None,
-    threshold: Annotated[float | None, options.THRESHOLD] = None,
+    threshold: Annotated[float | None, options.MIN_CONFIDENCE] = None,
+    annotated: Annotated[
+        str | Path | None, typer.Option("--annotated", metavar="FOLDER", help="Put copies there with boxes drawn in.")
+    ] = None,
+    page: Annotated[
+        str | Path | None, typer.Option("--page", metavar="FILE", help="An HTML page, the doubtful numbers first.")
+    ] = None,
+    workers: Annotated[int | None, options.WORKERS] = None,
+    on: Annotated[str | None, options.ON] = None,
     probabilities: Annotated[
         bool, typer.Option("--probabilities", help="Give those of all ten digits, in the CSV or the JSON.")
     ] = False,
     threads: Annotated[int | None, options.THREADS] = None,
     quiet: Annotated[bool, options.QUIET] = False,
-) -> Labelled | Answered:
-    """Return what was read of the images `frame` or of `pictures`; with `out`, their labels are in that file.
+) -> Numbers | Answered | Labelled:
+    """Return the numbers on the pages of `pictures`, or with `digits` or `frame` what digit each picture shows.
 
-    frame: a folder of pictures of one digit each, or data as `tenfold.data.load` takes them. pictures: or these files.
-    out: .csv (a line an image: name, digit, confidence, abstained, reason, p0 to p9 where asked for) or .npz (digits,
-    -1 where there is none; confidences; abstained; probabilities). model, max_error, threshold: as
-    `tenfold.runs.systems.open_system`.
-    A picture that cannot be read has a row that says so, and is counted. A process that is stopped leaves partial
-    files beside `out`; the same call resumes there and gives the same bytes.
+    pictures: files, folders and zips, every page. out: .csv (a row a number) or .json (what `Numbers.found` is). line,
+    rotate: see `tenfold.runtime.reader.Reader.read`. model, max_error, threshold: what reads, and how sure it has to
+    be. annotated: a folder for copies, FILE.PAGE.jpg. page: an HTML file. workers, on: see `tenfold.jobs.run_tasks`.
+
+    digits: each picture shows one digit. frame: a folder of such, or data as `tenfold.data.load` takes them. out: .csv
+    (a line an image: name, digit, confidence, abstained, reason, p0 to p9 where asked for) or .npz (digits, -1 where
+    there is none; confidences; abstained; probabilities). model, max_error, threshold: as of `open_system`.
+
+    What cannot be read has a row that says so, and is counted. A process that is stopped leaves partial files beside
+    `out`; the same call resumes there and gives the same bytes.
     Raises DataError for images that cannot be read, RunError or ModelError for a system that is refused, UsageError,
-    and TenfoldError where `out` cannot be written, or is being written by another process.
+    ClusterError, and TenfoldError where a file cannot be written, or is being written by another process.
     """
     from tenfold.console import PlainConsole
     from tenfold.runs.systems import open_system
@@ -123,8 +197,27 @@ def read(
     names = [str(each) for each in pictures]
     if (frame is None) == (not names):
         raise UsageError(f"'{len(names)}' pictures and '{0 if frame is None else 1}' --frame are given. Give either.")
-    if out is not None:
-        _check_target(Path(out), [Path(each) for each in (names or [str(frame)])])
+    numbers = frame is None and not digits
+    others = {"line": line, "rotate": rotate != "none", "annotated": annotated, "page": page, "workers": workers}
+    for option, value in ({"probabilities": probabilities} if numbers else {**others, "on": on}).items():
+        if value:
+            raise UsageError(f"'--{option}' is of no use with {'numbers' if numbers else 'digits'}. Omit it.")
+    kinds = {"--out": (".csv", ".json" if numbers else ".npz"), "--page": (".html",), "--annotated": ()}
+    for name, target in zip(kinds, (out, page, annotated), strict=True):
+        if target is not None:
+            _check_target(Path(target), [Path(each) for each in names or [str(frame)]], name, kinds[name])
+    if numbers:
+        if rotate not in ("auto", "none"):
+            raise UsageError(f"'--rotate {rotate}' is no way to turn. Give auto or none.")
+        if max_error is not None and threshold is not None:
+            raise UsageError(f"Both '--max-error {max_error}' and '--min-confidence {threshold}' are given. Give one.")
+        if threshold is not None and not 0 <= threshold <= 1:
+            raise UsageError(f"The threshold '{threshold}' is not a confidence. Give 0 to 1.")
+        path = None if model == "shipped" else str(Path(model).absolute() if Path(model).exists() else model)
+        settings = {"path": path, "max_error": max_error, "min_confidence": threshold, "threads": threads}
+        copies = None if annotated is None else str(Path(annotated).absolute())
+        reading = {"line": line, "rotate": rotate, "copies": copies, "crops": page is not None}
+        return _numbers(names, settings, reading, {"workers": workers, "on": on}, [out, page], console)
     system = open_system(model, max_error=max_error, threshold=threshold, threads=threads)
     if frame is None and not (len(names) == 1 and Path(names[0]).is_dir()):
         images: ImageStream = open_pictures(names)
@@ -133,6 +226,88 @@ def read(
     if out is None:
         return _answered(images, system, console, probabilities)
     return _labelled(images, system, console, Path(out), probabilities)
+
+
+def _numbers(
+    names: list[str], settings: Options, reading: Options, place: Options, targets: list[Any], console: "PlainConsole"
+) -> Numbers:
+    """Read the numbers, here or by workers, write what is to be written, and return what they are.
+
+    settings, reading: of `Reader.load` and `documents.read`. place: workers and on. targets: out and page.
+    """
+    from tenfold.files import claimed
+    from tenfold.jobs import Place, check_place
+    from tenfold.pages import reading as pages
+    from tenfold.runtime import documents
+    from tenfold.runtime.reader import Reader
+    from tenfold.settings import threads
+
+    check_place(Place.parse(place["on"]))
+    with console.working("Looking for pictures"):
+        found, fingerprint = documents.find(names)
+    alone = place["on"] in (None, "local") and (place["workers"] or (1 if len(found) <= FEW else threads())) == 1
+    settings["threads"] = settings["threads"] or (threads() if alone else 1)
+    reader = Reader.load(**settings)
+    made_of = {"documents": fingerprint, "model": reader.sha256, "threshold": reader.threshold, **reading}
+    out, page = (None if each is None else Path(each) for each in targets)
+    pages_read = numbers = abstained = 0
+    unreadable, listed = dict[str, str](), list[dict[str, Any]]()
+    with nullcontext() if out is None else claimed(out):
+        journal = documents.Journal(out, made_of, found)
+        try:
+            if resumed := len(journal.read):
+                console.print(f"Resuming behind {resumed:,} of {len(found):,} files")
+            with console.working(f"Reading {len(found):,} files", len(found)) as work:
+                work.done = resumed
+                _read_missing(journal, reader if alone else None, settings, reading, place, work)
+            for each in journal.listed():
+                pages_read, numbers = pages_read + (each["page"] is not None), numbers + len(each["numbers"])
+                abstained += sum(one["abstained"] for one in each["numbers"])
+                unreadable |= {each["file"]: each["error"]} if "error" in each else {}
+                listed += [each] if out is None else []
+            if page is not None:
+                pages.write(page, names, reader, journal.listed(crops=True))
+            journal.finish()
+        finally:
+            journal.close()
+    if written := ", ".join(str(each) for each in (out, reading["copies"], page) if each is not None):
+        console.print(f"{numbers:,} numbers, {abstained:,} of them doubtful, on {pages_read:,} pages: {written}")
+    return Numbers(
+        *(len(found), pages_read, numbers, abstained, unreadable, reader.threshold, reader.name, resumed),
+        out=None if out is None else str(out),
+        page=None if page is None else str(page),
+        found=listed if out is None else None,
+    )
+
+
+def _read_missing(
+    journal: "Journal", reader: "Reader | None", settings: Options, reading: Options, place: Options, work: "Work"
+) -> None:
+    """Read every document that the journal lacks, with the reader, or where it is None by workers."""
+    from tenfold.jobs import Task, run_tasks
+    from tenfold.runtime import documents
+
+    missing = {str(n): each for n, each in enumerate(journal.documents) if n not in journal.read}
+    if reader is not None:
+        for key, each in missing.items():
+            journal.add(int(key), documents.read(reader, each, **reading))
+            work.done += 1
+        return
+    function, arguments = f"{documents.__name__}:task", reading | {"settings": settings}
+    tasks = [Task(key, function, {"document": each, **arguments}, each.name) for key, each in missing.items()]
+
+    def done(task: Task, answers: dict[str, Any]) -> None:
+        if "fatal" in answers:
+            raise TenfoldError(answers["fatal"])
+        journal.add(int(task.key), answers)
+
+    def failed(task: Task, reason: str) -> None:
+        journal.add(int(task.key), {"pages": [], "problem": reason})
+
+    folders = {Path(each.path).parent for each in missing.values()}
+    shared = [each for each in folders if folders.isdisjoint(each.parents)]
+    shared += [] if reading["copies"] is None else [Path(reading["copies"])]
+    run_tasks(tasks, **place, threads=settings["threads"], done=done, failed=failed, shared=shared)
 
 
 def _answered(images: "ImageStream", system: "System", console: "PlainConsole", probabilities: bool) -> Answered:
@@ -210,17 +385,16 @@ def _label(
             work.done += len(chunk.frames)
 
 
-def _check_target(out: Path, sources: list[Path]) -> None:
-    """Make the folder of `out`; TenfoldError where it is of no known kind, a folder, or within what is to be read."""
-    if out.suffix not in SUFFIXES:
-        raise TenfoldError(f"'{out}' ends in '{out.suffix}'. Give --out a file that ends in .csv or .npz.")
-    if out.is_dir():
-        raise TenfoldError(f"'{out}' is a folder. Give --out a file in it, such as '{out / 'labels.csv'}'.")
+def _check_target(out: Path, sources: list[Path], option: str, kinds: tuple[str, ...]) -> None:
+    """Make the folder of `out`, or without `kinds` itself; TenfoldError where it ends otherwise or is a source."""
+    if kinds and out.suffix not in kinds:
+        raise TenfoldError(f"'{out}' ends in '{out.suffix}'. Give {option} a file that ends in {' or '.join(kinds)}.")
+    if kinds and out.is_dir():
+        raise TenfoldError(f"'{out}' is a folder. Give {option} a file in it, such as '{out / f'labels{kinds[0]}'}'.")
     for whole in (source.resolve() for source in sources):
         if out.resolve() == whole or whole in out.resolve().parents:
-            raise TenfoldError(f"'{out}' is among the images that are to be read. Give --out another place.")
+            raise TenfoldError(f"'{out}' is among the images that are to be read. Give {option} another place.")
     try:
-        out.parent.mkdir(parents=True, exist_ok=True)
+        (out.parent if kinds else out).mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        advice = remedy(error, "Give --out another folder.")
-        raise TenfoldError(f"Cannot write '{out}' ({error.strerror}). {advice}") from error
+        raise TenfoldError(unwritten(out, error, f"Give {option} another place.")) from error

@@ -7,20 +7,30 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
 from tenfold import options, settings
+from tenfold.console import PlainConsole
 from tenfold.errors import RecipeError, TenfoldError, UsageError, nearest
 from tenfold.jobs import Place, Task, check_place, run_tasks
+from tenfold.metrics.side_by_side import SideBySide
+from tenfold.pages import comparison as comparisons
+from tenfold.pages import reproduced
+from tenfold.pages.page import drawn, duration, percent
+from tenfold.pages.reproduced import SystemRow
+from tenfold.runs import fit, results
+from tenfold.runs.begin import folder_name
+from tenfold.runs.protocols import PROTOCOLS, Protocol, Training
+from tenfold.training import recipe as recipe_files
 
-if TYPE_CHECKING:
-    from tenfold.console import PlainConsole
-    from tenfold.metrics.side_by_side import SideBySide
-    from tenfold.pages.reproduced import SystemRow
-    from tenfold.runs.protocols import Protocol, Training
-
+RECIPES = typer.Option("--recipes", metavar="A,B", help="These recipes [default: all].")
+PROTOCOL = typer.Option("--protocol", metavar="NAME", help="mnist, kaggle or both.")
+SEEDS = typer.Option("--seeds", metavar="N", min=1, help="Train each with so many seeds.")
+OUT = typer.Option("--out", metavar="FOLDER", help="Keep the runs here, and resume from them.")
+PAGE = typer.Option("--page", metavar="FILE", help="The page to write.")
+WORKERS = typer.Option("--workers", metavar="W", min=1, help="With --on: so many trainings side by side.")
 # What may go wrong with one system and leave the others be: no memory, no xgboost, a loss that is not finite.
 FAILURES = (TenfoldError, OSError, ImportError, RuntimeError, MemoryError)
 
@@ -42,7 +52,7 @@ class Reproduced:
     status: "finished", "failed" or "interrupted". page, markdown: None where there are no rows.
     """
 
-    rows: "list[SystemRow]"
+    rows: list[SystemRow]
     failed: list[FailedSystem]
     status: str
     page: str | None
@@ -58,42 +68,30 @@ class Reproduced:
 
 
 def reproduce(
-    recipes: Annotated[
-        str | Sequence[str], typer.Option("--recipes", metavar="A,B", help="These recipes [default: all].")
-    ] = (),
-    protocol: Annotated[str, typer.Option("--protocol", metavar="NAME", help="mnist, kaggle or both.")] = "both",
+    recipes: Annotated[str | Sequence[str], RECIPES] = (),
+    protocol: Annotated[str, PROTOCOL] = "both",
     *,
-    seeds: Annotated[int, typer.Option("--seeds", metavar="N", min=1, help="Train each with so many seeds.")] = 1,
-    out: Annotated[
-        str | Path, typer.Option("--out", metavar="FOLDER", help="Keep the runs here, and resume from them.")
-    ] = "runs/reproduce",
+    seeds: Annotated[int, SEEDS] = 1,
+    out: Annotated[str | Path, OUT] = "runs/reproduce",
     record: Annotated[str | Path | None, options.RECORD] = None,
-    page: Annotated[str | Path, typer.Option("--page", metavar="FILE", help="The page to write.")] = "reproduce.html",
+    page: Annotated[str | Path, PAGE] = "reproduce.html",
     markdown: Annotated[str | Path | None, options.MARKDOWN] = None,
     device: Annotated[str, options.DEVICE] = "auto",
     threads: Annotated[int | None, options.THREADS] = None,
     on: Annotated[str | None, options.ON] = None,
-    workers: Annotated[
-        int | None, typer.Option("--workers", metavar="W", min=1, help="With --on: so many trainings side by side.")
-    ] = None,
+    workers: Annotated[int | None, WORKERS] = None,
     quiet: Annotated[bool, options.QUIET] = False,
 ) -> Reproduced:
     """Return a row for each recipe on each protocol, its published score beside ours, and write them as a page.
 
-    recipes: by name or path, several with commas between; none: every shipped one. seeds: 0 to N - 1. out: a run is
-    looked for, and otherwise trained, in out/PROTOCOL/RECIPE-SEED; one that was cut short is resumed, one that was
-    evaluated is not evaluated again. record: append each row's result to this .jsonl file, once. One system's failure
-    leaves the others be.
-    on: None trains one system after the other in this process; "local", "ray" or "ray://HOST:PORT" (a cluster whose
-    machines see `out` and the data) several side by side, at most `workers`, with `threads` threads each: where one of
-    the two is not given, as many as the other leaves of this machine's. Scored is here in any case.
+    recipes: none: every shipped one. seeds: from 0 on. out: a run is looked for, and otherwise trained or resumed, in
+    out/PROTOCOL/RECIPE-SEED; one that was evaluated is not evaluated again. record: each row's result, once. One
+    system's failure leaves the others be.
+    on: None trains one system after the other in this process; a place several side by side, at most `workers`, with
+    `threads` threads each: where one of the two is not given, as many as the other leaves of this machine's. A
+    cluster's machines have to see `out` and the data. Scored is here in any case.
     Raises RecipeError for an unknown recipe, DataError where a protocol's data is not to be had.
     """
-    from tenfold.console import PlainConsole
-    from tenfold.pages import comparison as comparisons
-    from tenfold.pages import reproduced
-    from tenfold.pages.page import drawn
-
     if workers is not None and on is None:
         raise UsageError(f"'--workers {workers}' goes with --on PLACE. Add --on local, or omit it.")
     check_place(Place.parse(on), device)
@@ -137,27 +135,20 @@ def reproduce(
     return result
 
 
-def _protocols_called(name: str) -> "list[Protocol]":
+def _protocols_called(name: str) -> list[Protocol]:
     """Return the protocol of that name, or all of them for "both"; RecipeError for another name."""
-    from tenfold.runs.protocols import PROTOCOLS
-
     known = [*PROTOCOLS, "both"]
     if name not in known:
         raise RecipeError(f"No protocol is called '{name}'.{nearest(name, known)} Give one of {', '.join(known)}.")
     return [replace(protocol) for key, protocol in PROTOCOLS.items() if name in (key, "both")]
 
 
-def _trainings(names: str | Sequence[str], protocols: "Sequence[Protocol]", seeds: int, out: Path) -> "list[Training]":
+def _trainings(names: str | Sequence[str], protocols: Sequence[Protocol], seeds: int, out: Path) -> list[Training]:
     """Return all that is to be there in the end, in the order of the tables; RecipeError for what is no recipe."""
-    from tenfold.pages import reproduced
-    from tenfold.runs.begin import folder_name
-    from tenfold.runs.protocols import Training
-    from tenfold.training import recipe as recipes
-
     given = [name for words in ([names] if isinstance(names, str) else names) for name in words.split(",")]
     found = []
     for protocol in protocols:
-        systems = [(name, recipes.load(name, protocol.overrides)) for name in given or recipes.available()]
+        systems = [(name, recipe_files.load(name, protocol.overrides)) for name in given or recipe_files.available()]
         titles = [recipe.name for _, recipe in systems]
         twice = [title for title in titles if titles.count(title) > 1]
         if twice:
@@ -173,26 +164,23 @@ def _trainings(names: str | Sequence[str], protocols: "Sequence[Protocol]", seed
 class Tally:
     """What has come of the trainings so far: the looks at those that are trained, by folder, and what failed."""
 
-    def __init__(self, count: int, device: str, console: "PlainConsole") -> None:
+    def __init__(self, count: int, device: str, console: PlainConsole) -> None:
         self.count, self.device, self.console, self.began = count, device, console, time.monotonic()
         self.looks: dict[Path, dict[str, Any]] = {}
         self.failed: list[FailedSystem] = []
 
-    def stands(self, training: "Training") -> bool:
+    def stands(self, training: Training) -> bool:
         """Return True where there is nothing to train: it was trained before, and is scored now, or it cannot be."""
         try:
-            finished = training.folder.exists() and training.run().finished
+            if not training.folder.exists() or not training.run().finished:
+                return False
+            self.score(training, "trained before")
         except FAILURES as error:
             self.fail(training, error)
-            return True
-        if finished:
-            self.score(training, "trained before")
-        return finished
+        return True
 
-    def score(self, training: "Training", when: str) -> None:
+    def score(self, training: Training, when: str) -> None:
         """Look at what a finished run makes of the protocol's images."""
-        from tenfold.pages.page import duration, percent
-
         try:
             run = training.run()
             look = training.protocol.look(run, self.device)
@@ -203,21 +191,19 @@ class Tally:
         accuracy, seconds = percent(look["accuracy"]), duration(run.manifest["seconds"])
         self._say(training, f"{accuracy} after {seconds} of training, {when}")
 
-    def fail(self, training: "Training", error: BaseException | str) -> None:
+    def fail(self, training: Training, error: BaseException | str) -> None:
         """Take note that a training, or its score, failed."""
         message = " ".join(str(error).split()) or type(error).__name__
         self.failed.append(FailedSystem(training.recipe.name, training.protocol.name, training.seed, message))
         self._say(training, f"failed: {message}")
 
-    def _say(self, training: "Training", words: str) -> None:
-        from tenfold.pages.page import duration
-
+    def _say(self, training: Training, words: str) -> None:
         done, so_far = len(self.looks) + len(self.failed), duration(time.monotonic() - self.began)
         self.console.print(f"[{done}/{self.count}] {training.title}: {words} ({so_far} so far)")
 
 
 def _train(
-    missing: "Sequence[Training]",
+    missing: Sequence[Training],
     tally: Tally,
     out: Path,
     device: str,
@@ -265,19 +251,14 @@ def train_task(
     recipe: str, data: str, folder: str, overrides: list[str], seed: int, device: str, threads: int | None, quiet: bool
 ) -> dict[str, Any]:
     """Return whether a system is trained, begun or resumed in `folder`."""
-    from tenfold.runs.fit import fit
-
     given: dict[str, Any] = {"overrides": overrides, "seed": seed, "device": device, "threads": threads, "quiet": quiet}
-    return {"finished": fit(recipe, [data], Path(folder), **given).finished}
+    return {"finished": fit.fit(recipe, [data], Path(folder), **given).finished}
 
 
 def _section(
-    protocol: "Protocol", trainings: "Sequence[Training]", tally: Tally, record: str | Path | None
-) -> "tuple[SideBySide, list[SystemRow]] | None":
+    protocol: Protocol, trainings: Sequence[Training], tally: Tally, record: str | Path | None
+) -> tuple[SideBySide, list[SystemRow]] | None:
     """Return answers and rows of the systems of which every seed is there; None where there are none."""
-    from tenfold.pages import reproduced
-    from tenfold.runs import results
-
     systems: dict[str, list[Training]] = {}
     for each in trainings:
         if each.protocol is protocol:

@@ -10,9 +10,12 @@ import typer
 from numpy.typing import NDArray
 
 from tenfold import options
+from tenfold.console import PlainConsole
 from tenfold.data import load, locate
+from tenfold.data.formats import sample_submission_ids
 from tenfold.errors import DataError, TenfoldError, remedy
 from tenfold.files import write_atomically
+from tenfold.runs.ledger import seen_exactly
 from tenfold.runs.systems import open_system
 
 HEADER = "ImageId,Label"
@@ -49,13 +52,10 @@ def submit(
 ) -> Submission:
     """Return what was submitted: the system's answers to the data, written to `out`.
 
-    data: a name or a path, such as `kaggle:test`. out: one that is there already is replaced once the new one is whole.
-    force: also for data that have labels.
+    out: one that is there already is replaced once the new one is whole.
     Raises RunError or ModelError for what is no system; DataError for data that cannot be read, have labels, or do not
     match the sample_submission.csv that came with them; TenfoldError where `out` cannot be written.
     """
-    from tenfold.console import PlainConsole
-
     out, opened = Path(out), open_system(system, device=device)
     options.check_target(out, [data], "submit", [system])
     console = PlainConsole(quiet=quiet, soft_wrap=True)
@@ -68,11 +68,7 @@ def submit(
         _check_ids(digits.ids, data)
     _check_target(out)
     with console.working(f"Reading {len(digits):,} images"):
-        seen = None
-        if opened.run is not None:
-            from tenfold.runs.ledger import seen_exactly
-
-            seen = len(seen_exactly(opened.run, digits.images))
+        seen = None if opened.run is None else len(seen_exactly(opened.run, digits.images))
         given = opened.probabilities(digits.images).argmax(axis=1)
     content, counts = render(digits.ids, given), np.bincount(given, minlength=10)
     _write(out, content, out)
@@ -96,24 +92,18 @@ def render(ids: NDArray[np.int64], labels: NDArray[np.integer]) -> bytes:
 
 def _check_ids(ids: NDArray[np.int64], spec: str) -> None:
     """Raise DataError unless the ids are those of the sample submission that came with the data, in its order."""
-    from tenfold.data.formats import sample_submission_ids
-
     path = locate(spec, "submit")
     sample_ids = None if path is None else sample_submission_ids(path)
     if sample_ids is None:
         return
     if len(ids) != len(sample_ids):
-        raise DataError(
-            f"'{spec}' has '{len(ids)}' images and its sample_submission.csv '{len(sample_ids)}' rows. "
-            "Download both again."
-        )
+        what = f"'{spec}' has '{len(ids)}' images and its sample_submission.csv '{len(sample_ids)}' rows."
+        raise DataError(f"{what} Download both again.")
     wrong = np.flatnonzero(ids != sample_ids)
     if len(wrong):
         row = wrong[0]
-        raise DataError(
-            f"Image {row + 1} of '{spec}' has the id '{ids[row]}' where its sample_submission.csv has "
-            f"'{sample_ids[row]}'. Download both again."
-        )
+        what = f"Image {row + 1} of '{spec}' has the id '{ids[row]}'"
+        raise DataError(f"{what} where its sample_submission.csv has '{sample_ids[row]}'. Download both again.")
 
 
 def _warnings(counts: NDArray[np.int64], seen: int | None) -> list[str]:
@@ -123,9 +113,8 @@ def _warnings(counts: NDArray[np.int64], seen: int | None) -> list[str]:
     odd = [digit for digit in range(10) if not low <= counts[digit] / n <= high]
     if odd and n >= FEWEST_TO_JUDGE:
         shares = ", ".join(f"{digit} ({100 * counts[digit] / n:.1f}%)" for digit in odd)
-        warnings.append(
-            f"Some digits are far from a tenth of the answers: {shares}. Look at the images: tenfold explore."
-        )
+        advice = "Look at the images: tenfold explore."
+        warnings.append(f"Some digits are far from a tenth of the answers: {shares}. {advice}")
     if seen:
         warnings.append(f"{seen:,} of these {n:,} images were trained on, so their score would not be an honest one.")
     return warnings

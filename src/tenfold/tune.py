@@ -1,9 +1,8 @@
 """Recipe and search space in, a better recipe out: `tune` tries values and keeps the best, judged on held-out images.
 
-The test data are never touched. Networks are judged by the negative log-likelihood (NLL) of the held-out images rather
+The test data are never touched. Systems are judged by the negative log-likelihood (NLL) of the held-out images rather
 than by their accuracy: on a few thousand of them good networks differ by a handful of mistakes (docs/LOG.md), less than
-two seeds of one network do, while the NLL weighs every image. A grid of classical models is judged by its accuracy in
-cross-validation: that counts every training image, and suits models whose probabilities are counts of neighbours.
+two seeds of one network do, while the NLL weighs every image.
 
 The best of many figures is too good by luck. So what is found is compared with the recipe as it was on seeds that the
 search has not used, each with another part held out, and the new recipe says how that went.
@@ -30,7 +29,7 @@ from tenfold.training import recipe as recipes
 from tenfold.tuning import plan as plans
 from tenfold.tuning.comparison import SeedComparison, compare_on_seeds, compared, verdict
 from tenfold.tuning.journal import Journal, Tried, best_of
-from tenfold.tuning.plan import FOLDS, JOURNAL, RECIPE, Plan, TuneSettings
+from tenfold.tuning.plan import JOURNAL, RECIPE, Plan, TuneSettings
 from tenfold.tuning.search import Search
 from tenfold.tuning.space import Values, overrides, own_values
 from tenfold.tuning.trial import Workers
@@ -44,12 +43,7 @@ TRIALS = typer.Option("--trials", metavar="N", min=1, help="Try so many, at most
 TIME = typer.Option("--max-seconds", metavar="S", min=0.001, help="Search so long; the comparison comes after it.")
 THREADS = typer.Option("--threads", metavar="N", min=1, help="Threads of each trial [default: its share of the cores].")
 SUBSET = typer.Option("--subset", metavar="N", min=1, help="Search on so many images, chosen stratified.")
-METRIC = typer.Option(
-    "--metric", metavar="METRIC", help="nll or accuracy of held-out images [default: nll; for a grid accuracy]."
-)
-METHOD = typer.Option(
-    "--method", metavar="METHOD", help="optuna, or grid, for classical models alone, whose default it is."
-)
+METRIC = typer.Option("--metric", metavar="METRIC", help="nll or accuracy of held-out images [default: nll].")
 SEEDS = typer.Option(
     "--seeds", metavar="N", min=0, max=1000, help="Compare at the end on so many unused seeds [default: 3]."
 )
@@ -104,7 +98,6 @@ def tune(
     split: Annotated[str | None, options.SPLIT] = None,
     subset: Annotated[int | None, SUBSET] = None,
     metric: Annotated[str | None, METRIC] = None,
-    method: Annotated[str | None, METHOD] = None,
     seeds: Annotated[int | None, SEEDS] = None,
     name: Annotated[str | None, NAME] = None,
     resume: Annotated[str | Path | None, RESUME] = None,
@@ -125,7 +118,7 @@ def tune(
     check_place(place, device)
     if place.kind != "cluster" and not 1 <= workers <= cores:
         raise TrainingError(f"'{workers}' workers do not fit on {cores} cores. Give --workers 1 to {cores}.")
-    asked = TuneSettings(recipe, data, out, trials, max_seconds, seed, subset, metric, method, seeds, name, split)
+    asked = TuneSettings(recipe, data, out, trials, max_seconds, seed, subset, metric, seeds, name, split)
     if resume is None:
         folder, plan = plans.begin(asked, device)
     else:
@@ -155,8 +148,7 @@ def _run(journal: Journal, plan: Plan, workers: Workers, console: PlainConsole, 
             compare_on_seeds(folder / COMPARISON, best.values, seeds, workers, console)
     except KeyboardInterrupt:
         return "interrupted"
-    by_time = plan.method == "optuna" and plan.trials is None  # then the end of the time is the end
-    return "finished" if through or by_time else "out_of_time"
+    return "finished" if through else "out_of_time"
 
 
 def _finish(folder: Path, journal: Journal, plan: Plan, status: str, console: PlainConsole, began: float) -> Tuned:
@@ -222,14 +214,12 @@ def _best_recipe(folder: Path, plan: Plan, tried: list[Tried], best: Tried, comp
         return f"NLL {tried.nll:.4f}, accuracy {tried.accuracy:.2%}"
 
     states = [each.state for each in tried]
-    grid = plan.method == "grid"
-    how = "a grid of three stages" if grid else "Optuna, TPE with median pruning"
-    judged = f"{FOLDS}-fold cross-validation" if grid else f"held-out images of seed {plan.seed}"
     changes = () if best.base else overrides(best.values)
     notes = [
         f"Found by `tenfold tune {plan.recipe} --data {plan.spec}` in {folder}, {plan.started[:10]}.",
-        f"Search: {how}, seed {plan.seed}: {states.count('complete')} trials complete, "
-        f"{states.count('pruned')} pruned, {states.count('failed')} failed. Judged by {plan.metric}, {judged}.",
+        f"Search: Optuna, TPE with median pruning, seed {plan.seed}: {states.count('complete')} trials complete, "
+        f"{states.count('pruned')} pruned, {states.count('failed')} failed. "
+        f"Judged by {plan.metric}, held-out images of seed {plan.seed}.",
         f"Data: {plan.images:,} images, SHA-256 {plan.sha256}.",
         f"Before: {worded(_base_of(tried))}.",
         *([] if best.base else [f"After: {worded(best)}; as the best of many, that flatters."]),

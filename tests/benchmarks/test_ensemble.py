@@ -16,6 +16,7 @@ from tenfold.runs import ledger, results
 from tenfold.runs.estimator import from_run
 from tenfold.runs.results import DataUsed
 from tenfold.runs.run import Run
+from tenfold.train import train
 
 RULE = {"rule": "all", "members": 3.0, "n": 3000, "nll": 0.0123, "seen_nll": 0.0123, "nll_difference": 0.0,
         "nll_noise": 0.0, "errors": 11.5, "errors_difference": 0.0, "errors_noise": 0.0}  # fmt: skip
@@ -70,7 +71,8 @@ def test_tables_of_the_newest_record(tmp_path: Path) -> None:
 def test_ensemble(recipe: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Members, their mean and a student are scored in one go, each look goes to the ledger, and mistakes are drawn."""
     pool = tmp_path / "pool"
-    ensemble([str(recipe)], "uci:train", pool, models=2, distil=str(recipe), workers=1, quiet=True)
+    ensemble([str(recipe)], "uci:train", pool, models=2, workers=1, quiet=True)
+    train(str(recipe), "uci:train", pool / script.STUDENT, overrides=[f"distil.teacher={pool}"], quiet=True)
     test = load("uci:test", "evaluate")
     words = [str(pool), "--data", "uci:test", "--record", str(tmp_path / FILE)]
     script.main([*words, "--errors", str(tmp_path / "errors.png")])

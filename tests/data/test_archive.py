@@ -12,8 +12,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tenfold.data import archive
-from tenfold.data.archive import file_chunks, gunzipped, member_chunks, opened, quoted, safe_members, zip_faults
+from tenfold.data import walk as archive
+from tenfold.data.walk import Entry, file_chunks, gunzipped, open_zip, quoted, safe_members, zip_faults
 from tenfold.errors import DataError
 
 
@@ -85,7 +85,7 @@ def zip_of(tmp_path: Path, *entries: tuple[zipfile.ZipInfo | str, bytes]) -> Pat
 
 def members(path: Path) -> dict[str, zipfile.ZipInfo]:
     """Return what `safe_members` finds."""
-    with zip_faults(path.name), opened(path) as file:
+    with zip_faults(path.name), open_zip(path) as file:
         return safe_members(file, path.name)
 
 
@@ -150,8 +150,8 @@ def test_zip_bomb(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, declared: int
         for signature, offset in ((b"PK\3\4", 22), (b"PK\1\2", 24)):
             struct.pack_into("<I", data, data.index(signature) + offset, declared)
         path.write_bytes(data)
-    with pytest.raises(DataError, match="bomb|damaged zip"), zip_faults(path.name), opened(path) as file:
-        list(member_chunks(file, safe_members(file, path.name)["train.csv"], path.name))
+    with pytest.raises(DataError, match="bomb|damaged zip"), zip_faults(path.name), open_zip(path) as file:
+        Entry("train.csv", path, file, safe_members(file, path.name)["train.csv"]).read()
 
 
 @given(st.lists(st.tuples(st.integers(0, 10_000), st.integers(0, 255)), max_size=4), st.integers(0, 10_000))
@@ -167,9 +167,9 @@ def test_mutated_zip(tmp_path_factory: pytest.TempPathFactory, edits: list[tuple
     path = tmp_path_factory.getbasetemp() / "mutated.zip"
     path.write_bytes(data[: len(data) - cut % len(data)] if cut % 3 == 0 else data)
     try:
-        with zip_faults(path.name), opened(path) as file:
+        with zip_faults(path.name), open_zip(path) as file:
             for info in safe_members(file, path.name).values():
-                list(member_chunks(file, info, path.name))
+                Entry(info.filename, path, file, info).read()
     except DataError as error:
         assert "\n" not in str(error)
 

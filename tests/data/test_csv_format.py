@@ -313,7 +313,8 @@ def test_layout_tells_of_labels() -> None:
         (["", *PIXELS], False),
         (PIXELS, False),
     ):
-        assert read_layout([table(header, [])], "a.csv").may_have_labels == labelled
+        layout = read_layout([table(header, [])], "a.csv")
+        assert layout is not None and layout.may_have_labels == labelled
 
 
 @pytest.mark.parametrize("data", [b"", b"\n\n", b"  ", ("label," + ",".join(PIXELS)).encode() + b"\r\n\r\n"])

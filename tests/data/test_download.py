@@ -15,8 +15,8 @@ import requests
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tenfold.data import download
-from tenfold.data.download import DownloadError, RemoteFile, fetch
+from tenfold.data import names
+from tenfold.data.names import DownloadError, RemoteFile, fetch
 
 CONTENT = bytes(range(256)) * 40 + random.Random(0).randbytes(50_000)
 SENT = gzip.compress(CONTENT, mtime=0)
@@ -72,7 +72,7 @@ class Server(ThreadingHTTPServer):
 def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
     """Yield a running server, to which a download's patience is short; afterwards nothing of it is left."""
     monkeypatch.setenv("NO_PROXY", "*")
-    monkeypatch.setattr(download, "READ_SECONDS", 0.3)
+    monkeypatch.setattr(names, "READ_SECONDS", 0.3)
     with Server() as server:
         thread = threading.Thread(target=server.serve_forever, args=(0.01,))
         thread.start()
@@ -210,7 +210,7 @@ def test_a_redirect_from_https_to_http_is_refused() -> None:
     with requests.Session() as session:
         session.mount("https://", Redirecting())
         with pytest.raises(DownloadError, match="from https to 'http://127"):
-            download._get("https://example.invalid/file.gz", session, float("inf"))
+            names._get("https://example.invalid/file.gz", session, float("inf"))
 
 
 @pytest.mark.parametrize("address", ["file://{}/", "ftp://127.0.0.1/", "{}/", "data:,x"])
@@ -226,7 +226,7 @@ def test_more_bytes_than_the_limit_are_not_stored(
     server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """An endless answer ends at the limit, and its bytes are not kept."""
-    monkeypatch.setattr(download, "MAX_BYTES", 100_000)
+    monkeypatch.setattr(names, "MAX_BYTES", 100_000)
 
     def endless(handler: Handler) -> None:
         handler.start(200)

@@ -17,7 +17,7 @@ import pytest
 from tenfold import settings
 from tenfold.data import names
 from tenfold.data.digits import Digits
-from tenfold.data.download import RemoteFile
+from tenfold.data.names import RemoteFile
 from tenfold.errors import DataError, MissingExtraError, SourceError
 
 NAMES = [file.name for file in names.MNIST_FILES]

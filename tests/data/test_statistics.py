@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from tenfold.data import statistics
+from tenfold.data.digits import Digits
 
 
 def test_chi_square_agrees_with_scipy() -> None:
@@ -21,7 +22,9 @@ def test_chi_square_between_agrees_with_scipy() -> None:
     stats = pytest.importorskip("scipy.stats")
     first, second = np.arange(10, 20), np.arange(30, 10, -2)
     expected = stats.chi2_contingency(np.stack([first, second]), correction=False)
-    assert astuple(statistics.chi_square_between(first, second)) == pytest.approx((expected.statistic, expected.pvalue))
+    assert astuple(statistics.chi_square(np.stack([first, second]))) == pytest.approx(
+        (expected.statistic, expected.pvalue)
+    )
 
 
 def test_measures_of_a_hand_made_image() -> None:
@@ -46,7 +49,7 @@ def test_nearly_empty() -> None:
     images[1, 0, :9] = 255
     images[2, 0, :10] = 128
     images[3] = 100
-    assert statistics.nearly_empty(images).tolist() == [0, 1, 3]
+    assert statistics.look_at(Digits.of(images), "mine").empty.tolist() == [0, 1, 3]
 
 
 def test_mean_and_spread_agree_with_numpy(monkeypatch: pytest.MonkeyPatch) -> None:

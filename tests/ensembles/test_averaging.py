@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from tenfold.ensembles.averaging import Evidence, answered, check_members, combine
+from tenfold.ensembles.averaging import answered, check_members, combine, losses_of
 from tenfold.errors import DataError
 from tenfold.metrics.scores import nll
 
@@ -41,16 +41,6 @@ def test_missing_answers_are_left_out() -> None:
 
 
 @pytest.mark.parametrize(
-    ("shape", "weights", "words"),
-    [((2, 200, 9), [1.0, 1], r"shape '\(2, 200, 9\)'"), ((2, 200, 10), [1.0], r"weights '\(1,\)'")],
-)
-def test_combine_refuses(shape: tuple[int, ...], weights: list[float], words: str) -> None:
-    """A shape that makes no sense is one clear error."""
-    with pytest.raises(DataError, match=words):
-        combine(np.full(shape, 0.1, np.float32), np.array(weights))
-
-
-@pytest.mark.parametrize(
     ("shares", "labels", "words"),
     [
         (np.full((200, 10), 0.1), LABELS, r"shape '\(200, 10\)'"),
@@ -67,16 +57,11 @@ def test_check_members_refuses(shares: NDArray[np.float64], labels: NDArray[np.i
         check_members(shares, labels)
 
 
-def test_evidence_costs_what_the_average_costs() -> None:
-    """Log-losses from evidence are those of `combine`'s probabilities, with missing answers too."""
-    shares, weights = members(), np.array([1.0, 2, 3, 4], np.float32)
+def test_losses_are_each_members_own() -> None:
+    """A member's log-losses are those of its probabilities, NaN where it does not answer."""
+    shares = members()
     shares[0, :50] = np.nan
-    shares[:, 10] = np.nan
-    some = np.delete(np.arange(200), 10)
-    evidence = Evidence.of(shares, LABELS)
-    losses = evidence.losses(weights @ evidence.true, weights @ evidence.known)
-    assert losses.shape == (199,)
-    assert losses.mean() == pytest.approx(nll(LABELS[some], combine(shares, weights)[some]), rel=1e-5)
-    alone = evidence.members()
-    assert np.isnan(alone[0]).sum() == 49
-    assert alone[3].mean() == pytest.approx(nll(LABELS[some], shares[3, some]), rel=1e-5)
+    losses = losses_of(shares, LABELS)
+    assert np.isnan(losses).sum() == np.isnan(losses[0, :50]).sum() == 50
+    assert losses[3].mean() == pytest.approx(nll(LABELS, shares[3]), rel=1e-5)
+    assert losses[0, 50:].mean() == pytest.approx(nll(LABELS[50:], shares[0, 50:]), rel=1e-5)

@@ -9,7 +9,6 @@ from numpy.typing import NDArray
 
 from tenfold.ensembles.averaging import combine
 from tenfold.ensembles.diversity import errors_of, pairwise, rescued, size_curve
-from tenfold.errors import DataError
 
 LABELS = np.arange(120) % 10
 
@@ -106,9 +105,3 @@ def test_rescued() -> None:
     lost, saved = rescued(shares, labels, combined)
     assert lost.tolist() == [0]
     assert saved.tolist() == [3]
-
-
-def test_refusals() -> None:
-    """A size that the pool does not have is one clear error."""
-    with pytest.raises(DataError, match="'6' members cannot be drawn from 5"):
-        size_curve(members(), LABELS, [1, 6])

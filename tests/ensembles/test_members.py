@@ -108,9 +108,3 @@ def test_rows(tmp_path: Path) -> None:
     assert f"000-instant: {rows[0].errors} of 300 held-out images wrong" in text.getvalue()
     accuracies = [run.manifest["validation_accuracy"] for run in runs]
     assert [1 - row.errors / row.n for row in rows] == pytest.approx(accuracies)
-
-
-def test_processors() -> None:
-    """A network that is trained alone has the threads of all workers."""
-    assert Resources(workers=3, threads=2).processors == 6
-    assert Resources(threads=1).processors >= 1

@@ -9,13 +9,13 @@ from numpy.typing import NDArray
 
 from tenfold.data.splits import stratified_folds
 from tenfold.ensembles import selection
-from tenfold.ensembles.averaging import Evidence, combine
+from tenfold.ensembles.averaging import combine, losses_of
 from tenfold.ensembles.selection import Nested, best_rule, choose, compared, nested, parse_rule
 from tenfold.errors import DataError
 from tenfold.metrics.scores import nll
 
 LABELS = np.arange(400) % 10
-RULES = ["all", "top:3", "random:3", "greedy:3"]
+RULES = ["all", "top:3", "random:3"]
 
 
 def members(margins: Sequence[float], seed: int = 0) -> NDArray[np.float32]:
@@ -35,7 +35,7 @@ def folded(shares: NDArray[np.float32], folds: int) -> NDArray[np.float32]:
 
 
 @pytest.mark.parametrize(
-    ("text", "rule"), [("all", ("all", None)), ("top:1", ("top", 1)), ("greedy:40", ("greedy", 40))]
+    ("text", "rule"), [("all", ("all", None)), ("top:1", ("top", 1)), ("random:40", ("random", 40))]
 )
 def test_parse_rule(text: str, rule: tuple[str, int | None]) -> None:
     """A rule is a name, with a number of members where it needs one."""
@@ -45,8 +45,9 @@ def test_parse_rule(text: str, rule: tuple[str, int | None]) -> None:
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        ("best", "rule 'best' is unknown. Give one of: all, top:K, random:K, greedy:K."),
-        ("gredy:3", "Did you mean 'greedy'"),
+        ("best", "rule 'best' is unknown. Give one of: all, top:K, random:K."),
+        ("randm:3", "Did you mean 'random'"),
+        ("greedy:3", "rule 'greedy:3' is unknown"),
         ("", "rule '' is unknown"),
         ("weights", "rule 'weights' is unknown"),
         ("all:3", "'all:3' takes no number of members. Give 'all'"),
@@ -77,7 +78,7 @@ def test_every_rule_chooses(rule: str, folds: int) -> None:
     assert choice.weights.min() >= 0
     assert choice.weights.sum() == pytest.approx(1)
     size = parse_rule(rule, 6)[1]
-    assert size is None or (len(choice.members) <= size if rule.startswith("greedy") else len(choice.members) == size)
+    assert len(choice.members) == (size or 6)
     np.testing.assert_array_equal(choice.weights, choose(rule, shares, LABELS, seed=5).weights)
 
 
@@ -107,8 +108,8 @@ def test_choose_refuses() -> None:
 
 def test_compared() -> None:
     """Rules are compared at ten members, or half of a small pool; with one member there is nothing to compare."""
-    assert compared(40) == ["all", "random:10", "top:10", "greedy:10"]
-    assert compared(4) == ["all", "random:2", "top:2", "greedy:2"]
+    assert compared(40) == ["all", "random:10", "top:10"]
+    assert compared(4) == ["all", "random:2", "top:2"]
     assert compared(1) == ["all"]
 
 
@@ -130,7 +131,7 @@ def correlated(margins: list[float], seed: int = 0, shared: float = 0.5) -> NDAr
 def test_ranking_is_by_log_loss() -> None:
     """Where all answer the same images the order is that of the log-losses."""
     shares = correlated([3, 6, 4, 5, 2])
-    order = selection.ranking(Evidence.of(shares, LABELS))
+    order = selection.ranking(losses_of(shares, LABELS))
     assert order.tolist() == np.argsort([nll(LABELS, each) for each in shares]).tolist() == [1, 3, 2, 0, 4]
 
 
@@ -143,55 +144,17 @@ def test_ranking_does_not_reward_an_easy_fold() -> None:
     shares[2, ~easy] = shares[3, ~easy] = np.nan
     own = [nll(LABELS[~easy], shares[i, ~easy]) for i in (0, 1)] + [nll(LABELS[easy], shares[i, easy]) for i in (2, 3)]
     assert own[3] < own[0]
-    assert set(selection.ranking(Evidence.of(shares, LABELS))[:2].tolist()) == {0, 2}
-
-
-def test_greedy_finds_the_good_ones() -> None:
-    """Among three good members and five that know little, forward selection takes the good ones, all of them."""
-    shares = correlated([5, 1, 1, 5, 1, 1, 5, 1])
-    weights = selection.greedy(Evidence.of(shares, LABELS), 3, np.random.default_rng(0))
-    assert np.flatnonzero(weights).tolist() == [0, 3, 6]
-    assert weights.sum() == pytest.approx(1)
-
-
-def test_greedy_takes_a_weak_member_that_errs_apart() -> None:
-    """A member worse than all others counts where it corrects them: the choice is of the average, not of members."""
-    shares = correlated([4, 4, 4, 4, 4, 3], shared=0.95)
-    shares[5] = correlated([3], seed=9, shared=0)[0]
-    assert np.argmax([nll(LABELS, each) for each in shares]) == 5
-    evidence = Evidence.of(shares, LABELS)
-    assert 5 in np.flatnonzero(selection.greedy(evidence, 5, np.random.default_rng(0)))
-    assert selection.ranking(evidence)[-1] == 5
-
-
-def test_greedy_takes_at_most_so_many() -> None:
-    """The number of members is a limit, which a pool of one reaches."""
-    evidence = Evidence.of(correlated([4.0 + i / 9 for i in range(9)]), LABELS)
-    for size in (1, 4, 9):
-        found = selection.greedy(evidence, size, np.random.default_rng(1))
-        assert 1 <= (found > 0).sum() <= size
-    one = Evidence.of(correlated([4.0]), LABELS)
-    assert selection.greedy(one, 1, np.random.default_rng(1)).tolist() == [1.0]
-
-
-def test_greedy_over_folds_answers_every_image() -> None:
-    """Of equally good members of two folds some of each are taken: no image's answer is worth leaving it to chance."""
-    shares = correlated([4.0] * 8)
-    fold = LABELS[:, None] % 2 == np.arange(2)
-    for member in range(8):
-        shares[member, fold[:, member % 2]] = np.nan
-    weights = selection.greedy(Evidence.of(shares, LABELS), 4, np.random.default_rng(0))
-    assert {int(i) % 2 for i in np.flatnonzero(weights)} == {0, 1}
+    assert set(selection.ranking(losses_of(shares, LABELS))[:2].tolist()) == {0, 2}
 
 
 def test_nested_scores_what_was_not_chosen_on() -> None:
     """One repeat is: choose on a half, score on the other, both ways; optimism is the difference to the half itself."""
     shares = members([3, 4, 5, 4, 3, 4])
-    found = nested(["greedy:2"], shares, LABELS, repeats=1, seed=3)[0]
+    found = nested(["top:2"], shares, LABELS, repeats=1, seed=3)[0]
     own = int(np.random.SeedSequence([3, 0]).generate_state(1)[0])
     unseen, seen, errors, everyone = 0.0, 0.0, 0, 0.0
     for half, other in stratified_folds(LABELS, 2, own):
-        choice = choose("greedy:2", shares[:, half], LABELS[half], seed=own)
+        choice = choose("top:2", shares[:, half], LABELS[half], seed=own)
         together = combine(shares, choice.weights)
         unseen += nll(LABELS[other], together[other]) / 2
         seen += nll(LABELS[half], together[half]) / 2
@@ -218,8 +181,7 @@ def test_all_is_its_own_reference() -> None:
 def test_choosing_is_optimistic_and_chance_is_not() -> None:
     """Rules look better on the images that they chose on; what is drawn at random does not."""
     found = {each.rule: each for each in nested(RULES, members([4] * 12), LABELS, repeats=5)}
-    for rule in ("top:3", "greedy:3"):
-        assert found[rule].optimism > 0.001
+    assert found["top:3"].optimism > 0.001
     assert found["random:3"].optimism == pytest.approx(0, abs=1e-12)
 
 
@@ -253,7 +215,7 @@ def test_default_is_all_unless_beaten() -> None:
     equals = nested(RULES, members([4] * 8), LABELS, repeats=5)
     assert best_rule(equals) == "all"
     mixed = nested(RULES, members([5, 5, 5, 0, 0, 0, 0, 0]), LABELS, repeats=5)
-    assert best_rule(mixed) in ("top:3", "greedy:3")
+    assert best_rule(mixed) == "top:3"
 
 
 def row(rule: str, nll: float, noise: float, errors: float = 0) -> Nested:
@@ -267,9 +229,9 @@ def row(rule: str, nll: float, noise: float, errors: float = 0) -> Nested:
         ([], "all"),
         ([row("top:3", -1.7, 1)], "top:3"),  # one rival: 1.64 standard errors
         ([row("top:3", -1.6, 1)], "all"),
-        ([row("top:3", -1.7, 1), row("greedy:3", 1, 1)], "all"),  # two rivals: 1.96
-        ([row("top:3", -3, 1), row("greedy:3", -4, 1)], "greedy:3"),
-        ([row("top:3", -3, 1), row("greedy:3", -4, 1, errors=0.5)], "top:3"),
+        ([row("top:3", -1.7, 1), row("random:3", 1, 1)], "all"),  # two rivals: 1.96
+        ([row("top:3", -3, 1), row("random:3", -4, 1)], "random:3"),
+        ([row("top:3", -3, 1), row("random:3", -4, 1, errors=0.5)], "top:3"),
     ],
 )
 def test_best_rule(rows: list[Nested], rule: str) -> None:

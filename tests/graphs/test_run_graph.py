@@ -21,7 +21,7 @@ from tenfold.models.blocks import shift_offsets
 from tenfold.models.classical import Classical
 from tenfold.models.features import Features
 from tenfold.models.fitted import described
-from tenfold.training.predict import predict
+from tenfold.training.predict import answer
 
 CHOICES: list[tuple[dict[str, Any], float]] = [
     ({}, 0),
@@ -80,18 +80,6 @@ def test_the_score_before_any_tree(content: bytes, start: str, digits: Digits) -
     np.testing.assert_allclose(scores, np.zeros(9) if start == "5E-1" else [0, 1, 2, 3, 4, 5, 6, 7, -2], atol=1e-5)
 
 
-def test_other_trees_are_refused(content: bytes) -> None:
-    """Another objective, and splits by category, are no digits' trees of ours."""
-    model = json.loads(content)
-    model["learner"]["objective"]["name"] = "reg:squarederror"
-    with pytest.raises(ValueError, match="objective is 'reg:squarederror'"):
-        boosted(json.dumps(model).encode())
-    model = json.loads(content)
-    model["learner"]["gradient_booster"]["model"]["trees"][2]["split_type"][0] = 1
-    with pytest.raises(ValueError, match="tree 2 splits by categories"):
-        boosted(json.dumps(model).encode())
-
-
 def answers(fitted: Features, images: NDArray[np.uint8]) -> NDArray[np.float32]:
     """Return what the graph gives for the images."""
     content = features(fitted).SerializeToString()
@@ -145,7 +133,7 @@ def run(graph: ModelProto, images: NDArray[Any]) -> dict[str, NDArray[np.float32
 def test_shifts_are_averaged(radius: int, digits: Digits) -> None:
     """The graph answers as `predict` does, for one image and for many."""
     module = Corner(10).eval()
-    expected = predict(module, torch.from_numpy(digits.images), radius)
+    expected = answer(module, torch.from_numpy(digits.images), radius).probabilities
     graph = network(module, radius)
     for images, wanted in ((digits.images, expected), (digits.images[5:6], expected[5:6])):
         given = run(graph, images)
@@ -190,7 +178,7 @@ def test_every_part_of_a_network(kind: str, arguments: dict[str, Any], digits: D
     module = build(kind, arguments)
     module.train()(torch.from_numpy(digits.images).float().div(255).unsqueeze(1))
     graph = network(module.eval(), 1)
-    expected = predict(module, torch.from_numpy(digits.images), 1)
+    expected = answer(module, torch.from_numpy(digits.images), 1).probabilities
     np.testing.assert_allclose(run(graph, digits.images)["probabilities"], expected, atol=1e-5)
     convolved = [node.op_type for node in graph.graph.node].count("Conv")
     assert convolved == sum(isinstance(part, nn.Conv2d) for part in module.modules())  # once, whatever the shifts

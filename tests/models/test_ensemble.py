@@ -11,7 +11,7 @@ from tenfold.errors import RecipeError
 from tenfold.metrics.scores import sharpen
 from tenfold.models import build
 from tenfold.training import recipe as recipes
-from tenfold.training.predict import predict
+from tenfold.training.predict import answer
 
 MEMBERS: list[dict[str, Any]] = [
     {"kind": "convnet", "widths": [[4]], "weight": 3.0, "shifts": 1, "temperature": 0.6},
@@ -23,7 +23,7 @@ def members_answers(module: torch.nn.Module, images: torch.Tensor) -> list[np.nd
     """Return what each member answers by itself, as a run of it would."""
     assert isinstance(module.members, torch.nn.ModuleList)
     return [
-        sharpen(predict(member, images, table.get("shifts", 0)), table.get("temperature", 1.0))
+        sharpen(answer(member, images, table.get("shifts", 0)).probabilities, table.get("temperature", 1.0))
         for member, table in zip(module.members, MEMBERS, strict=True)
     ]
 
@@ -47,17 +47,17 @@ def test_the_average_of_what_members_answer(average: str, images: torch.Tensor) 
     else:
         expected = 0.75 * first + 0.25 * second
     assert (first.argmax(1) != second.argmax(1)).any()
-    np.testing.assert_allclose(predict(module, images), expected, atol=1e-5)
+    np.testing.assert_allclose(answer(module, images).probabilities, expected, atol=1e-5)
 
 
 def test_without_shifts(images: torch.Tensor) -> None:
     """A teacher answers each image once."""
     torch.manual_seed(0)
     module: Any = build("ensemble", {"members": MEMBERS[:1]}).eval()
-    shifted = predict(module, images)
+    shifted = answer(module, images).probabilities
     module.without_shifts()
-    once = sharpen(predict(module.members[0], images), 0.6)
-    np.testing.assert_allclose(predict(module, images), once, atol=1e-5)
+    once = sharpen(answer(module.members[0], images).probabilities, 0.6)
+    np.testing.assert_allclose(answer(module, images).probabilities, once, atol=1e-5)
     assert np.abs(shifted - once).max() > 1e-4
 
 

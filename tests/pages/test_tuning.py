@@ -136,16 +136,13 @@ def test_little_to_draw(tmp_path: Path, tried: list[Tried], figures: int) -> Non
     assert Balanced(written(tmp_path, tried)).count.get("svg", 0) == figures
 
 
-def test_grid_shows_accuracy(tmp_path: Path) -> None:
-    """A grid judged by its mistakes words its axes as accuracy."""
+def test_judged_by_accuracy(tmp_path: Path) -> None:
+    """A search judged by its mistakes words its axis as accuracy."""
     values: Values = {"optimiser.lr": 0.1, "model.norm": True}
     wrong = [0.05 / (i + 1) for i in range(6)]
-    stages = [
-        Tried(i, values, "complete", wrong[i], 0.2, 1 - wrong[i], 1.0, base=i == 0, stage=i // 2) for i in range(6)
-    ]
-    page = Balanced(written(tmp_path, stages, plan=replace(PLAN, method="grid", metric="accuracy")))
-    assert "coarse-to-fine grid of three stages" in page.text
-    assert "in cross-validation" in page.text
+    tried = [Tried(i, values, "complete", wrong[i], 0.2, 1 - wrong[i], 1.0, base=i == 0) for i in range(6)]
+    page = Balanced(written(tmp_path, tried, plan=replace(PLAN, metric="accuracy")))
+    assert "judged by the accuracy of held-out images" in page.text
     assert "99.17%" in page.text
 
 

@@ -253,7 +253,7 @@ def test_a_tracker_that_fails_ends_no_training(
     def lost(*arguments: Any) -> None:
         raise ConnectionError("the server\nis gone")
 
-    monkeypatch.setattr(tracking.MLflow, "_point", lost)
+    monkeypatch.setattr(tracking.MLflow, "point", lost)
     with pytest.raises(TrainingError, match="Not all could be sent to .*ConnectionError: the server is gone.*is whole"):
         train("instant", spec, tmp_path / "run", overrides=QUICK, track=str(tmp_path / "mlflow"))
     assert "Report: " in capsys.readouterr().err

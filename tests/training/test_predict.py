@@ -17,7 +17,7 @@ from tenfold.runs.estimator import teacher as teacher_of
 from tenfold.runs.run import Run
 from tenfold.train import train
 from tenfold.training import recipe as recipes
-from tenfold.training.predict import Teacher, answer, predict
+from tenfold.training.predict import Teacher, answer
 from tenfold.training.recipe import DistilSettings
 
 
@@ -44,9 +44,9 @@ def test_shifts_look_where_they_say() -> None:
     images = torch.zeros(3, 28, 28, dtype=torch.uint8)
     images[0, 14, 14] = images[1, 14, 15] = images[2, 0, 0] = 255
     seen, blind = np.exp(5) / (np.exp(5) + 9), 0.1
-    plain = predict(Pixel(), images)
+    plain = answer(Pixel(), images).probabilities
     np.testing.assert_allclose(plain[:, 1], [seen, blind, blind], rtol=1e-5)
-    shifted = predict(Pixel(), images, radius=1)
+    shifted = answer(Pixel(), images, radius=1).probabilities
     np.testing.assert_allclose(shifted[:, 1], [(seen + 4 * blind) / 5] * 2 + [blind], rtol=1e-5)
     assert shifted.dtype == np.float32
     np.testing.assert_allclose(shifted.sum(1), 1, rtol=1e-6)
@@ -72,13 +72,13 @@ def test_threads_change_no_bit(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_no_images_no_rows() -> None:
     """Nothing in, nothing out, in the right shape."""
-    assert predict(Pixel(), torch.zeros(0, 28, 28, dtype=torch.uint8)).shape == (0, 10)
+    assert answer(Pixel(), torch.zeros(0, 28, 28, dtype=torch.uint8)).probabilities.shape == (0, 10)
 
 
 def test_mode_is_left_as_it_was() -> None:
     """A module in training comes back in training."""
     module = Pixel().train()
-    predict(module, torch.zeros(1, 28, 28, dtype=torch.uint8))
+    answer(module, torch.zeros(1, 28, 28, dtype=torch.uint8))
     assert module.training
 
 

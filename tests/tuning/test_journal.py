@@ -20,8 +20,7 @@ OWN: Values = {"x": 0.5, "k": 3, "c": "b"}
 def begun(path: Path) -> Journal:
     """Return the journal at `path`, opened as the process does that hands out tasks."""
     journal = Journal(path, SPACE, alone=True)
-    journal.put_up([OWN], base=True)
-    journal.put_up_again()
+    journal.begin(OWN)
     return journal
 
 
@@ -134,19 +133,6 @@ def test_a_task_that_is_begun_again_takes_up_its_own_trial(tmp_path: Path) -> No
     assert journal.ended() == 3
     with pytest.raises(TrainingError, match="no data here"):
         journal.outcome("never asked", "There are no data here.")
-    journal.close()
-
-
-def test_what_is_put_up_is_tried_once(tmp_path: Path) -> None:
-    """Candidates of a grid come in their order, as those of their stage, and known ones not again."""
-    journal = begun(tmp_path / "journal.log")
-    stage: list[Values] = [{"x": x / 10, "k": 3, "c": "b"} for x in range(4, 7)]
-    assert journal.put_up(stage, stage=1) == 2  # one is the recipe as it is
-    assert journal.put_up(stage, stage=1) == 0
-    assert journal.waiting() == 3
-    assert run(journal, 3) == [OWN, stage[0], stage[2]]
-    assert journal.put_up(stage, stage=1) == journal.waiting() == 0
-    assert [each.stage for each in journal.tried()] == [None, 1, 1]
     journal.close()
 
 

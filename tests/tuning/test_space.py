@@ -1,7 +1,5 @@
-"""The search space: what is refused, and the grids."""
+"""The search space: what is refused."""
 
-import math
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -11,10 +9,8 @@ from tenfold.errors import RecipeError
 from tenfold.training import recipe as recipes
 from tenfold.training.recipe import Range
 from tenfold.tuning import space as spaces
-from tenfold.tuning.space import grid
 
 HEAD = 'name = "mine"\n[model]\nkind = "convnet"\ndropout = 0.1\n[optimiser]\nlr = 0.01\n'
-LR = Range(low=1e-4, high=1.0, log=True)
 
 
 def write(folder: Path, table: str) -> Path:
@@ -30,15 +26,16 @@ def test_every_shipped_search_table_is_sound() -> None:
     classical = {name for name in recipes.available() if recipes.load(name).classical}
     assert {"fast", "instant", "strong", *classical} <= set(searched)
     for name in searched:
-        space = spaces.checked(recipes.load(name), name)
-        assert list(space) == list(spaces.own_values(recipes.load(name)))
+        recipe = recipes.load(name)
+        spaces.check(recipe, name)
+        assert list(recipe.search) == list(spaces.own_values(recipe))
 
 
 def test_own_values_and_overrides(tmp_path: Path) -> None:
     """What the recipe has of the keys to search, and how values go back into it, as `--set` does."""
     path = write(tmp_path, '"optimiser.lr" = { low = 1e-3, high = 0.1, log = true }\n"model.dropout" = [0.0, 0.1]')
     recipe = recipes.load(path)
-    spaces.checked(recipe, path)
+    spaces.check(recipe, path)
     assert spaces.own_values(recipe) == {"optimiser.lr": 0.01, "model.dropout": 0.1}
     changed = recipes.load(path, spaces.overrides({"optimiser.lr": 1e-5, "model.dropout": 0.0}))
     assert (changed.optimiser.lr, changed.model.arguments()["dropout"]) == (1e-5, 0.0)
@@ -71,48 +68,9 @@ def test_what_cannot_be_searched_is_one_line(tmp_path: Path, table: str, message
     """An empty range, an unknown key, an impossible end, a space without the own value: named."""
     path = write(tmp_path, table)
     with pytest.raises(RecipeError) as caught:
-        spaces.checked(recipes.load(path), path)
+        spaces.check(recipes.load(path), path)
     assert message in str(caught.value)
     assert "\n" not in str(caught.value)
-
-
-def test_first_grid_spans_the_range() -> None:
-    """Stage 1 runs from end to end: evenly, by powers where the range is logarithmic, over all choices."""
-    space: spaces.Space = {"a": LR, "b": Range(low=0, high=8), "c": ["x", "y"]}
-    points = grid(space, 5)
-    assert len(points) == 5 * 5 * 2
-    assert sorted({point["a"] for point in points}, key=float) == [0.0001, 0.001, 0.01, 0.1, 1.0]
-    assert sorted({point["b"] for point in points}, key=float) == [0, 2, 4, 6, 8]
-    assert {point["c"] for point in points} == {"x", "y"}
-
-
-@pytest.mark.parametrize("points", [3, 5])
-@pytest.mark.parametrize("centre", [0.01, 0.001, 1.0, 0.0001])
-def test_each_stage_is_finer(points: int, centre: float) -> None:
-    """A later stage holds the centre, lies between its neighbours of the stage before, and is finer."""
-    steps = []
-    for stage in range(3):
-        values = [float(each["a"]) for each in grid({"a": LR}, points, stage, {"a": centre})]
-        assert centre in values or stage == 0
-        assert all(LR.low <= value <= LR.high for value in values)
-        steps.append(min(math.log(b / a) for a, b in pairwise(values)))
-        if stage:
-            assert max(abs(math.log(value / centre)) for value in values) < steps[stage - 1]
-    ratio = (points + 1) // 2
-    assert steps[0] / steps[1] == pytest.approx(ratio, rel=1e-2)
-    assert steps[1] / steps[2] == pytest.approx(ratio, rel=1e-2)
-
-
-def test_later_stages_keep_choices_and_whole_numbers() -> None:
-    """What cannot be refined stays at the best; whole numbers stay whole and on their steps."""
-    space: spaces.Space = {"k": Range(low=1, high=9), "width": Range(low=32, high=256, step=32), "c": ["x", "y"]}
-    for stage in (1, 2):
-        points = grid(space, 5, stage, {"k": 3, "width": 96, "c": "y"})
-        assert len({tuple(point.items()) for point in points}) == len(points)
-        assert {point["c"] for point in points} == {"y"}
-        assert all(isinstance(point["k"], int) and 1 <= point["k"] <= 9 for point in points)
-        assert all(int(point["width"]) % 32 == 0 for point in points)
-        assert {"k": 3, "width": 96, "c": "y"} in points
 
 
 @pytest.mark.parametrize(

@@ -4,10 +4,11 @@ Nothing heavy is imported here, and of the verbs only the one that is called: `t
 """
 
 import importlib
+import importlib.util
 import io
 import json
 import sys
-from typing import Annotated, Any, NamedTuple
+from typing import Annotated, Any
 
 import typer
 from typer.core import TyperGroup
@@ -16,45 +17,35 @@ from tenfold import __version__
 from tenfold.cli.command import DEBUG, Command, command_of
 from tenfold.cli.reporting import answer
 
-
-class Verb(NamedTuple):
-    """What the list of commands says of a verb, and an example of its use."""
-
-    summary: str
-    example: str
-
-
+# What the list of commands says of each verb, and what follows its name in an example of its use.
 VERBS = {
-    "quickstart": Verb("Take the whole road once: data, training, score, report.", "tenfold quickstart"),
-    "explore": Verb(
-        "Show what is in the data: counts, sheets, duplicates, leaks.", "tenfold explore --data digit-recognizer.zip"
-    ),
-    "train": Verb("Train a recipe on labelled data and write a run.", "tenfold train fast --data mnist"),
-    "tune": Verb(
+    "quickstart": ("Take the whole road once: data, training, score, report.", ""),
+    "explore": ("Show what is in the data: counts, sheets, duplicates, leaks.", "--data digit-recognizer.zip"),
+    "train": ("Train a recipe on labelled data and write a run.", "fast --data mnist"),
+    "tune": (
         "Search for better values of a recipe, judged on held-out images.",
-        "tenfold tune instant --data mnist --max-seconds 600",
+        "instant --data mnist --max-seconds 600",
     ),
-    "ensemble": Verb(
+    "ensemble": (
         "Train many networks and choose those that complement each other.",
-        "tenfold ensemble fast --models 10 --data mnist --out runs/ten",
+        "fast --models 10 --data mnist --out runs/ten",
     ),
-    "ablate": Verb("Answer a question by recipes that differ in one thing.", "tenfold ablate kernel --data mnist"),
-    "evaluate": Verb("Score a run or a model on labelled data.", "tenfold evaluate runs/first --data mnist:test"),
-    "compare": Verb("Test systems pairwise on the same images.", "tenfold compare runs/first runs/second"),
-    "reproduce": Verb(
-        "Train and score the published systems side by side.", "tenfold reproduce --recipes svm,fast --protocol mnist"
-    ),
-    "audit": Verb("Find labels that are probably wrong, and decide what to do.", "tenfold audit runs/ten"),
-    "submit": Verb(
+    "ablate": ("Answer a question by recipes that differ in one thing.", "kernel --data mnist"),
+    "evaluate": ("Score a run or a model on labelled data.", "runs/first --data mnist:test"),
+    "compare": ("Test systems pairwise on the same images.", "runs/first runs/second"),
+    "reproduce": ("Train and score the published systems side by side.", "--recipes svm,fast --protocol mnist"),
+    "audit": ("Find labels that are probably wrong, and decide what to do.", "runs/ten"),
+    "submit": (
         "Write the answers to unlabelled data as Kaggle takes them.",
-        "tenfold submit runs/first --data kaggle:test --out submission.csv",
+        "runs/first --data kaggle:test --out submission.csv",
     ),
-    "export": Verb(
-        "Write a run as one ONNX file, or C header, proven to answer alike.",
-        "tenfold export runs/first --out model.onnx",
-    ),
-    "read": Verb("Read pictures of digits, any number of them.", "tenfold read seven.png four.png"),
+    "export": ("Write a run as one ONNX file, or C header, proven to answer alike.", "runs/first --out model.onnx"),
+    "read": ("Read the numbers in pictures and PDFs, any number of them.", "sheet.jpg scan.pdf"),
 }
+LIBRARIES = ("numpy", "onnxruntime", "opencv-python-headless", "pillow", "pydantic", "torch", "scikit-learn", "xgboost")
+# A module that each extra brings.
+EXTRAS = {"train": "torch", "pdf": "pypdfium2", "audit": "cleanlab", "cluster": "ray", "track": "mlflow",
+          "docs": "mkdocs", "dev": "pytest"}  # fmt: skip
 SHELLS = ("bash", "zsh", "fish", "powershell", "pwsh")  # that Typer completes in
 CONTEXT = {"help_option_names": ["-h", "--help"]}
 
@@ -70,17 +61,17 @@ class Verbs(TyperGroup):
         """Return a verb's command, None for an unknown one."""
         if cmd_name not in VERBS:
             return None
-        verb = VERBS[cmd_name]
+        summary, arguments = VERBS[cmd_name]
         alone = typer.Typer(rich_markup_mode=None, add_completion=False, pretty_exceptions_enable=False)
         command = command_of(importlib.import_module(f"tenfold.{cmd_name}"), cmd_name)
-        example = f"Example: {verb.example}"
-        alone.command(cmd_name, cls=Command, help=verb.summary, epilog=example, context_settings=CONTEXT)(command)
+        example = f"Example: tenfold {cmd_name} {arguments}".rstrip()
+        alone.command(cmd_name, cls=Command, help=summary, epilog=example, context_settings=CONTEXT)(command)
         return typer.main.get_command(alone)
 
     def format_commands(self, ctx: Any, formatter: Any) -> None:
         """Write a line for each verb without importing any."""
         with formatter.section("Commands"):
-            formatter.write_dl([(name, verb.summary) for name, verb in VERBS.items()])
+            formatter.write_dl([(name, summary) for name, (summary, _) in VERBS.items()])
 
 
 app = typer.Typer(
@@ -104,8 +95,6 @@ def tenfold(
     """Handwritten digits: see the data, train in minutes, trust the score, submit."""
     context.obj = debug
     if version and as_json:
-        from tenfold.cli.facts import facts
-
         answer(json.dumps(facts()))
     elif version:
         answer(f"tenfold {__version__}")
@@ -113,6 +102,38 @@ def tenfold(
         raise typer.BadParameter("Give a command, or --help.")
     if version:
         raise typer.Exit
+
+
+def facts() -> dict[str, Any]:
+    """Return what a bug report needs, by name; nothing is downloaded, and paths are those of data and cache."""
+    import importlib.metadata
+    import platform
+
+    from tenfold import settings
+    from tenfold.data import names
+
+    precision = {}
+    if importlib.util.find_spec("torch") is not None:
+        from tenfold.training import device as devices
+
+        device = devices.choose("auto")
+        how = devices.precision_of("auto", device)
+        why = f"{device.type} {'computes' if how == 'bf16' else 'does not compute'} in bf16"
+        precision = {"processor": devices.processor(), "device": device.type, "precision": how, "precision_why": why}
+    installed = {distribution.name.lower(): distribution.version for distribution in importlib.metadata.distributions()}
+    data = {name: names.find(name, "train") for name in ("mnist", "kaggle")}
+    return {
+        "tenfold": __version__,
+        "python": platform.python_version(),
+        "system": platform.platform(),
+        "threads": settings.threads(),
+        **precision,
+        "libraries": {name: installed[name] for name in LIBRARIES if name in installed},
+        "extras": [extra for extra, module in EXTRAS.items() if importlib.util.find_spec(module) is not None],
+        "data": {name: place and str(place) for name, place in data.items()},
+        "cache": str(settings.cache_folder()),
+        "offline": settings.offline(),
+    }
 
 
 def _check_shell() -> None:

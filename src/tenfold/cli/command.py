@@ -20,7 +20,9 @@ DEBUG = Annotated[bool, typer.Option("--debug", help="Show the traceback of an e
 # What an option is about, where that is not what the verb does.
 GROUPS = {
     "Where and how fast": ("--device", "--precision", "--threads", "--workers", "--on", "--max-seconds"),
-    "What is written": ("--out", "--page", "--decisions", "--markdown", "--record", "--force", "--track"),
+    "What is written": (
+        *("--out", "--annotated", "--page", "--decisions", "--markdown", "--record", "--force", "--track"),
+    ),
     "What is said": ("--quiet", "--json", "--debug", "--list", "--help"),
 }
 NUMBER = r"[\d.]*(<=?)?x[<>=]+[\d.]+"  # a range, which an error names where it matters

@@ -20,8 +20,8 @@ def reporting(as_json: bool, debug: bool) -> Iterator[Callable[[Any], None]]:
     """Give a function for the verb's result; turn whatever goes wrong into one line and an exit code.
 
     A result is a frozen dataclass. Where it has a `problem` that is not None, that line is printed and the code is 1;
-    where its `status` is "interrupted", the code is 130. What people read goes to stderr; stdout has the JSON alone or,
-    without --json, the `lines` that a result has.
+    where its `status` is "interrupted", the code is 130. What people read goes to stderr; stdout has the JSON alone, of
+    its fields or what its `json` is, or without --json the `lines` that a result has.
     """
 
     def show(content: Any) -> None:
@@ -29,7 +29,8 @@ def reporting(as_json: bool, debug: bool) -> Iterator[Callable[[Any], None]]:
             answer(json.dumps(content, allow_nan=False, default=str))
 
     def finish(result: Any) -> None:
-        show(dataclasses.asdict(result) if dataclasses.is_dataclass(result) else result)  # type: ignore[arg-type]
+        fields = dataclasses.asdict(result) if dataclasses.is_dataclass(result) else result  # type: ignore[arg-type]
+        show(getattr(result, "json", fields))
         if not as_json and (lines := getattr(result, "lines", None)):
             answer(printable("\n".join(lines)))
         if getattr(result, "status", None) == "interrupted":

@@ -1,16 +1,8 @@
 """Digits by name or path: `load` is the one entrance, the modules beside it do the work.
 
-digits.py      the Digits type
-meaning.py     arrays -> digits: values, polarity, position, labels, judged for a whole set
-walk.py        a path -> what is there, in folders, zips and .gz alike (archive.py: bounded and checked)
-formats.py     what is there -> digits: kinds of files and parts (arrays.py, csv_format.py; foreign.py: refused)
-names.py       a name -> digits: where the files lie, download.py where they don't
-cache.py       what was read before
-merge.py       several sets as one
-decisions.py   what people decided about suspect labels
-splits.py      stratified splits, folds and subsets
-overlap.py     exact and near duplicates
-statistics.py  what a set is like
+A path goes through walk.py (what is there, in folders, zips and .gz alike), formats.py (which of it: arrays.py,
+csv_format.py, pictures) and meaning.py (values, polarity, position, labels), a name through names.py (where its files
+lie, or are downloaded from). What was read before lies in cache.py.
 """
 
 import functools
@@ -18,17 +10,19 @@ import glob
 import logging
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
-if TYPE_CHECKING:
-    from tenfold.data.digits import Digits
+from tenfold.data import formats, names
+from tenfold.data.digits import Digits
+from tenfold.data.walk import fault, unreadable
+from tenfold.errors import nearest, printable
 
 Purpose = Literal["train", "evaluate", "explore", "submit"]
 
 log = logging.getLogger(__name__)
 
 
-def load(spec: str | Path, purpose: Purpose = "explore", *, deadline: float | None = None) -> "Digits":
+def load(spec: str | Path, purpose: Purpose = "explore", *, deadline: float | None = None) -> Digits:
     """Return the digits that a name (`mnist`, `kaggle:test`, `uci`, ...) or a path stands for.
 
     >>> len(load("mnist"))  # to look at; to train and to score, name the parts: "mnist:train", "mnist:test"
@@ -42,8 +36,6 @@ def load(spec: str | Path, purpose: Purpose = "explore", *, deadline: float | No
     Raises DataError where the data cannot be read, or lack the labels that train and evaluate need; SourceError (a
     DataError) where a named data set is not to be had. What was assumed, the digits' `notes`, is logged.
     """
-    from tenfold.data import formats, names
-
     if (named := names.parse(spec) if isinstance(spec, str) else None) is None:
         digits = formats.read(_existing(str(spec)), purpose)
     else:
@@ -56,15 +48,11 @@ def load(spec: str | Path, purpose: Purpose = "explore", *, deadline: float | No
 @functools.cache  # once a process, however often a set is read
 def say(spec: str, note: str) -> None:
     """Log what was assumed of a set; without handlers, as on the command line, that is a plain line on stderr."""
-    from tenfold.errors import printable
-
     log.warning("'%s': %s.", printable(spec), printable(note))
 
 
 def locate(spec: str, purpose: Purpose) -> Path | None:
     """Return the file or folder on this machine that `load` would read, or None (`uci`, or not yet downloaded)."""
-    from tenfold.data import names
-
     if (named := names.parse(spec)) is None:
         return _existing(spec)
     name, part = named
@@ -72,10 +60,6 @@ def locate(spec: str, purpose: Purpose) -> Path | None:
 
 
 def _existing(spec: str) -> Path:
-    from tenfold.data import names
-    from tenfold.data.archive import fault, unreadable
-    from tenfold.errors import nearest
-
     path = Path(os.path.expanduser(spec))
     try:
         if spec and path.exists():

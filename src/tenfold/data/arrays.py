@@ -18,8 +18,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tenfold.data.archive import fault
 from tenfold.data.meaning import MAX_SIDE
+from tenfold.data.walk import fault
 
 TYPES = {0x08: "u1", 0x09: "i1", 0x0B: ">i2", 0x0C: ">i4", 0x0D: ">f4", 0x0E: ">f8"}
 MAX_IDX_DIMENSIONS = 4
@@ -58,9 +58,8 @@ def parse_idx(data: bytearray, name: str) -> NDArray[Any]:
             raise fault(name, f"has images of '{side}' pixels a side at byte {8 + 4 * index}. Give 28.")
     promised = header_bytes + math.prod(shape) * dtype.itemsize
     if len(data) != promised:
-        raise fault(
-            name, f"has '{len(data)}' bytes, but its header promises {promised} ({shape[0]} items). Get the file again."
-        )
+        what = f"has '{len(data)}' bytes, but its header promises {promised} ({shape[0]} items)."
+        raise fault(name, f"{what} Get the file again.")
     return np.frombuffer(data, dtype, offset=header_bytes).reshape(shape)
 
 

@@ -14,8 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tenfold import settings
-from tenfold.data.archive import file_chunks, quoted, sha256
 from tenfold.data.digits import Digits
+from tenfold.data.walk import file_chunks, quoted, sha256
 from tenfold.errors import DataError
 from tenfold.files import npz, read_npz, write_atomically
 

@@ -13,14 +13,15 @@ import warnings
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
+from itertools import chain
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from tenfold.data.archive import fault, quoted
 from tenfold.data.digits import Digits
 from tenfold.data.meaning import digits_of
+from tenfold.data.walk import fault, quoted
 from tenfold.errors import DataError
 
 LEAST_PIXELS = 49  # of 7x7; a table of fewer columns is none of images
@@ -72,14 +73,14 @@ def read_csv(chunks: Iterable[bytes], name: str) -> Digits:
     blocks = _blocks(chunks, name)
     first = next(blocks, b"")
     layout, start = _layout(first, name)
-    first, blocks = first[start:], _rows(first[start:], blocks)
+    first = first[start:]
     cells = _cells(first.partition(b"\n")[0], layout.separator)
     # A column of text, such as a file's name, is left out; a label of text is named as a fault.
     text = [at for at in layout.extra if at < len(cells) and not _is_number(cells[at])]
     text = [at for at in text if layout.name(at).lower() not in LABELS]
     used = [at for at in range(layout.columns) if at not in text]
     parts, extras, rows = [], [], 0
-    for block in blocks:
+    for block in chain([first] if first else [], blocks):
         table = _load_table(block, layout, used, name, rows)
         if not rows:
             layout = _without_over(layout, table[:, np.searchsorted(used, layout.pixels)], name)
@@ -108,9 +109,12 @@ def read_csv(chunks: Iterable[bytes], name: str) -> Digits:
     return replace(digits, notes=(*notes, *digits.notes))
 
 
-def read_layout(chunks: Iterable[bytes], name: str) -> Layout:
-    """Return what the columns of a table are by its first line. DataError where it is none of images."""
-    return _layout(next(_blocks(chunks, name), b""), name)[0]
+def read_layout(chunks: Iterable[bytes], name: str) -> Layout | None:
+    """Return what the columns of a table are by its first line; None for a table of something else."""
+    try:
+        return _layout(next(_blocks(chunks, name), b""), name)[0]
+    except DataError:
+        return None
 
 
 def parse_sample_submission(data: bytes, name: str) -> NDArray[np.int64]:
@@ -128,7 +132,10 @@ def parse_sample_submission(data: bytes, name: str) -> NDArray[np.int64]:
 
 
 def _blocks(chunks: Iterable[bytes], name: str) -> Iterator[bytes]:
-    """Yield whole lines, some megabytes at a time, that end in LF and hold no quotes. DataError for an endless one."""
+    """Yield whole lines, some megabytes at a time, that end in LF and hold no quotes. DataError for an endless one.
+
+    Blank lines come with what follows them, those at the end of the file not at all.
+    """
     rest = b""
     for chunk in chunks:
         block = rest + chunk
@@ -137,25 +144,14 @@ def _blocks(chunks: Iterable[bytes], name: str) -> Iterator[bytes]:
             block = (block[:-1] if held else block).replace(b"\r\n", b"\n").replace(b"\r", b"\n")
         block = block.translate(None, b"\"'") if b'"' in block or b"'" in block else block
         end = block.rfind(b"\n") + 1
-        rest = block[end:] + b"\r" * held
-        if len(rest) > MAX_ROW_BYTES:
+        if len(block) - end > MAX_ROW_BYTES:
             raise fault(name, f"has a line of over '{MAX_ROW_BYTES}' bytes. {ADVICE}.")
-        if end:
-            yield block[:end]
-    if rest.strip(b"\r"):
+        lines = block[:end].rstrip(b"\n")
+        rest = block[len(lines) + bool(lines) :] + b"\r" * held
+        if lines:
+            yield lines + b"\n"
+    if rest.strip(b"\r\n"):
         yield rest.strip(b"\r") + b"\n"
-
-
-def _rows(first: bytes, blocks: Iterator[bytes]) -> Iterator[bytes]:
-    """Yield the blocks, without the blank lines at the end of the file."""
-    held = first
-    for block in blocks:
-        if held and not held.isspace():
-            yield held
-            held = b""
-        held += block
-    if held.strip(b"\n"):
-        yield held.rstrip(b"\n") + b"\n"
 
 
 def _cells(line: bytes, separator: str | None) -> list[str]:
@@ -164,12 +160,6 @@ def _cells(line: bytes, separator: str | None) -> list[str]:
 
 def _is_number(cell: str) -> bool:
     return bool(re.fullmatch(r"\s*[-+]?(\d+[.,]?\d*|[.,]\d+)([eE][-+]?\d+)?\s*", cell))
-
-
-def _is_header(cells: list[str]) -> bool:
-    """Return True where a first line's cells are names: mostly no numbers, or numbers that count."""
-    numbers = [float(cell.replace(",", ".")) for cell in cells if _is_number(cell)]
-    return len(numbers) < len(cells) / 2 or bool((np.diff(numbers) == 1).all())
 
 
 def _layout(start: bytes, name: str) -> tuple[Layout, int]:
@@ -185,7 +175,9 @@ def _layout(start: bytes, name: str) -> tuple[Layout, int]:
     best = max(counts, key=lambda each: counts[each])
     separator = chr(best) if counts[best] >= LEAST_PIXELS - 1 else None
     cells = [cell.strip() for cell in _cells(line, separator)]
-    names = tuple(cells) if _is_header(cells) else ()
+    numbers = [float(cell.replace(",", ".")) for cell in cells if _is_number(cell)]
+    # A header's cells are mostly no numbers, or numbers that count.
+    names = tuple(cells) if len(numbers) < len(cells) / 2 or (np.diff(numbers) == 1).all() else ()
     if names and len(_cells(text.split(b"\n", 2)[1], separator)) == len(names) + 1:
         names = ("", *names)  # R's write.table gives the rows' names no name
         cells = list(names)
@@ -256,9 +248,8 @@ def _judge(
         elif at in named or (not named and word not in INDICES and _is_label(column)):
             labels[at] = column.astype(np.int64) if (column == np.floor(column)).all() else column
         else:
-            notes.append(
-                f"left out {shown}, which {'only counts' if _counts(column) else 'is neither pixel nor label'}"
-            )
+            why = "only counts" if _counts(column) else "is neither pixel nor label"
+            notes.append(f"left out {shown}, which {why}")
     if len(labels) > 1:
         shown = quoted(", ".join(map(layout.name, labels)))
         raise fault(name, f"has the columns {shown}, each of which may be the label. Leave one.")

@@ -19,13 +19,14 @@ from typing import Annotated, Any, Literal
 import numpy as np
 from pydantic import Field
 
-from tenfold.data.archive import fault, sha256
 from tenfold.data.digits import Digits, image_hashes
+from tenfold.data.walk import fault, sha256
 from tenfold.files import MOST_TEXT, parse_json, read_bytes
 
 KEEP, RELABEL, DROP = "keep", "relabel", "drop"
 ADVICE = "Mend that, or let `tenfold audit` write another file."
 Digit = Annotated[int, Field(ge=0, le=9)]
+Word = Literal["keep", "relabel", "drop"]
 
 
 @dataclass(frozen=True)
@@ -36,7 +37,7 @@ class Decision:
     given: Digit
     suggested: Digit | None
     confidence: str | None
-    decision: Literal["keep", "relabel", "drop"]
+    decision: Word
     label: Digit | None
     hash: Annotated[str, Field(pattern="^x[0-9a-f]{16}$")]
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from tenfold.data.archive import sha256
+from tenfold.data.walk import sha256
 from tenfold.errors import DataError
 
 IMAGE_SHAPE = (28, 28)

@@ -17,14 +17,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tenfold.data import csv_format
-from tenfold.data.archive import fault, is_gzip, quoted, sha256
 from tenfold.data.arrays import MAGIC, is_idx, parse_idx, parse_npy, read_header
 from tenfold.data.cache import parsed
 from tenfold.data.digits import Digits
-from tenfold.data.foreign import foreign, refusal
 from tenfold.data.meaning import digits_of
-from tenfold.data.walk import Entry, walk
+from tenfold.data.walk import Entry, fault, is_gzip, quoted, sha256, walk
 from tenfold.errors import DataError
+from tenfold.imaging.decode import MAX_BYTES, decode
+from tenfold.imaging.frame import is_framed, to_frame
 
 CLASSES = frozenset("0123456789")
 NEAR_CLASSES = re.compile(r"\d|zero|one|two|three|four|five|six|seven|eight|nine")
@@ -44,6 +44,43 @@ ORDER = {"train": ("train", "", "sample", "valid", "test"), "explore": ("train",
 IMAGES = frozenset(("x", "image", "images", "img", "imgs", "data", "pixels", "pictures", "features"))
 LABELS = frozenset(("y", "label", "labels", "target", "targets", "class", "classes"))
 SHOWN_OTHERS = 3
+SAVE = "numpy.savez('digits.npz', X=X, y=y)"
+TABLE = "X, y = t.drop(columns='label'), t['label']; numpy.savez('digits.npz', X=X, y=y)"
+# Formats that are not read: a file's first bytes, its name, and the Python that makes an NPZ of FILE, or None.
+FOREIGN = (
+    (rb"\x80[\x02-\x05]|\(?[dl]p\d+\n|\(lp|c[a-z_.]+\n[a-zA-Z_]+\n", "a pickle (which runs whatever is in it)", (
+        "import gzip, pickle, numpy; (X, y), *_ = pickle.load(OPEN(FILE, 'rb'), encoding='latin1')", SAVE)),
+    (rb"PAR1", "Parquet", ("import numpy, pandas; t = pandas.read_parquet(FILE)", TABLE)),
+    (rb"ARROW1|FEA1", "Arrow (Feather)", ("import numpy, pandas; t = pandas.read_feather(FILE)", TABLE)),
+    (rb"\x89HDF", "HDF5", ("import h5py, numpy; f = h5py.File(FILE); print(list(f))",
+                           "numpy.savez('digits.npz', X=f['X'], y=f['y'])")),
+    (rb"MATLAB 7\.3", "MATLAB 7.3", ("import h5py, numpy; f = h5py.File(FILE); print(list(f))",
+                                     "numpy.savez('digits.npz', X=numpy.array(f['X']).T, y=f['y'])")),
+    (rb"MATLAB ", "MATLAB", ("import numpy, scipy.io; m = scipy.io.loadmat(FILE); print(list(m))",
+                             "numpy.savez('digits.npz', X=m['X'], y=m['y'])")),
+    (rb"[-+.\d]+(e[-+]?\d+)?([ \t]+\d+:[-+.\deE]+)+", "libsvm (svmlight) text", (
+        "import numpy, sklearn.datasets; X, y = sklearn.datasets.load_svmlight_file(FILE)",
+        "numpy.savez('digits.npz', X=X.toarray(), y=y)")),
+    (rb"(?i)\s*(%[^\n]*\n\s*)*@relation", "ARFF", (
+        "import numpy, pandas, scipy.io.arff; t = pandas.DataFrame(scipy.io.arff.loadarff(FILE)[0])",
+        "numpy.savez('digits.npz', X=t.iloc[:, :-1], y=t.iloc[:, -1].astype(int))")),
+    (rb"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1|XLSX", "Excel", ("import numpy, pandas; t = pandas.read_excel(FILE)", TABLE)),
+    (rb"SQLite format 3\0", "SQLite", (
+        "import numpy, pandas, sqlite3; t = pandas.read_sql('SELECT * FROM digits', sqlite3.connect(FILE))", TABLE)),
+    (rb"TORCH", "PyTorch's", ("import numpy, torch; X, y, *_ = torch.load(FILE, weights_only=True)",
+                              "numpy.savez('digits.npz', X=X.numpy(), y=y.numpy())")),
+    (rb"[\[{]\s*[\[{\"]", "JSON", ("import json, numpy, pathlib; d = json.loads(pathlib.Path(FILE).read_text())",
+                             "numpy.savez('digits.npz', X=d['X'], y=d['y'])")),
+    (rb"(RD[XA][23]\n|[XA]\n\0\0\0)", "R's", (
+        "import numpy, rdata; t = next(iter(rdata.read_rda(FILE).values()))", TABLE)),
+    (rb"(?s).{257}ustar", "a tar archive", None),
+    (rb"7z\xbc\xaf\x27\x1c", "a 7z archive", None),
+    (rb"Rar!\x1a\x07", "a rar archive", None),
+    (rb"\xfd7zXZ\0|BZh[1-9]|\x28\xb5\x2f\xfd|\x04\x22\x4d\x18", "compressed by xz, bzip2, zstd or lz4", None),
+    (rb"\xff\xfe|\xfe\xff", "'UTF-16' text", ("t = open(FILE, encoding='utf-16').read()",
+                                              "open('digits.csv', 'w', encoding='utf-8').write(t)")),
+    (rb"%PDF", "a PDF", None),
+)  # fmt: skip
 
 
 @dataclass(frozen=True, eq=False)
@@ -124,7 +161,7 @@ def kind_of(entry: Entry) -> str:
         return "npy"
     if PICTURES.match(start):
         return "picture"
-    if foreign(start) is not None:
+    if _refusal(start, "") is not None:
         return "foreign"
     if b"\0" in start or is_gzip(start):
         return "binary"
@@ -149,7 +186,7 @@ def _sets(entries: Sequence[Entry], single: bool) -> tuple[list[Set], list[Entry
                 raise DataError(f"There are more than '{MAX_OTHERS}' files that are no pictures. Give fewer.")
             kinds[kind].append(entry)
     sets, used = _array_sets(kinds.pop("idx", []) + kinds.pop("npy", []))
-    tables = {entry: _layout(entry) for entry in _distinct(kinds.pop("csv", []))}
+    tables = {entry: csv_format.read_layout(entry.chunks(), entry.file) for entry in _distinct(kinds.pop("csv", []))}
     of_images = {entry: layout for entry, layout in tables.items() if single or layout}
     sets += [Set("csv", each.name, (each,), not layout or layout.may_have_labels) for each, layout in of_images.items()]
     others = used + [entry for kind in kinds.values() for entry in kind if not _is_sample(entry)]
@@ -234,14 +271,6 @@ def _choose(sets: list[Set], purpose: str, path: Path) -> tuple[Set, list[Set]]:
     return chosen[0], [each for each in sets if each is not chosen[0]]
 
 
-def _layout(entry: Entry) -> csv_format.Layout | None:
-    """Return what the columns of a table are; None for a table of something else."""
-    try:
-        return csv_format.read_layout(entry.chunks(), entry.file)
-    except DataError:
-        return None
-
-
 def _beside(path: Path, entries: list[Entry]) -> list[Entry]:
     """Return the labels that lie beside a single file with an array of images."""
     if kind_of(entries[0]) not in ("idx", "npy") or not _names(entries[0], IMAGES):
@@ -275,9 +304,6 @@ def _read_pictures(entries: Sequence[Entry], labelled: bool) -> Digits:
 
     Where they have no classes, a number in each name is its id, and its place.
     """
-    from tenfold.imaging.decode import MAX_BYTES, decode
-    from tenfold.imaging.frame import is_framed, to_frame
-
     ids = labels = None
     if labelled:
         entries = sorted(entries, key=lambda entry: PurePosixPath(entry.name).parts[-2:])  # by class, then name
@@ -298,12 +324,11 @@ def _read_pictures(entries: Sequence[Entry], labelled: bool) -> Digits:
 
 def _nothing(path: Path, others: list[Entry]) -> DataError:
     """Return the DataError for a path at which there are no digits."""
-    for ending, start in ((r"data\.pkl", b"TORCH"), (r"xl/workbook\.xml", b"XLSX")):  # whose files are zips
-        if found := [entry for entry in others if re.search(rf"(^|/){ending}$", entry.name)]:
-            return refusal(foreign(start) or 0, found[0].path.name)
-    for entry in others:
-        if (index := foreign(entry.start)) is not None:
-            return refusal(index, entry.file)
+    zips = ((r"data\.pkl", b"TORCH"), (r"xl/workbook\.xml", b"XLSX"))  # what is in them is some program's
+    found = [(start, each.path.name) for end, start in zips for each in others if re.search(f"(^|/){end}$", each.name)]
+    for start, name in chain(found, ((entry.start, entry.file) for entry in others)):
+        if (error := _refusal(start, name)) is not None:
+            return error
     if len(others) != 1 or path.is_dir():
         names = quoted(", ".join(entry.name for entry in others) or "nothing")
         return fault(path, f"holds {names}, and no digits. Give {KINDS}.")
@@ -320,3 +345,17 @@ def _nothing(path: Path, others: list[Entry]) -> DataError:
     else:  # reading it says where it is damaged
         what = f"is empty: '{len(entry.read())}' bytes. Give {KINDS}"
     return fault(entry.file, f"{what}.")
+
+
+def _refusal(start: bytes, name: str) -> DataError | None:
+    """Return the DataError for a file whose first bytes tell of a format that is not read; None for any other."""
+    found = next((each for each in FOREIGN if re.match(each[0], start)), None)
+    if found is None:
+        return None
+    _, what, code = found
+    if code is None:
+        return fault(name, f"is {what}, which is not read. Unpack it, and give the folder.")
+    shown = "; ".join(code).replace("OPEN", "gzip.open" if name.endswith("gz") else "open")
+    if len(name) < 60 and name.isprintable() and "'" not in name and "/" not in name:
+        shown = shown.replace("FILE", f"'{name}'")
+    return fault(name, f"is {what}, which is not read. Turn it into what is, in Python: {shown}")

@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from tenfold.data.archive import quoted
 from tenfold.data.digits import IMAGE_SHAPE, Digits
+from tenfold.data.walk import quoted
 from tenfold.errors import DataError
 from tenfold.imaging.frame import is_dark, is_framed, to_frame
 

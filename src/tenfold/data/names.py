@@ -5,29 +5,72 @@
     uci      the 1,797 digits that scikit-learn carries
 
 Each has two parts, `NAME:train` and `NAME:test`. In a folder, `mnist/` and `kaggle/` are looked into, then the folder
-itself. What lies in TENFOLD_DATA is taken as it is; what is downloaded must have the published content.
+itself. What lies in TENFOLD_DATA is taken as it is; what is downloaded must have the published content. A file is tried
+from one mirror after the other, within bounds of time and of size, and is whole and checked under its final name, or
+not there at all. Its SHA-256 is that of the uncompressed bytes: gzip may make other bytes of the same content.
 """
 
+import gzip
+import hashlib
 import importlib.util
+import io
+import logging
 import os
+import time
+import zlib
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
+from urllib.parse import urljoin
 
 import numpy as np
 
 from tenfold import settings
 from tenfold.data import formats
-from tenfold.data.archive import fault
 from tenfold.data.arrays import find_labels
 from tenfold.data.digits import Digits
-from tenfold.data.download import DownloadError, RemoteFile, fetch
 from tenfold.data.splits import stratified_split
+from tenfold.data.walk import fault, is_gzip
 from tenfold.errors import DataError, MissingExtraError, SourceError
+from tenfold.files import write_atomically
 from tenfold.imaging.frame import BOX, place
+
+if TYPE_CHECKING:
+    import requests
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class RemoteFile:
+    """A file to download: its name (ending in .gz), and the size and SHA-256 of what it holds uncompressed."""
+
+    name: str
+    size: int
+    sha256: str
+
+    def is_in(self, folder: Path) -> bool:
+        """Return True where `folder` holds it, gzipped or not."""
+        return (folder / self.name).is_file() or (folder / self.name.removesuffix(".gz")).is_file()
+
+    def is_content_of(self, sent: bytes) -> bool:
+        """Return True where these bytes are the file, gzipped or not; no more of a bomb is unpacked than that takes."""
+        try:
+            content = gzip.GzipFile(fileobj=io.BytesIO(sent)).read(self.size + 1) if is_gzip(sent) else sent
+        except (gzip.BadGzipFile, EOFError, zlib.error):
+            return False
+        return hashlib.sha256(content).hexdigest() == self.sha256
+
 
 NAMES = ("mnist", "kaggle", "uci")
 PARTS = ("train", "test")
 DOWNLOAD_SECONDS = 600.0
+CONNECT_SECONDS = 5.0
+READ_SECONDS = 10.0  # without a single byte
+MAX_BYTES = 16 << 20  # as sent; MNIST's largest file has 9.9 MB
+MAX_REDIRECTS = 5
+CHUNK = 1 << 16
 
 MIRRORS = ("https://ossci-datasets.s3.amazonaws.com/mnist/", "https://storage.googleapis.com/cvdf-datasets/mnist/")
 # Size and SHA-256 of what they hold uncompressed; the MD5s are those that LeCun, Cortes and Burges's have everywhere.
@@ -123,7 +166,10 @@ def find(name: str, part: str) -> Path | None:
 
     For MNIST it is the images file, with the labels file beside it; for Kaggle the zip or the CSV.
     """
-    return next(_mnist_candidates(part) if name == "mnist" else _kaggle_candidates(part), None)
+    if name == "mnist":
+        return next(_mnist_candidates(part), None)
+    paths = (folder / file for folder in _folders("kaggle") for file in (KAGGLE_ZIP, f"{part}.csv"))
+    return next((path for path in paths if path.is_file()), None)
 
 
 def uci(part: str | None = None) -> Digits:
@@ -173,10 +219,8 @@ def _download(name: str, files: Sequence[RemoteFile], mirrors: Sequence[str], de
     except DownloadError as error:
         raise SourceError(f"'{name}' could not be downloaded ({error}). {advice}, or try again.") from error
     except OSError as error:
-        raise SourceError(
-            f"'{name}' cannot be stored in '{folder}': {error.strerror or error}. Set TENFOLD_CACHE to a folder that "
-            f"you can write to."
-        ) from error
+        what = f"'{name}' cannot be stored in '{folder}': {error.strerror or error}."
+        raise SourceError(f"{what} Set TENFOLD_CACHE to a folder that you can write to.") from error
 
 
 def _folders(*names: str) -> Iterator[Path]:
@@ -197,6 +241,83 @@ def _mnist_candidates(part: str) -> Iterator[Path]:
                 yield path
 
 
-def _kaggle_candidates(part: str) -> Iterator[Path]:
-    for folder in _folders("kaggle"):
-        yield from (path for path in (folder / KAGGLE_ZIP, folder / f"{part}.csv") if path.is_file())
+class DownloadError(Exception):
+    """Why a file could not be downloaded; the caller turns it into a message that says what to do."""
+
+
+def fetch(files: Sequence[RemoteFile], folder: Path, mirrors: Sequence[str], *, deadline: float) -> None:
+    """Download into `folder` the files that it doesn't hold yet, within `deadline` seconds.
+
+    mirrors: addresses (http or https) that a file's name is appended to, tried in this order. Raises DownloadError
+    with the reason of each mirror, and OSError where the folder can't be written to.
+    """
+    import requests
+
+    stop = time.monotonic() + deadline
+    folder.mkdir(parents=True, exist_ok=True)
+    mirrors = list(mirrors)
+    with requests.Session() as session:
+        session.headers["Accept-Encoding"] = "identity"  # the file as it is, not compressed once more
+        for file in [each for each in files if not each.is_in(folder)]:
+            reasons = []
+            for mirror in mirrors:
+                log.info("Downloading %s from %s", file.name, mirror)
+                try:
+                    sent = _get(f"{mirror.rstrip('/')}/{file.name}", session, stop)
+                    if file.is_content_of(sent):
+                        break
+                    raise DownloadError("sent wrong bytes")
+                except DownloadError as error:
+                    reasons.append(f"{mirror.partition('://')[2].partition('/')[0] or mirror} {error}")
+            else:
+                raise DownloadError(f"'{file.name}': {'; '.join(reasons) or 'no mirror is known'}")
+            write_atomically(folder / (file.name if is_gzip(sent) else file.name.removesuffix(".gz")), sent)
+            # What served one file is asked first for the next.
+            mirrors = [mirror, *(each for each in mirrors if each != mirror)]
+
+
+def _get(url: str, session: "requests.Session", stop: float) -> bytes:
+    """Return what an address sends, after redirects that never leave http and https, nor lead from https to http."""
+    import requests
+
+    verb = "is"
+    for _ in range(MAX_REDIRECTS + 1):
+        if not url.startswith(("http://", "https://")):
+            raise DownloadError(f"{verb} '{url}', which is neither http nor https")
+        left = _seconds_left(stop)
+        timeout = (min(CONNECT_SECONDS, left), min(READ_SECONDS, left))
+        try:
+            with session.get(url, stream=True, allow_redirects=False, timeout=timeout) as response:
+                if not response.is_redirect:
+                    return _body(response, stop)
+                target = urljoin(url, response.headers["Location"])
+        except (requests.RequestException, ValueError) as error:  # a ValueError is an address that is none
+            raise DownloadError(f"cannot be reached ({type(error).__name__})") from error
+        if url.startswith("https:") and target.startswith("http:"):
+            raise DownloadError(f"redirects from https to '{target}'")
+        url, verb = target, "redirects to"
+    raise DownloadError(f"redirects more than {MAX_REDIRECTS} times")
+
+
+def _body(response: "requests.Response", stop: float) -> bytes:
+    """Return a response's body, piece by piece as it comes in, so that neither time nor size gets out of hand."""
+    import urllib3
+
+    if response.status_code != 200:
+        raise DownloadError(f"answered HTTP {response.status_code} {response.reason}".rstrip())
+    content = bytearray()
+    try:
+        while chunk := response.raw.read1(CHUNK, decode_content=False):
+            _seconds_left(stop)
+            content += chunk
+            if len(content) > MAX_BYTES:
+                raise DownloadError(f"sent more than {MAX_BYTES} bytes")
+    except (urllib3.exceptions.HTTPError, OSError, ValueError) as error:
+        raise DownloadError(f"broke off ({type(error).__name__})") from error
+    return bytes(content)
+
+
+def _seconds_left(stop: float) -> float:
+    if (left := stop - time.monotonic()) <= 0:
+        raise DownloadError("was too slow for the time allowed")
+    return left

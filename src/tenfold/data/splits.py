@@ -63,10 +63,8 @@ def group_folds(
     folds = [(train.astype(np.int64), held.astype(np.int64)) for train, held in splitter.split(labels, labels, groups)]
     for number, fold in enumerate(folds):
         if lacking := [digit for digit in np.unique(labels) if not all((labels[side] == digit).any() for side in fold)]:
-            raise DataError(
-                f"Fold '{number}' of {k} by writer leaves one side without the digit {lacking[0]}. "
-                "Give fewer folds, or more images."
-            )
+            what = f"Fold '{number}' of {k} by writer leaves one side without the digit {lacking[0]}."
+            raise DataError(f"{what} Give fewer folds, or more images.")
     return folds
 
 

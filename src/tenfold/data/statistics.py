@@ -122,30 +122,28 @@ def look_at(digits: Digits, spec: str) -> ExploredSet:
     order = np.argsort(-strange, kind="stable")
     most = UNUSUAL * CLASSES if labels is None else UNUSUAL
     unusual = np.concatenate([order[groups[order] == group][:most] for group in np.unique(groups)])
-    measures, empty = measure(digits.images), nearly_empty(digits.images)
+    measures = measure(digits.images)
+    empty = np.flatnonzero((digits.images >= STROKE).sum(axis=(1, 2)) < NEARLY_EMPTY)
     duplicates = find_duplicates(digits.images)
     conflicts = duplicates.pairs[differ(digits, digits, duplicates.pairs)]
+    writers, known = None, with_writers(digits, needed=False).writers
+    if known is not None:
+        each = np.unique(known[known >= 0], return_counts=True)[1]
+        kinds = {kind: int(which.sum()) for kind, which in series(known).items()}
+        writers = Writers(len(each), (int(each.min()), float(np.median(each)), int(each.max())), kinds)
     figures = SetFigures(
         data={"spec": spec, "sha256": digits.content_hash()},
         n=len(digits),
         counts=None if counts is None else counts.tolist(),
         chi_square=None if counts is None else chi_square(counts),
-        measures={key: {"mean": float(each.mean()), "std": float(each.std())} for key, each in measures.items()},
+        measures={key: {"mean": float(one.mean()), "std": float(one.std())} for key, one in measures.items()},
         duplicates={"exact": len(duplicates.exact), "near": len(duplicates.near)},
         conflicts=Listed(len(conflicts), ids[conflicts][:LIMIT].tolist()),
         empty=Listed(len(empty), ids[empty][:LIMIT].tolist()),
         unusual=ids[unusual].tolist(),
-        writers=_writers(with_writers(digits, needed=False)),
+        writers=writers,
     )
     return ExploredSet(digits, groups, measures, duplicates, empty, unusual, strange, coordinates, figures)
-
-
-def _writers(digits: Digits) -> Writers | None:
-    if digits.writers is None:
-        return None
-    each = np.unique(digits.writers[digits.writers >= 0], return_counts=True)[1]
-    kinds = {kind: int(which.sum()) for kind, which in series(digits.writers).items()}
-    return Writers(len(each), (int(each.min()), float(np.median(each)), int(each.max())), kinds)
 
 
 def contrast(first: ExploredSet, second: ExploredSet) -> tuple[Overlap, Contrast]:
@@ -154,7 +152,7 @@ def contrast(first: ExploredSet, second: ExploredSet) -> tuple[Overlap, Contrast
     conflicts = int(differ(first.digits, second.digits, shared.pairs).sum())
     balance, counts = None, [one.figures.counts for one in (first, second)]
     if counts[0] is not None and counts[1] is not None:
-        balance = chi_square_between(np.array(counts[0]), np.array(counts[1]))
+        balance = chi_square(np.array(counts))
     differences = {}
     for name in MEASURES:
         a, b = first.measures[name].astype(np.float64), second.measures[name].astype(np.float64)
@@ -172,26 +170,16 @@ def differ(first: Digits, second: Digits, pairs: NDArray[np.int64]) -> NDArray[n
 
 
 def chi_square(counts: NDArray[np.integer]) -> ChiSquare:
-    """Return Pearson's chi-square of class counts (10,) against ten equally frequent digits."""
-    return _chi_square(counts, counts.sum() / CLASSES)
-
-
-def chi_square_between(first: NDArray[np.integer], second: NDArray[np.integer]) -> ChiSquare:
-    """Return Pearson's chi-square that two sets' class counts (10,) come from one distribution.
+    """Return Pearson's chi-square that counts of digits, (10,), are equal, or those of two sets, (2, 10), alike.
 
     A digit that neither set has does not count, and the degrees of freedom stay 9: the p-value is then too large.
-    """
-    table = np.stack([first, second]).astype(np.float64)
-    table = table[:, table.sum(axis=0) > 0]
-    return _chi_square(table, table.sum(axis=1, keepdims=True) * table.sum(axis=0) / table.sum())
-
-
-def _chi_square(observed: NDArray[np.number], expected: NDArray[np.floating]) -> ChiSquare:
-    """Return the statistic, and the chance that chi-square with nine degrees of freedom exceeds it.
-
     Formula: M. Abramowitz, I. A. Stegun, "Handbook of mathematical functions" (1964), 26.4.4, exact for odd degrees.
     """
-    statistic = float(((observed - expected) ** 2 / expected).sum())
+    expected = counts.sum() / CLASSES
+    if counts.ndim == 2:
+        counts = counts[:, counts.sum(axis=0) > 0]
+        expected = counts.sum(axis=1, keepdims=True) * counts.sum(axis=0) / counts.sum()
+    statistic = float(((counts - expected) ** 2 / expected).sum())
     root = math.sqrt(statistic)
     series = sum(root ** (2 * r - 1) / math.prod(range(1, 2 * r, 2)) for r in range(1, 5))
     p = math.erfc(root / math.sqrt(2)) + math.sqrt(2 / math.pi) * math.exp(-statistic / 2) * series
@@ -218,11 +206,6 @@ def _extent(marked: NDArray[np.bool_]) -> NDArray[np.float32]:
     """Return how far apart the first and the last True of each row (N, K) are, both counted; 0 without any."""
     first, last = marked.argmax(axis=1), marked.shape[1] - marked[:, ::-1].argmax(axis=1)
     return np.where(marked.any(axis=1), last - first, 0).astype(np.float32)
-
-
-def nearly_empty(images: NDArray[np.uint8]) -> NDArray[np.int64]:
-    """Return the indices of images with fewer than `NEARLY_EMPTY` pixels of stroke."""
-    return np.flatnonzero((images >= STROKE).sum(axis=(1, 2)) < NEARLY_EMPTY)
 
 
 def mean_and_spread(images: NDArray[np.uint8]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from tenfold.data.archive import quoted
+from tenfold.data.walk import quoted
 from tenfold.errors import DataError
 from tenfold.files import MOST_TEXT, read_bytes
 from tenfold.imaging.decode import MAX_BYTES, decode

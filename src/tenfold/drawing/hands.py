@@ -183,6 +183,13 @@ def one_bare(generator: Rng) -> list[Stroke]:
     return [Stroke([(0.5 + lean, 0), (0.5, 1)])]
 
 
+def one_looped(generator: Rng) -> list[Stroke]:
+    """An upstroke that turns into the downstroke in a narrow loop, like a written l; perhaps with a tail."""
+    wide, low = generator.uniform(0.12, 0.3), generator.uniform(0.45, 0.8)
+    tail = [(0.75, generator.uniform(0.85, 0.98))] if generator.random() < 0.3 else []
+    return [Stroke([(0.3, low), (0.5 + wide, 0.2), (0.55, 0.0), (0.45, 0.2), (0.42, 0.95), *tail], True)]
+
+
 def two_with_loop(generator: Rng) -> list[Stroke]:
     """A two whose foot begins in a loop, or that has no loop and a straight neck, like a z."""
     if generator.random() < 0.4:
@@ -309,8 +316,9 @@ def nine_open(generator: Rng) -> list[Stroke]:
 STYLES: list[tuple[int, float, Callable[[Rng], list[Stroke]]]] = [
     (0, 0.12, zero_open),
     (1, 0.12, one_bare),
+    (1, 0.10, one_looped),
     (2, 0.16, two_with_loop),
-    (2, 0.14, two_like_a_nine),
+    (2, 0.22, two_like_a_nine),
     (3, 0.14, three_round),
     (4, 0.16, four_like_an_h),
     (4, 0.08, four_closed),

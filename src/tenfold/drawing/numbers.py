@@ -21,7 +21,7 @@ PAGE = 256  # pixels a side of a part of a page
 LEAST, MOST = 13.0, 42.0  # pixels: how high a digit is that a page's network is to find
 INK_BEGINS = 0.35
 BYTE = np.float32(1 / 255)
-SORTS = {"rows": 0.25, "scattered": 0.12, "sparse": 0.11, "words": 0.26, "mixed": 0.2, "blank": 0.06}  # of pages
+SORTS = {"rows": 0.22, "scattered": 0.12, "sparse": 0.12, "words": 0.28, "mixed": 0.2, "blank": 0.06}  # of pages
 SIGNS = {"#": "hash", "+": "plus", "%": "percent", "e": "euro"}
 
 
@@ -55,8 +55,8 @@ class Style:
         space = generator.choice([generator.uniform(-0.22, 0.08), generator.uniform(0.05, 0.4),
                                   generator.uniform(0.3, 1.6)], p=[0.4, 0.45, 0.15])  # fmt: skip
         slant = generator.normal(0.12, 0.17)
-        joined = bool(generator.random() < 0.15)
-        small = generator.uniform(0.55, 0.9) if generator.random() < 0.12 else 1.0
+        joined = bool(generator.random() < 0.25)
+        small = generator.uniform(0.5, 0.9) if generator.random() < 0.18 else 1.0
         wobble = generator.uniform(0, 0.1)
         return cls(height, pen, slant, float(space), joined, small, wobble, generator.random(10) < DRAWN_SHARE)
 
@@ -108,7 +108,7 @@ class Desk:
             part = ink[max(0, -top) :][: place.shape[0], : place.shape[1]]
             np.maximum(place, part, out=place)
             if sign.isdigit():
-                if style.joined and boxes and generator.random() < 0.6:
+                if style.joined and boxes and generator.random() < 0.75:
                     _join(canvas, boxes[-1], Box(left, top, columns, rows, 0), style.pen, generator)
                 boxes.append(Box(left, top, columns, rows, int(sign)))
             cursor += columns + height * (style.space + generator.normal(0, 0.04))
@@ -225,7 +225,7 @@ def page(desk: Desk, generator: Rng, sort: str = "") -> tuple[Grey, list[Box]]:
     ink: Ink = np.zeros((PAGE, PAGE), np.float32)
     boxes: list[Box] = []
     sort = sort or str(generator.choice(list(SORTS), p=list(SORTS.values())))
-    most = 250 if generator.random() < 0.2 else 75 if generator.random() < 0.4 else 40
+    most = 250 if generator.random() < 0.28 else 75 if generator.random() < 0.4 else 40
     height = float(np.exp(generator.uniform(np.log(9), np.log(most))))
     style = Style.random(height, generator)
     gap = height * generator.uniform(1.15, 2.5)
@@ -249,6 +249,8 @@ def page(desk: Desk, generator: Rng, sort: str = "") -> tuple[Grey, list[Box]]:
             _lay(ink, boxes, made, round(column), round(row + height - made.ink.shape[0] + lift))
             column += made.ink.shape[1] + height * generator.uniform(*((0.2, 0.9) if is_word else (0.4, 3)))
         row += gap
+    if generator.random() < 0.4:
+        ink = np.maximum(ink, _litter(generator))
     behind = None
     if generator.random() < 0.15:
         behind = np.ascontiguousarray(ink[:, ::-1] if generator.random() < 0.7 else ink[::-1, ::-1])
@@ -280,6 +282,22 @@ def _join(canvas: Ink, before: Box, after: Box, pen: float, generator: Rng) -> N
     end = after.x + after.width * generator.uniform(0.1, 0.4), after.y + after.height * generator.uniform(0.05, 0.35)
     height, width = canvas.shape
     np.maximum(canvas, lines(height, width, [(*start, *end)], pen), out=canvas)
+
+
+def _litter(generator: Rng) -> Ink:
+    """Return specks and strokes that are smaller than any digit that is to be found, and a few scribbles."""
+    canvas = np.zeros((PAGE, PAGE), np.float32)
+    for _ in range(int(generator.integers(1, 30))):
+        x, y = generator.uniform(0, PAGE, 2)
+        dx, dy = generator.normal(0, LEAST / 4, 2).clip(-LEAST / 2, LEAST / 2)
+        speck = lines(PAGE, PAGE, [(x, y, x + dx, y + dy)], generator.uniform(0.7, 4))
+        canvas = np.maximum(canvas, speck * np.float32(generator.uniform(0.2, 1)))
+    for _ in range(int(generator.integers(0, 3))):
+        size = generator.uniform(20, 120)
+        points = generator.uniform(0, size, (int(generator.integers(6, 12)), 2)) + generator.uniform(-20, PAGE, 2)
+        scribble = glyphs.draw([glyphs.curve(points / PAGE)], PAGE, generator.uniform(1, 5)).astype(np.float32) * BYTE
+        canvas = np.maximum(canvas, scribble * np.float32(generator.uniform(0.3, 1)))
+    return canvas
 
 
 def _frames(boxes: Sequence[Box], height: float, generator: Rng) -> Ink:

@@ -7,7 +7,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tenfold.ensembles.averaging import Floats, Labels, check_members
-from tenfold.errors import DataError
 from tenfold.metrics.scores import CLASSES
 
 
@@ -35,13 +34,6 @@ class SizePoint(NamedTuple):
     high: float  # 95th percentile
     lowest: float
     highest: float
-
-
-class Rescued(NamedTuple):
-    """Images (indices, int64) on which the average and its members are of two minds, ascending."""
-
-    lost: NDArray[np.int64]  # some member is right, the average is wrong
-    saved: NDArray[np.int64]  # the average is right, most members that answer are wrong
 
 
 def errors_of(probabilities: Floats, labels: Labels) -> NDArray[np.float64]:
@@ -76,13 +68,9 @@ def size_curve(
     members is worth, and chance: the best of many draws lies high in the band, and is no better for it.
     Images that no member drawn answers are left out. Images that every member reads right are right in every average,
     and are not averaged again for each draw; of the others the sum is enough, whose likeliest digit is the mean's.
-    Raises DataError for a size that is not 1 to M.
     """
     errors = errors_of(probabilities, labels)
     count = len(probabilities)
-    for size in sizes:
-        if not 1 <= size <= count:
-            raise DataError(f"An ensemble of '{size}' members cannot be drawn from {count}. Give 1 to {count}.")
     contested = (errors == 1).any(axis=0)
     sure, known = ~np.isnan(errors[:, ~contested]), ~np.isnan(errors[:, contested])
     digits = labels[contested]
@@ -107,16 +95,15 @@ def size_curve(
     ]
 
 
-def rescued(probabilities: Floats, labels: Labels, combined: Floats) -> Rescued:
-    """Return the images that the average `combined`, (N, 10), loses though a member has them right, and those it saves.
+def rescued(probabilities: Floats, labels: Labels, combined: Floats) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Return the images, ascending, that the average loses though a member is right, and saves though most err.
 
-    probabilities: (M, N, 10) of the members averaged, NaN where one does not answer. labels: (N,).
+    probabilities: (M, N, 10) of the members averaged, NaN where one does not answer. labels: (N,). combined: (N, 10).
     """
     errors = errors_of(probabilities, labels)
     right = combined.argmax(axis=1) == labels
     wrong, hits = (errors == 1).sum(axis=0), (errors == 0).sum(axis=0)
-    lost = np.flatnonzero(~right & (hits > 0)).astype(np.int64)
-    return Rescued(lost, np.flatnonzero(right & (wrong > hits)).astype(np.int64))
+    return np.flatnonzero(~right & (hits > 0)), np.flatnonzero(right & (wrong > hits))
 
 
 def _mean_ratio(part: NDArray[np.float64], whole: NDArray[np.float64]) -> float:

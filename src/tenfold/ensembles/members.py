@@ -1,7 +1,6 @@
-"""An ensemble's members: trained side by side, here or on Ray, what each is worth, and a student of all of them."""
+"""An ensemble's members: trained side by side, here or on Ray, and what each is worth."""
 
 import itertools
-import os
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -11,20 +10,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tenfold import settings
 from tenfold.ensembles.pool import HeldOutAnswers, Member, Pool, Settings
-from tenfold.errors import RunError, TrainingError
+from tenfold.errors import TrainingError
 from tenfold.jobs import Task, run_tasks
-from tenfold.metrics import intervals
 from tenfold.metrics.scores import log_losses
 from tenfold.runs.fit import fit
-from tenfold.runs.run import MANIFEST, Run
-from tenfold.training import recipe as recipes
+from tenfold.runs.run import Run
 
 if TYPE_CHECKING:
     from tenfold.console import PlainConsole
-
-STUDENT, ALONE = "student", "alone"
 
 
 @dataclass(frozen=True)
@@ -35,11 +29,6 @@ class Resources:
     workers: int | None = None
     threads: int = 1
     device: str = "auto"
-
-    @property
-    def processors(self) -> int:
-        """How many threads there are for a network that is trained alone."""
-        return self.threads * (self.workers or max(1, settings.threads() // self.threads))
 
 
 @dataclass(frozen=True)
@@ -57,36 +46,16 @@ class MemberRow:
     weight: float
 
 
-@dataclass(frozen=True)
-class Distilled:
-    """A student, beside its teacher and the same network alone, on the n images that all of them held out.
-
-    run, alone: folders. seconds: of the student's training. accuracy: of ensemble, student, alone. pairs: of these in
-    that order, as `tenfold.metrics.intervals.Pair` has them.
-    """
-
-    run: str
-    alone: str
-    seconds: float
-    n: int
-    accuracy: dict[str, float]
-    pairs: list[dict[str, Any]]
-
-
-def trained(made_of: Settings, recipe: str, folder: Path, **options: Any) -> Run:
-    """Return a run of the pool's data that is finished, begun or resumed now where it was not; else TrainingError.
-
-    options: as of `tenfold.runs.fit.fit`.
-    """
-    run = fit(recipe, made_of.data, folder, subset=made_of.subset, deduplicate=made_of.deduplicate, **options)
-    if not run.finished:
-        raise TrainingError(f"'{run.path}' ended '{run.manifest['status']}'. The same command resumes it.")
-    return run
-
-
 def train_member(made_of: dict[str, Any], recipe: str, folder: str, **options: Any) -> dict[str, Any]:
-    """Return what training a member came to; it runs wherever `tenfold.jobs` puts it. made_of: the pool's Settings."""
-    known = trained(Settings(**made_of), recipe, Path(folder), **options).manifest
+    """Return what training a member, or resuming it, came to; it runs wherever `tenfold.jobs` puts it.
+
+    made_of: the pool's Settings. options: as of `tenfold.runs.fit.fit`. TrainingError where it did not finish.
+    """
+    pool = Settings(**made_of)
+    run = fit(recipe, pool.data, Path(folder), subset=pool.subset, deduplicate=pool.deduplicate, **options)
+    known = run.manifest
+    if not run.finished:
+        raise TrainingError(f"'{run.path}' ended '{known['status']}'. The same command resumes it.")
     accuracy, n = known["validation_accuracy"], known["data"]["n_validation"]
     return {"seconds": known["seconds"], "n": n, "errors": round((1 - accuracy) * n) if n else 0}
 
@@ -167,50 +136,3 @@ def rows_of(
             )
         )
     return rows
-
-
-def teach(
-    recipe: str, pool: Pool, teacher: Run, members: Sequence[Member], resources: Resources, console: "PlainConsole"
-) -> Distilled:
-    """Return how a network of this recipe does that learnt from the ensemble `teacher`, trained now where it is not."""
-    made_of = pool.settings
-
-    def taught(folder: Path, *distil: str) -> Run:
-        overrides = [*made_of.overrides, f"data.split_seed={made_of.seed}", *distil]
-        where = {"device": resources.device, "threads": resources.processors, "quiet": console.quiet}
-        where |= {"seed": made_of.seed, "labels": pool.labels}
-        return trained(made_of, recipe, folder, overrides=overrides, **where)
-
-    _check_free(pool.path / STUDENT, recipe, teacher)
-    student = taught(pool.path / STUDENT, f"distil.teacher={os.fspath(teacher.path.resolve())}")
-    same = [member.folder for member in members if member.recipe == recipe and member.seed == made_of.seed]
-    alone = Run.open(same[0]) if same else taught(pool.path / ALONE)
-    right = {}
-    for name, run in {"ensemble": teacher, "student": student, "alone": alone}.items():
-        answers = run.validation()
-        assert answers is not None
-        right[name] = answers["probabilities"].argmax(1) == answers["labels"]
-    n = len(right["student"])
-    shown = ", ".join(f"{name} {int((~each).sum())}" for name, each in right.items())
-    console.print(f"Wrong of {n:,} held-out images: {shown}. The student: {student.path}")
-    return Distilled(
-        run=str(student.path),
-        alone=str(alone.path),
-        seconds=student.manifest["seconds"],
-        n=n,
-        accuracy={name: float(each.mean()) for name, each in right.items()},
-        pairs=[asdict(pair) for pair in intervals.compare(range(len(right)), list(right.values()))],
-    )
-
-
-def _check_free(folder: Path, recipe: str, teacher: Run) -> None:
-    """Raise RunError where another student stands: its figures would pass for those of this ensemble's."""
-    if not (folder / MANIFEST).is_file():
-        return
-    there = Run.open(folder)
-    teacher_then = there.manifest.get("distil", {}).get("sha256")
-    if teacher_then != teacher.weights_sha256() or there.recipe.name != recipes.load(recipe).name:
-        raise RunError(
-            f"'{folder}' is '{there.recipe.name}', taught by another ensemble or of another recipe. "
-            "Rename or remove it, and run the same command."
-        )

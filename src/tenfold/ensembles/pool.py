@@ -182,21 +182,14 @@ def answers(runs: Sequence[Run]) -> HeldOutAnswers:
     return HeldOutAnswers(probabilities, labels, indices)
 
 
-def check_alike(runs: Sequence[Run], distil: bool = False) -> None:
-    """Raise RunError unless all runs were begun on the same images in the same order, as choosing among them needs.
-
-    distil: they also have to hold out the same images, on which a student is judged.
-    """
+def check_alike(runs: Sequence[Run]) -> None:
+    """Raise RunError unless all runs were begun on the same images in the same order, as choosing among them needs."""
     for run in runs[1:]:
         data = run.manifest["data"]
         if data["sha256"] != runs[0].manifest["data"]["sha256"]:
             raise RunError(
                 f"'{run.path}' was begun on other data ('{shown(data['spec'])}') than the other members. Omit it, "
                 "and give what was trained on the same."
-            )
-        if distil and not same_held_out([runs[0], run]):
-            raise RunError(
-                f"A student needs images that all members held out, and '{run.path}' held out others. Omit --distil."
             )
 
 

@@ -3,7 +3,6 @@
     all          every member, equally
     top:K        the K of lowest log-loss, equally; errors are too few to tell good members apart
     random:K     K drawn at random, equally: what the other rules have to beat
-    greedy:K     at most K, by forward selection on the log-loss of the average
 
 All judge by answers to images that the answering member was not trained on; where a member was, its row is NaN. What
 choosing flatters itself by is measured: chosen on one half of the images, scored on the other (`nested`).
@@ -19,14 +18,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tenfold.data.splits import stratified_folds
-from tenfold.ensembles.averaging import Evidence, Floats, Labels, answered, check_members, combine, mean_of_known
+from tenfold.ensembles.averaging import Floats, Labels, answered, check_members, combine, losses_of, mean_of_known
 from tenfold.errors import DataError, nearest
 from tenfold.metrics.scores import log_losses
 
-SIZED = ("top", "random", "greedy")  # rules that take a number of members
+SIZED = ("top", "random")  # rules that take a number of members
 COMPARED = 10  # members that each rule chooses where rules are compared
-BAGS = 20  # forward selections, each from a random half of the members
-PICKS = 3  # times the number of members: at most so many picks, with replacement
 REPEATS = 20  # halvings
 SIGNIFICANT = 0.05  # the chance, over all rivals together, that one takes the place of `all` by luck
 
@@ -80,7 +77,7 @@ def parse_rule(rule: str, members: int) -> tuple[str, int | None]:
 def compared(members: int) -> list[str]:
     """Return the rules that are compared on a pool of so many members, `all` first."""
     size = min(COMPARED, max(1, members // 2))
-    return ["all", *(f"{name}:{size}" for name in ("random", "top", "greedy") if members > 1)]
+    return ["all", *(f"{name}:{size}" for name in ("random", "top") if members > 1)]
 
 
 def choose(rule: str, probabilities: Floats, labels: Labels, *, seed: int = 0) -> Choice:
@@ -90,84 +87,28 @@ def choose(rule: str, probabilities: Floats, labels: Labels, *, seed: int = 0) -
     Raises DataError for a rule that does not exist, or probabilities and labels that are none.
     """
     check_members(probabilities, labels)
-    return choose_by(rule, Evidence.of(probabilities, labels), seed)
+    return choose_by(rule, losses_of(probabilities, labels), seed)
 
 
-def choose_by(rule: str, evidence: Evidence, seed: int) -> Choice:
-    """Return what `choose` does, from the evidence in answers that were checked."""
-    count = len(evidence.known)
+def choose_by(rule: str, losses: Floats, seed: int) -> Choice:
+    """Return what `choose` does, from the members' log-losses, (M, N), NaN where one does not answer."""
+    count = len(losses)
     name, size = parse_rule(rule, count)
-    generator = np.random.default_rng(seed)
-    if name == "greedy":
-        weights = greedy(evidence, size or count, generator)
-    else:
-        order = {"all": np.arange(count), "top": ranking(evidence), "random": generator.permutation(count)}[name]
-        weights = np.zeros(count)
-        weights[order[:size]] = 1
-    weights /= weights.sum()
-    return Choice(rule, tuple(int(i) for i in np.flatnonzero(weights)), weights)
+    orders = {"top": lambda: ranking(losses), "random": lambda: np.random.default_rng(seed).permutation(count)}
+    chosen = np.sort(orders[name]()[:size] if size else np.arange(count))
+    weights = np.zeros(count)
+    weights[chosen] = 1 / len(chosen)
+    return Choice(rule, tuple(chosen.tolist()), weights)
 
 
-def ranking(evidence: Evidence) -> NDArray[np.int64]:
+def ranking(losses: Floats) -> NDArray[np.int64]:
     """Return all members, the best first, (M,) int64: by their log-loss against that of the others on the same images.
 
     Where all answer the same images this is the order of the log-losses. Where each answers a fold of its own, it does
-    not call a member good whose fold is easy.
+    not call a member good whose fold is easy. losses: (M, N), NaN where one does not answer.
     """
-    losses = evidence.members()
     own = mean_of_known(losses, 1)
     return np.lexsort((own, mean_of_known(losses - mean_of_known(losses, 0), 1))).astype(np.int64)  # NaN comes last
-
-
-def greedy(evidence: Evidence, size: int, generator: np.random.Generator) -> NDArray[np.float64]:
-    """Return weights of at most `size` members, by forward selection with replacement on the log-loss of the average.
-
-    Each of BAGS selections draws half of the members, begins with the best few of them, and adds one at a time, as
-    often as any lowers the log-loss; a member's weight is how often it was added, over all selections. R. Caruana,
-    A. Niculescu-Mizil, G. Crew, A. Ksikes, "Ensemble selection from libraries of models", ICML 2004, sections 2.2 to
-    2.4. Of more than `size` members with a weight those with the largest stay: to drop those whose going costs the
-    least looked better on the images chosen on, by 0.0002 to 0.0005 nats, and was worse on others, by 0.0003 to 0.0007.
-
-    Before any member chosen answers an image, the mean loss of all that do stands for it: so a member of another fold
-    is taken where it is better than its peers.
-    """
-    order = ranking(evidence)
-    stand_in = mean_of_known(evidence.members(), 0)
-    count = len(order)
-    weights = np.zeros(count)
-    for _ in range(BAGS if count > 2 else 1):
-        drawn = generator.permutation(count)[: max(2, -(-count // 2))]
-        library = order[np.isin(order, drawn)]  # best first
-        picked = _forward(evidence.take(library), stand_in, size)
-        weights[library] += picked / picked.sum()
-    weights[np.argsort(-weights, kind="stable")[size:]] = 0
-    return np.asarray(weights / weights.sum())
-
-
-def _forward(evidence: Evidence, stand_in: Floats, size: int) -> NDArray[np.float64]:
-    """Return how often forward selection adds each member of a library that is sorted, the best first, (L,)."""
-    first = min(max(1, size // 2), len(evidence.known))  # half of the places are left to who errs apart
-    totals, presents = np.cumsum(evidence.true[:first], axis=0), np.cumsum(evidence.known[:first], axis=0)
-    costs = _cost(totals, presents, stand_in)
-    start = int(costs.argmin())
-    total, present, best = totals[start], presents[start], float(costs[start])
-    counts = np.zeros(len(evidence.known))
-    counts[: start + 1] = 1
-    while counts.sum() < PICKS * size:
-        open_to = np.flatnonzero(counts) if (counts > 0).sum() >= size else np.arange(len(counts))
-        costs = _cost(total + evidence.true[open_to], present + evidence.known[open_to], stand_in)
-        place = int(costs.argmin())
-        if costs[place] >= best:
-            break
-        taken, best = open_to[place], float(costs[place])
-        total, present = total + evidence.true[taken], present + evidence.known[taken]
-        counts[taken] += 1
-    return counts
-
-
-def _cost(total: Floats, present: Floats, stand_in: Floats) -> Floats:
-    """Return the mean log-loss of summed evidence (..., N); `stand_in` (N,) where nobody answers."""
-    return np.asarray(np.where(present > 0, Evidence.losses(total, present), stand_in).mean(axis=-1))
 
 
 def nested(
@@ -190,16 +131,15 @@ def nested(
     Raises DataError as `choose` does, or for a digit with a single image, which cannot be halved.
     """
     check_members(probabilities, labels)
-    judged = list(dict.fromkeys(("all", *rules)))
+    judged, losses = list(dict.fromkeys(("all", *rules))), losses_of(probabilities, labels)
     # Shape: (rules, repeats, log-loss and error, N)
     unseen, seen = np.full((2, len(judged), repeats, 2, len(labels)), np.nan)
     members = np.zeros((len(judged), repeats, 2))
     for repeat in range(repeats):
         own = int(np.random.SeedSequence([seed, repeat]).generate_state(1)[0])
         for side, (half, other) in enumerate(stratified_folds(labels, 2, own)):
-            evidence = Evidence.of(probabilities[:, half], labels[half])
             for place, rule in enumerate(judged):
-                choice = choose_by(rule, evidence, own)
+                choice = choose_by(rule, losses[:, half], own)
                 scores = _scores(choice, probabilities, labels)
                 unseen[place, repeat][:, other], seen[place, repeat][:, half] = scores[:, other], scores[:, half]
                 members[place, repeat, side] = len(choice.members)

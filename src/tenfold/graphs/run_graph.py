@@ -64,7 +64,7 @@ class AnsweringNetwork(nn.Module):
     """What a recogniser answers, from a network's logits: pixels scaled, shifts averaged.
 
     network: in evaluation mode, on the processor.
-    radius: average over shifts of up to so many pixels, as `tenfold.training.predict.predict`.
+    radius: average over shifts of up to so many pixels, as `tenfold.training.predict.answer`.
     Gives probabilities, (N, 10), not yet calibrated; and, for a network of eleven logits, the last of which stands for
     what is no digit, the probability (N,) that the image is one.
     """
@@ -167,14 +167,12 @@ def boosted(content: bytes) -> "ModelProto":
     """Return the graph of XGBoost's model.json: rows (N, D) float32 in, `probabilities` (N, 10) float32 out.
 
     A tree adds the value of the leaf that an image comes to, to its digit's score; softmax makes probabilities of
-    them. XGBoost goes left where a value is less than the threshold, and ONNX's BRANCH_LT does. ValueError for trees of
-    another objective, or with categories.
+    them. XGBoost goes left where a value is less than the threshold, and ONNX's BRANCH_LT does. content: as
+    `tenfold.models.trees` lets it pass.
     """
     from onnx import helper, numpy_helper
 
     learner = json.loads(content)["learner"]
-    if learner["objective"]["name"] != "multi:softprob":
-        raise ValueError(f"objective is '{learner['objective']['name']}', not 'multi:softprob'")
     model = learner["gradient_booster"]["model"]
     # Not as the trees' own base_values: onnxruntime 1.32 omits those of a digit that no tree speaks of.
     start = np.full(10, json.loads(learner["learner_model_param"]["base_score"]), np.float32)
@@ -195,8 +193,6 @@ def _columns(model: dict[str, Any]) -> dict[str, Any]:
     """Return the trees as the operator takes them: a list a property, with an entry for every node of every tree."""
     columns: dict[str, list[Any]] = defaultdict(list)
     for number, (tree, digit) in enumerate(zip(model["trees"], model["tree_info"], strict=True)):
-        if any(tree["split_type"]):
-            raise ValueError(f"tree {number} splits by categories")
         count = len(tree["left_children"])
         is_leaf = np.array(tree["left_children"]) == LEAF
         leaves = np.flatnonzero(is_leaf).tolist()

@@ -11,6 +11,7 @@ import functools
 import io
 import struct
 import warnings
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -36,7 +37,7 @@ BLOCK_PIXELS = 1 << 18  # that are converted at a time: few enough to take littl
 PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 # What a PNG's pixels need. Texts and colour profiles, which can unpack to much, and further frames stay out.
 PNG_CHUNKS = {b"IHDR", b"PLTE", b"tRNS", b"IDAT", b"IEND", b"eXIf"}
-TILE_WIDTH, TILE_HEIGHT, STRIP_OFFSETS, ROWS_PER_STRIP = 322, 323, 273, 278  # TIFF's tags
+HEIGHT, TILE_WIDTH, TILE_HEIGHT, STRIP_OFFSETS, ROWS_PER_STRIP = 257, 322, 323, 273, 278  # TIFF's tags
 
 
 def decode(data: bytes, name: str) -> NDArray[np.uint8]:
@@ -50,20 +51,35 @@ def decode(data: bytes, name: str) -> NDArray[np.uint8]:
         raise DataError(f"'{name}' is a 'HEIC' picture. {ADVICE}: save or export it as JPEG first.")
     if len(data) > MAX_BYTES:
         raise DataError(f"'{name}' has '{len(data)}' bytes. Give a picture of at most {MAX_BYTES}.")
-    from PIL import Image, ImageOps, UnidentifiedImageError
+    from PIL import Image
 
     Image.init()
     formats = [each for each in FORMATS if each in Image.OPEN]  # a build of Pillow may lack WebP
+    with decoding(name):
+        width, height = _webp_size(data)
+        check_size(width, height, name)  # Pillow makes room for a WebP as soon as it opens it
+        return decode_frame(Image.open(io.BytesIO(_essential(data)), formats=formats), data, name)
+
+
+def decode_frame(image: "Image.Image", data: bytes, name: str) -> NDArray[np.uint8]:
+    """Return the frame that a picture which Pillow opened stands at, as `decode` does; to be called in `decoding`."""
+    from PIL import ImageOps
+
+    _prepare(image, data, name)
+    image.load()
+    ImageOps.exif_transpose(image, in_place=True)  # a copy only where it has to be turned
+    return _to_array(image)
+
+
+@contextlib.contextmanager
+def decoding(name: str) -> Iterator[None]:
+    """Turn whatever Pillow raises meanwhile into a DataError, and let it warn of nothing."""
+    from PIL import Image, UnidentifiedImageError
+
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # about sizes, which are bounded here, and odd metadata
-            width, height = _webp_size(data)
-            check_size(width, height, name)  # Pillow makes room for a WebP as soon as it opens it
-            image = Image.open(io.BytesIO(_essential(data)), formats=formats)
-            _prepare(image, data, name)
-            image.load()
-            ImageOps.exif_transpose(image, in_place=True)  # a copy only where it has to be turned
-            return _to_array(image)
+            yield
     except DataError:
         raise
     except Image.DecompressionBombError as error:  # Pillow's own limit, well above ours
@@ -166,6 +182,7 @@ def _prepare(image: "Image.Image", data: bytes, name: str) -> None:
         _silence_libtiff()
         tags = image.tag_v2  # type: ignore[attr-defined]
         check_size(int(tags.get(TILE_WIDTH, 1)), int(tags.get(TILE_HEIGHT, 1)), name)
+        height = int(tags.get(HEIGHT, height))  # as it is stored; Pillow's is that of the picture turned upright
         strips, rows = tags.get(STRIP_OFFSETS), int(tags.get(ROWS_PER_STRIP, height))
         if strips and len(strips) * rows < height:  # Pillow would leave the rest of the picture black
             raise ValueError("strips that end before the picture does")

@@ -45,16 +45,13 @@ def wilson(successes: float, n: float, confidence: float = 0.95) -> tuple[float,
 def clustered(right: NDArray[np.bool_], groups: NDArray[np.integer]) -> tuple[float, float]:
     """Return the 95% interval (low, high) of the share of `right`, (N,), where images of a group resemble each other.
 
-    groups: (N,), such as writers. Wilson's interval of as many images as would vary so much if they were independent:
-    N divided by the design effect, that is the variance of the ratio between groups (W. G. Cochran, "Sampling
-    techniques", 3rd edition, 1977, section 9A) over that of N coin tosses; never more than N. Raises DataError as
-    `wilson`; for a single group.
+    groups: (N,), two or more, such as writers. Wilson's interval of as many images as would vary so much if they were
+    independent: N divided by the design effect, that is the variance of the ratio between groups (W. G. Cochran,
+    "Sampling techniques", 3rd edition, 1977, section 9A) over that of N coin tosses; never more than N.
     """
     sizes, wrong = (np.bincount(np.unique(groups, return_inverse=True)[1], weights) for weights in (None, ~right))
     n, count, share = len(right), len(sizes), float(np.mean(right)) if len(right) else 0.0
-    if count == 1:
-        raise DataError("An interval between '1' group does not exist. Give images of two or more.")
-    between = count / max(1, count - 1) * float(((wrong - (1 - share) * sizes) ** 2).sum()) / max(1, n)
+    between = count / (count - 1) * float(((wrong - (1 - share) * sizes) ** 2).sum()) / max(1, n)
     effect = max(1.0, between / (share * (1 - share))) if 0 < share < 1 else 1.0
     return wilson(share * n / effect, n / effect)
 
@@ -86,11 +83,10 @@ def compare(names: Sequence[Name], right: Sequence[NDArray[np.bool_]]) -> list[P
     n = sizes.pop() if sizes else 0
     alone = [(int((a & ~b).sum()), int((b & ~a).sum())) for a, b in itertools.combinations(right, 2)]
     p_values = [mcnemar(b, c) for b, c in alone]
+    rows = zip(itertools.combinations(names, 2), alone, p_values, holm(p_values), strict=True)
     return [
         Pair(first, second, n, b, c, (b - c) / n, difference_interval(b, c, n), p, p_holm)
-        for (first, second), (b, c), p, p_holm in zip(
-            itertools.combinations(names, 2), alone, p_values, holm(p_values), strict=True
-        )
+        for (first, second), (b, c), p, p_holm in rows
     ]
 
 

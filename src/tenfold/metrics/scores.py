@@ -1,5 +1,6 @@
 """Scores from labels and probabilities: how often, how sure, how well calibrated, and where it goes wrong."""
 
+from itertools import pairwise
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -52,9 +53,8 @@ def checked(labels: ArrayLike, probabilities: ArrayLike) -> tuple[NDArray[np.int
     sums = shares.sum(axis=1)
     wrong = np.flatnonzero(np.abs(sums - 1) > ROW_SUM_TOLERANCE)
     if len(wrong):
-        raise DataError(
-            f"Row {wrong[0]} of the probabilities sums to '{sums[wrong[0]]:.6g}', not to 1. Give a softmax."
-        )
+        what = f"Row {wrong[0]} of the probabilities sums to '{sums[wrong[0]]:.6g}', not to 1."
+        raise DataError(f"{what} Give a softmax.")
     return given.astype(np.int64), shares
 
 
@@ -138,7 +138,12 @@ def calibration_bins(labels: ArrayLike, probabilities: ArrayLike, bins: int = EC
     right = shares.argmax(axis=1) == given
     edges = np.linspace(0.0, 1.0, bins + 1)
     place = np.searchsorted(edges[1:-1], confidence, side="left")  # an edge itself belongs to the bin below it
-    return [_bin(float(edges[i]), float(edges[i + 1]), confidence[place == i], right[place == i]) for i in range(bins)]
+    found = []
+    for i, (low, high) in enumerate(pairwise(edges.tolist())):
+        n, hits = int((place == i).sum()), int(right[place == i].sum())
+        told = (float(confidence[place == i].mean()), hits / n, wilson(hits, n)) if n else (None, None, None)
+        found.append(CalibrationBin(low, high, n, *told))
+    return found
 
 
 def ece(labels: ArrayLike, probabilities: ArrayLike) -> float:
@@ -202,14 +207,6 @@ def sharpen(probabilities: NDArray[np.float32], temperature: float) -> NDArray[n
 
 def _ratio(part: np.int64, whole: np.int64) -> float | None:
     return float(part / whole) if whole else None
-
-
-def _bin(low: float, high: float, confidence: NDArray[np.float64], right: NDArray[np.bool_]) -> CalibrationBin:
-    n = len(right)
-    if not n:
-        return CalibrationBin(low, high, 0, None, None, None)
-    hits = int(right.sum())
-    return CalibrationBin(low, high, n, float(confidence.mean()), hits / n, wilson(hits, n))
 
 
 def _most_likely(labels: NDArray[np.int64], probabilities: NDArray[np.float32]) -> tuple[float, float]:

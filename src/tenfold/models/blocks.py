@@ -68,7 +68,3 @@ class Dropout(nn.Module):
         drawn = bits.view(torch.int16)[: x.numel()].as_strided(x.size(), strides)
         kept = drawn >= round(self.p * 2**16) - 2**15
         return x * kept.to(x.dtype).mul_(1 / (1 - self.p))
-
-    def extra_repr(self) -> str:
-        """Return what `print` shows."""
-        return f"p={self.p}"

@@ -215,7 +215,7 @@ def _pictures(
     """Return what the average loses and saves of its members' answers, counted and pictured."""
     own = probabilities[list(choice.members)]
     errors = diversity.errors_of(own, labels)
-    found = diversity.rescued(own, labels, together)
+    lost, saved = diversity.rescued(own, labels, together)
     right = together.argmax(axis=1) == labels
     contested = (errors == 1).any(axis=0)
 
@@ -239,11 +239,11 @@ def _pictures(
     return {
         "contested": int(contested.sum()),
         "settled": int((contested & right).sum()),
-        "lost": len(found.lost),
-        "saved": len(found.saved),
-        "hopeless": int((~right).sum()) - len(found.lost),
-        "lost_shown": items(found.lost, SHOWN_LOST, True),
-        "saved_shown": items(found.saved, SHOWN_SAVED, False),
+        "lost": len(lost),
+        "saved": len(saved),
+        "hopeless": int((~right).sum()) - len(lost),
+        "lost_shown": items(lost, SHOWN_LOST, True),
+        "saved_shown": items(saved, SHOWN_SAVED, False),
     }
 
 

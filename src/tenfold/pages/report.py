@@ -86,22 +86,16 @@ def _section(
     confusion = np.array(figures["confusion"])
     shades = np.log1p(confusion * (1 - np.eye(len(confusion))))  # of errors alone, which differ by powers of ten
     confused = [(true, given, int(n)) for (true, given), n in np.ndenumerate(confusion) if n and true != given]
-    section = (
-        figures
-        | {
-            "anchor": anchor,
-            "title": title,
-            "kind": kind,
-            "unseen": _unseen(figures),
-            "confusion": np.dstack(
-                [confusion, shades / max(shades.max(), 1e-9)]
-            ).tolist(),  # (10, 10, 2): images, shade
-            "confused": sorted(confused, key=lambda error: -error[2])[:SHOWN_CONFUSIONS],  # the most frequent first
-            "calibration": None,
-            "refusal": None,
-            "mistakes": None,
-        }
-    )
+    shaded = np.dstack([confusion, shades / max(shades.max(), 1e-9)])  # Shape: (10, 10, 2): images, shade
+    section = figures | {
+        "anchor": anchor,
+        "title": title,
+        "kind": kind,
+        "unseen": _unseen(figures),
+        "confusion": shaded.tolist(),
+        "confused": sorted(confused, key=lambda error: -error[2])[:SHOWN_CONFUSIONS],  # the most frequent first
+        **dict.fromkeys(("calibration", "refusal", "mistakes")),
+    }
     if "labels" in arrays and "probabilities" in arrays:
         labels, probabilities = arrays["labels"], arrays["probabilities"]
         bins = calibration_bins(labels, probabilities, CALIBRATION_BINS)

@@ -20,7 +20,6 @@ FLOOR = 1e-4  # what a logarithmic axis shows of an objective of 0: no mistake a
 RANKED_FROM = 50
 UNFINISHED = BOTTOM - 3  # where trials stand that have no final figure
 NAMES = {"nll": "negative log-likelihood", "accuracy": "accuracy"}
-METHODS = {"optuna": "Optuna (TPE, median pruning)", "grid": "coarse-to-fine grid of three stages"}
 
 
 def write_page(
@@ -50,7 +49,6 @@ def write_page(
         "tuning.html",
         plan=plan,
         metric=NAMES[plan.metric],
-        method=METHODS[plan.method],
         counts={state: sum(each.state == state for each in shown) for state in ("complete", "pruned", "failed")},
         best=best,
         base=base,
@@ -91,9 +89,6 @@ def history(tried: Sequence[Tried], best: Tried, *, text: Text, label: str) -> "
         plots.words(LEFT - 8, BOTTOM + 17, "trial", "sub", "end"),
         plots.below(across, "{:g}".format, 5, whole=True),
     ]
-    for stage in sorted({each.stage for each in tried if each.stage}):
-        at = across(min(each.number for each in tried if each.stage == stage) - 0.5)
-        body.append(plots.line("ideal", at, TOP, at, BOTTOM))
     so_far: list[plots.Point] = []
     dots = []
     for each in tried:

@@ -18,7 +18,9 @@ from tenfold.data import splits
 from tenfold.data.digits import Digits
 from tenfold.errors import RecipeError, RunError
 from tenfold.files import MOST_TEXT, read_bytes, write_atomically
+from tenfold.metrics.scores import nll
 from tenfold.runs.results import DataUsed, Record, Result, Trial
+from tenfold.runs.run import commit, versions
 from tenfold.training import recipe as recipes
 from tenfold.training.recipe import Recipe, Section
 
@@ -153,8 +155,6 @@ def train(
     recipe: its tables. images: how many to train on, None for all. data, subset: as of `parts`. sha256: of what they
     are to be.
     """
-    from tenfold.metrics.scores import nll
-    from tenfold.runs import run
     from tenfold.training import device as devices
     from tenfold.training.loop import Trainer
 
@@ -190,8 +190,8 @@ def train(
         parameters=sum(parameter.numel() for parameter in module.parameters()),
         epochs=round(trainer.epoch, 4),
         machine=devices.describe(trainer.device, trainer.precision),
-        versions=run.versions(chosen),
-        commit=run.commit(),
+        versions=versions(chosen),
+        commit=commit(),
     )
     write_atomically(Path(file), (outcome.model_dump_json(indent=2) + "\n").encode())
     return {"accuracy": trial.accuracy, "seconds": trial.seconds}

@@ -8,19 +8,19 @@ from contextlib import nullcontext
 from datetime import UTC, datetime
 from itertools import count
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
+from tenfold.console import PlainConsole
 from tenfold.data import decisions, merge
 from tenfold.data.digits import Digits, image_hashes
 from tenfold.errors import RecipeError, RunError, TrainingError, printable
+from tenfold.models import build
+from tenfold.models.classical import Classical, only_processor
 from tenfold.runs.run import Run, commit, versions
 from tenfold.runs.transfer import Start
 from tenfold.training.recipe import Recipe
-
-if TYPE_CHECKING:
-    from tenfold.console import PlainConsole
 
 LONGEST = 200  # bytes of a name, to which numbers are added
 
@@ -29,28 +29,22 @@ def check(recipe: Recipe, device: str, max_seconds: float | None) -> None:
     """Raise what is wrong with the model, the device or the limit now, before a folder is made for nothing."""
     kind, arguments = recipe.model.kind, recipe.model.arguments()
     if recipe.classical:
-        from tenfold.models.classical import Classical, only_processor
-
         Classical(kind, arguments, recipe.features.model_dump())
         only_processor(kind, device)
         if max_seconds is not None:
-            raise TrainingError(
-                f"'{kind}' is fitted in one go, which '{max_seconds:g}' seconds cannot cut short. Omit --max-seconds, "
-                "or take fewer images: --subset N."
-            )
+            what = f"'{kind}' is fitted in one go, which '{max_seconds:g}' seconds cannot cut short."
+            raise TrainingError(f"{what} Omit --max-seconds, or take fewer images: --subset N.")
         return
     import torch
 
-    from tenfold.models import build
     from tenfold.training import device as devices
 
     try:
         with torch.no_grad():  # not on the meta device, for which torch imports its compiler: that takes a second
             build(kind, arguments).eval()(torch.zeros(1, 1, 28, 28))
     except RuntimeError as error:  # a size that cannot be, which no other error says as well as PyTorch's own
-        raise RecipeError(
-            f"Model '{kind}' cannot read an image of 28x28 as '{arguments}': {error}. Mend the [model] table."
-        ) from None
+        what = f"Model '{kind}' cannot read an image of 28x28 as '{arguments}': {error}."
+        raise RecipeError(f"{what} Mend the [model] table.") from None
     devices.choose(device)
 
 
@@ -64,7 +58,7 @@ def begin(
     deduplicate: bool,
     start: Start | None,
     labels: Path | None = None,
-    console: "PlainConsole",
+    console: PlainConsole,
 ) -> tuple[Run, Digits]:
     """Return a new run's folder, in which nothing is trained yet, and its data.
 
@@ -115,7 +109,7 @@ def begin(
     return Run.create(out or free_folder(recipe.name), recipe, manifest, hashes, held_out, labels), digits
 
 
-def same_data(run: Run, specs: Sequence[str], console: "PlainConsole") -> Digits:
+def same_data(run: Run, specs: Sequence[str], console: PlainConsole) -> Digits:
     """Return the data that the run was started on; RunError when it is no longer the same."""
     known = run.manifest["data"]
     specs = specs or ([known["spec"]] if isinstance(known["spec"], str) else known["spec"])
@@ -127,7 +121,7 @@ def same_data(run: Run, specs: Sequence[str], console: "PlainConsole") -> Digits
 
 
 def _gathered(
-    specs: Sequence[str], console: "PlainConsole", look: bool, deduplicate: bool, labels: Path | None
+    specs: Sequence[str], console: PlainConsole, look: bool, deduplicate: bool, labels: Path | None
 ) -> tuple[merge.Merged, dict[str, Any] | None]:
     """Return the data by these names, compared with each other where asked for, and what came of the decisions."""
     sets, decided = decisions.apply(merge.load_sets(specs), labels)
@@ -143,18 +137,13 @@ def free_folder(name: str) -> Path:
 
 def folder_name(name: str) -> str:
     """Return the recipe's name; RecipeError where no folder can be called so, or the folder would lie elsewhere."""
-    if (
-        name in ("", "..")
-        or name != Path(name).name
-        or "\\" in name
-        or printable(name) != name
-        or len(name.encode()) > LONGEST
-    ):
+    plain = name == Path(name).name == printable(name) and "\\" not in name
+    if not plain or name in ("", "..") or len(name.encode()) > LONGEST:
         raise RecipeError(f"The name '{name[:60]}' names no folder for a run. Give --out, or another --set name=NAME.")
     return name
 
 
-def _warn_of_known(console: "PlainConsole", known: int, held_out: int, why: str, advice: str = "") -> None:
+def _warn_of_known(console: PlainConsole, known: int, held_out: int, why: str, advice: str = "") -> None:
     """Say that the held-out part is not new to the training part, where it is not."""
     if known:
         warning = f"{known:,} of {held_out:,} held-out images {why}, so the validation accuracy will flatter.{advice}"

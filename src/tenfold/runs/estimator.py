@@ -291,10 +291,8 @@ def _weights(sample_weight: ArrayLike | None, n: int) -> NDArray[np.float64] | N
     if weights.shape != (n,):
         raise InputError(f"sample_weight has the shape '{weights.shape}', X has {n} images. Give (N,), one an image.")
     if not np.isfinite(weights).all() or weights.min() < 0 or not weights.any():
-        raise InputError(
-            f"sample_weight has values from '{weights.min():g}' to '{weights.max():g}'. Give finite weights, none "
-            "negative and not all zero."
-        )
+        what = f"sample_weight has values from '{weights.min():g}' to '{weights.max():g}'."
+        raise InputError(f"{what} Give finite weights, none negative and not all zero.")
     return weights
 
 
@@ -326,9 +324,8 @@ def teacher(recipe: recipes.Recipe, device: "torch.device") -> Teacher | None:
         return None
     classifier = from_run(Run.open(recipe.distil.teacher), str(device))
     if classifier.module_ is None:
-        raise TrainingError(
-            f"The teacher '{recipe.distil.teacher}' is no network, and distorted images ask one. Give a network's run."
-        )
+        what = f"The teacher '{recipe.distil.teacher}' is no network, and distorted images ask one."
+        raise TrainingError(f"{what} Give a network's run.")
     return Teacher(classifier.module_, recipe.distil, device, classifier.temperature_)
 
 

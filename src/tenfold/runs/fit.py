@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from tenfold.console import PlainConsole
 from tenfold.data.digits import Digits
 from tenfold.errors import RunError
 from tenfold.files import claimed
@@ -23,7 +24,6 @@ from tenfold.runs.tracking import Callbacks, Curve
 from tenfold.training import recipe as recipes
 
 if TYPE_CHECKING:
-    from tenfold.console import PlainConsole
     from tenfold.training.loop import Trainer
 
 CHECKPOINT_SECONDS = 10.0
@@ -72,8 +72,6 @@ def fit(
     Arguments as of `tenfold.train.train`. Whether it was finished says its status: Ctrl-C ends training between two
     steps. Raises TenfoldError: RecipeError, DataError, RunError, TrainingError.
     """
-    from tenfold.console import PlainConsole
-
     console = PlainConsole(quiet=quiet)
     if (folder / MANIFEST).is_file():
         run = Run.open(folder)
@@ -101,7 +99,7 @@ def fit(
 def train_run(
     run: Run,
     digits: Digits,
-    console: "PlainConsole",
+    console: PlainConsole,
     *,
     deadline: float | None = None,
     device: str = "auto",
@@ -135,24 +133,16 @@ def train_run(
 
         with console.working(run.recipe.name) as work:
             callbacks.members.append(Curve(console, work))
-            _say_if_longer(run, trainer, console)
+            settings, steps = run.recipe.training, trainer.total_steps
+            if steps == settings.min_steps > settings.epochs * trainer.steps_per_epoch:
+                found = f"{steps / trainer.steps_per_epoch:.4g} epochs of these few images, not {settings.epochs:g}."
+                advice = "Set training.epochs to have so many."
+                console.print(f"The recipe asks for '{steps}' steps at least: {found} {advice}", soft_wrap=True)
             callbacks.run(trainer, each_step)
         run.write_state(*trainer.state())
         interrupted = stopped.is_set() or not late()
         _keep(run, trainer, digits, "finished" if trainer.finished else "interrupted" if interrupted else "out_of_time")
         callbacks.check(f"'{run.path}', to be resumed")
-
-
-def _say_if_longer(run: Run, trainer: "Trainer", console: "PlainConsole") -> None:
-    """Say where the recipe's least number of steps makes training longer than its epochs."""
-    settings = run.recipe.training
-    if trainer.total_steps == settings.min_steps and trainer.total_steps > settings.epochs * trainer.steps_per_epoch:
-        epochs = trainer.total_steps / trainer.steps_per_epoch
-        console.print(
-            f"The recipe asks for '{settings.min_steps}' steps at least: {epochs:.4g} epochs of these few images, not "
-            f"{settings.epochs:g}. Set training.epochs to have so many.",
-            soft_wrap=True,
-        )
 
 
 def _trainer(run: Run, digits: Digits, device: str, threads: int | None) -> "Trainer":
@@ -221,7 +211,7 @@ def _keep(run: Run, trainer: "Trainer", digits: Digits, status: str) -> None:
     )
 
 
-def _fit_classical(run: Run, digits: Digits, threads: int | None, console: "PlainConsole") -> None:
+def _fit_classical(run: Run, digits: Digits, threads: int | None, console: PlainConsole) -> None:
     """Fit a classical model, from the start: it cannot be cut, so a run that was is fitted anew."""
     from tenfold.runs.estimator import classical
     from tenfold.training import device as devices

@@ -1,10 +1,8 @@
 """The ledger: one line for every look at labelled test data on this machine, so that a test set cannot wear out unseen.
 
-A score on a test set that was looked at a hundred times is no longer an honest one, so `evaluate` writes down every
-look before it shows the score. The file (`ledger.jsonl` in the cache folder) only grows: each look is one write to a
-file opened for appending, which processes at the same time cannot tear; a line that a crash cut short is passed over.
-
-Nor is a score on images that the run was trained on: which ones those are is found here too.
+`evaluate` writes down every look before it shows the score. The file (`ledger.jsonl` in the cache folder) only grows:
+each look is one write to a file opened for appending, which processes at the same time cannot tear; a line that a crash
+cut short is passed over. Which of the images a run was trained on is found here too.
 """
 
 import errno
@@ -15,7 +13,7 @@ from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,9 +25,7 @@ from tenfold.data.overlap import find_overlap
 from tenfold.errors import DataError, RunError, TenfoldError, remedy, unwritten
 from tenfold.files import npz, open_regular, read_npz, write_atomically
 from tenfold.metrics.intervals import wilson
-
-if TYPE_CHECKING:
-    from tenfold.runs.run import Run
+from tenfold.runs.run import Run, training_specs
 
 
 class Look(NamedTuple):
@@ -128,12 +124,12 @@ def read_lines(file: Path) -> list[dict[str, Any]]:
     return [entry for entry in entries if isinstance(entry, dict)]
 
 
-def seen_exactly(run: "Run", images: NDArray[np.uint8]) -> NDArray[np.int64]:
+def seen_exactly(run: Run, images: NDArray[np.uint8]) -> NDArray[np.int64]:
     """Return the sorted indices of images that equal one the run was trained on, bit for bit."""
     return np.flatnonzero(np.isin(image_hashes(images), run.training_hashes())).astype(np.int64)
 
 
-def find_seen(run: "Run", digits: Digits, sha256: str) -> Seen:
+def find_seen(run: Run, digits: Digits, sha256: str) -> Seen:
     """Return which images of `digits` (whose content hash is `sha256`) the run was trained on.
 
     Equal images are found by their hashes, which every run keeps. Near ones need the training data itself: it is
@@ -142,7 +138,11 @@ def find_seen(run: "Run", digits: Digits, sha256: str) -> Seen:
     """
     exact = seen_exactly(run, digits.images)
     kept = run.path / "evaluations" / f"overlap-{sha256[:16]}.npz"
-    near = _kept_near(kept, len(digits))
+    near = None
+    with suppress(OSError, ValueError):  # not there, or damaged: it is found again, as by another version
+        arrays = read_npz(kept, {"near": ("i", ("k",)), "version": ("U", ())})
+        if str(arrays["version"]) == __version__ and ((arrays["near"] >= 0) & (arrays["near"] < len(digits))).all():
+            near = arrays["near"].astype(np.int64)
     if near is None:
         found = _near(run, digits)
         if isinstance(found, str):
@@ -178,10 +178,8 @@ def not_writable(folder: Path, error: OSError) -> RunError:
     return RunError(f"Cannot write into the run '{folder}' ({error.strerror}). {advice}")
 
 
-def _near(run: "Run", digits: Digits) -> NDArray[np.int64] | str:
+def _near(run: Run, digits: Digits) -> NDArray[np.int64] | str:
     """Return the indices of images near to one trained on, or why that cannot be found out."""
-    from tenfold.runs.run import training_specs  # loads the recipe's schema
-
     specs = training_specs(run.manifest)
     named = " + ".join(specs)
     try:
@@ -193,13 +191,3 @@ def _near(run: "Run", digits: Digits) -> NDArray[np.int64] | str:
         return f"the training data '{named}' no longer hold what the run was trained on"
     used = np.isin(hashes, trained)  # neither held out nor left out
     return find_overlap(training[used], digits.images).near[:, 1]
-
-
-def _kept_near(file: Path, n: int) -> NDArray[np.int64] | None:
-    """Return the near images, of n, that this version of Tenfold found before, or None."""
-    try:
-        kept = read_npz(file, {"near": ("i", ("k",)), "version": ("U", ())})
-        near = kept["near"].astype(np.int64)
-        return near if str(kept["version"]) == __version__ and ((near >= 0) & (near < n)).all() else None
-    except (OSError, ValueError):
-        return None  # not there, or damaged: it is found again

@@ -72,11 +72,8 @@ class Protocol:
     def _looks(self, run: Run) -> list[dict[str, Any]]:
         """Return the run's evaluations on the test images, read as the recipe says."""
         assert self.images is not None
-        sha256, shifted = self.images.content_hash(), run.recipe.prediction.shifts > 0
-        return [
-            look for look in run.looks()
-            if look.get("data", {}).get("sha256") == sha256 and look.get("tta") == shifted
-        ]  # fmt: skip
+        same = self.images.content_hash(), run.recipe.prediction.shifts > 0
+        return [look for look in run.looks() if (look.get("data", {}).get("sha256"), look.get("tta")) == same]
 
 
 MNIST = Protocol("mnist", "MNIST: test images", "mnist:train", "mnist:test")

@@ -8,16 +8,15 @@ import statistics
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from tenfold.errors import RunError
 from tenfold.metrics.intervals import wilson
+from tenfold.metrics.scores import score
 from tenfold.runs import ledger
-
-if TYPE_CHECKING:
-    from tenfold.runs.run import Run
+from tenfold.runs.run import Run
 
 ARITHMETIC = ("precision", "layout")
 SYSTEM = ("recipe", "protocol")
@@ -98,7 +97,7 @@ def append_once(file: Path, result: Result) -> None:
         append(file, result)
 
 
-def from_runs(runs: Sequence["Run"], looks: Sequence[dict[str, Any]], protocol: ProtocolName = "") -> Result:
+def from_runs(runs: Sequence[Run], looks: Sequence[dict[str, Any]], protocol: ProtocolName = "") -> Result:
     """Return the result of runs of one recipe on the same data that differ by seed.
 
     looks: one score a run: a line of its evaluations.jsonl, or what `held_out_look` gives.
@@ -110,18 +109,22 @@ def from_runs(runs: Sequence["Run"], looks: Sequence[dict[str, Any]], protocol: 
             raise RunError(f"'{run.path}' is '{run.manifest['status']}'. Run: tenfold train --resume {run.path}")
     for run, look in zip(runs, looks, strict=True):
         if seen := look["overlap"]["exact"] + look["overlap"]["near"]:
-            raise RunError(
-                f"'{run.path}' was trained on '{seen}' of the images it was scored on. Evaluate it on others."
-            )
+            what = f"'{run.path}' was trained on '{seen}' of the images it was scored on."
+            raise RunError(f"{what} Evaluate it on others.")
         if _system(run, look) != _system(runs[0], looks[0]):
             raise RunError(f"'{run.path}' differs from '{runs[0].path}' by more than its seed. Add it by itself.")
     made = [run.manifest for run in runs]
     first, used, data = made[0], made[0]["data"], looks[0]["data"]
+    arithmetic = {  # "bf16, fp32" where the runs differ
+        key: ", ".join(sorted({str(each["machine"][key]) for each in made}))
+        for key in ARITHMETIC
+        if all(key in each["machine"] for each in made)
+    }
     return Result(
         recipe=runs[0].recipe.name,
         config_sha256=runs[0].recipe.config_hash(),
         commit=", ".join(sorted({each["commit"] or "unknown" for each in made})),
-        machine=_place(runs[0]) | _arithmetic(runs),
+        machine=_place(runs[0]) | arithmetic,
         versions=first["versions"],
         train_data=DataUsed(spec=data_name(used["spec"]), sha256=used["sha256"], n=used["n_train"]),
         test_data=DataUsed(spec=data_name(data["spec"]), sha256=data["sha256"], n=data["n"]),
@@ -135,34 +138,22 @@ def from_runs(runs: Sequence["Run"], looks: Sequence[dict[str, Any]], protocol: 
     )
 
 
-def _system(run: "Run", look: dict[str, Any]) -> tuple[Any, ...]:
+def _system(run: Run, look: dict[str, Any]) -> tuple[Any, ...]:
     """Return all that runs of one system on one machine have in common."""
     return run.recipe.config_hash(), run.manifest["data"]["sha256"], _place(run), look["data"]["sha256"]
 
 
-def _place(run: "Run") -> dict[str, Any]:
+def _place(run: Run) -> dict[str, Any]:
     """Return the run's machine but for its arithmetic, which earlier versions probed for each run anew."""
     return {key: value for key, value in run.manifest["machine"].items() if key not in ARITHMETIC}
 
 
-def _arithmetic(runs: Sequence["Run"]) -> dict[str, str]:
-    """Return the runs' precision and layout, each written "bf16, fp32" where they differ."""
-    known = [run.manifest["machine"] for run in runs]
-    return {
-        key: ", ".join(sorted({str(machine[key]) for machine in known}))
-        for key in ARITHMETIC
-        if all(key in machine for machine in known)
-    }
-
-
-def held_out_look(run: "Run") -> dict[str, Any]:
+def held_out_look(run: Run) -> dict[str, Any]:
     """Return the score on the images that the run itself held out, in the form of an evaluation.
 
     The data are named after the training data and carry their hash: another seed holds out other images of the same.
     Raises RunError where it held none out.
     """
-    from tenfold.metrics.scores import score
-
     answers = run.validation()
     if answers is None or not len(answers["labels"]):
         raise RunError(f"'{run.path}' held no images out. Train it with --set data.validation=0.1.")

@@ -246,9 +246,8 @@ class Run:
             try:
                 digest.update(read_bytes(self.path / name))
             except OSError as error:
-                raise RunError(
-                    f"Cannot read the weights '{self.path / name}' ({error.strerror}). Train the run again."
-                ) from error
+                what = f"Cannot read the weights '{self.path / name}' ({error.strerror})."
+                raise RunError(f"{what} Train the run again.") from error
         return digest.hexdigest()
 
     def write_state(self, tensors: "dict[str, Tensor]", rest: dict[str, Any]) -> None:

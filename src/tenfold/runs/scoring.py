@@ -13,12 +13,14 @@ from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from itertools import count
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from tenfold.console import PlainConsole
 from tenfold.data.digits import Digits
+from tenfold.data.writers import series
 from tenfold.errors import DataError, RunError, TenfoldError
 from tenfold.files import npz, write_atomically
 from tenfold.metrics import scores
@@ -26,13 +28,10 @@ from tenfold.metrics.intervals import clustered, wilson
 from tenfold.metrics.side_by_side import Side, SideBySide
 from tenfold.runs import ledger
 from tenfold.runs.ledger import OverlapScore, Seen, find_seen, not_writable, overlap_score
+from tenfold.runs.run import Run
 from tenfold.runs.schema import read_answers
 from tenfold.runs.systems import System
-
-if TYPE_CHECKING:
-    from tenfold.console import PlainConsole
-    from tenfold.runs.run import Run
-    from tenfold.runtime.recogniser import Answers
+from tenfold.runtime.recogniser import Answers
 
 KEPT_MISTAKES = 100  # whose pictures stay with the run, for the report
 NOT_IN_THE_RUN = ("run", "model", "report")  # a run's folder may be moved
@@ -134,7 +133,7 @@ class Scored:
 
 
 def score_system(
-    system: System, digits: Digits, spec: str, *, tta: bool | None = None, console: "PlainConsole | None" = None
+    system: System, digits: Digits, spec: str, *, tta: bool | None = None, console: PlainConsole | None = None
 ) -> Scored:
     """Return the score of a system on labelled images, with the look recorded in the ledger and in the run's folder.
 
@@ -142,8 +141,6 @@ def score_system(
     it to the recipe. console: where the overlap is named; None says nothing.
     Raises DataError for images without labels, or none; RunError for a run's folder that cannot be written.
     """
-    from tenfold.console import PlainConsole
-
     console = console or PlainConsole(quiet=True)
     if digits.labels is None:
         raise DataError(f"'{spec}' has no labels to score against. Give labelled data, such as mnist:test.")
@@ -202,8 +199,6 @@ def score_system(
 
 def written_by(digits: Digits, right: NDArray[np.bool_]) -> list[WrittenBy]:
     """Return the scores of everybody's images and of each kind of writers'; right: (N,). The writers are known."""
-    from tenfold.data.writers import series
-
     assert digits.writers is not None
     rows, kinds = [], {"everybody": np.ones(len(digits), bool)} | series(digits.writers)
     for kind, which in kinds.items():
@@ -222,13 +217,13 @@ def kept_probabilities(file: Path) -> NDArray[np.float32]:
         raise RunError(f"'{file}' is damaged: {error}. Evaluate the run again.") from None
 
 
-def side(run: "Run", name: str, probabilities: NDArray[np.float32]) -> Side:
+def side(run: Run, name: str, probabilities: NDArray[np.float32]) -> Side:
     """Return a run's answers with what it took to train it."""
     manifest = run.manifest
     return Side(name, probabilities, manifest["seconds"], manifest["parameters"], str(run.path), run.recipe.name)
 
 
-def held_out(runs: Sequence["Run"], names: Sequence[str], title: str, note: str = "") -> SideBySide:
+def held_out(runs: Sequence[Run], names: Sequence[str], title: str, note: str = "") -> SideBySide:
     """Return the runs' answers to the images that all of them held out.
 
     Raises RunError where one held none out, or others than the first.
@@ -249,7 +244,7 @@ def held_out(runs: Sequence["Run"], names: Sequence[str], title: str, note: str 
     return SideBySide(title, answers[0]["labels"], sides, images, note)
 
 
-def _coverage(answers: "Answers", wrong: NDArray[np.bool_]) -> dict[str, Any]:
+def _coverage(answers: Answers, wrong: NDArray[np.bool_]) -> dict[str, Any]:
     """Return how many images were answered, how many of those wrongly, and why the others were not."""
     given = ~answers.abstained
     n, errors = int(given.sum()), int((wrong & given).sum())
@@ -264,34 +259,29 @@ def _coverage(answers: "Answers", wrong: NDArray[np.bool_]) -> dict[str, Any]:
     }
 
 
-def _keep(run: "Run", digits: Digits, probabilities: NDArray[np.float32]) -> Path:
+def _keep(run: Run, digits: Digits, probabilities: NDArray[np.float32]) -> Path:
     """Return the file in the run's folder that keeps the answers, and the pictures of the mistakes."""
     assert digits.labels is not None
     mistakes = scores.most_confident_mistakes(digits.labels, probabilities, KEPT_MISTAKES)
     arrays: dict[str, NDArray[Any]] = {"labels": digits.labels, "probabilities": probabilities, "ids": digits.ids}
     pictures: dict[str, NDArray[Any]] = {"mistake_indices": mistakes, "mistake_images": digits.images[mistakes]}
-    file = None
+    file = folder = run.path / "evaluations"
     try:
-        file = _next_file(run.path / "evaluations")
+        folder.mkdir(exist_ok=True)
+        for file in (folder / f"{number}.npz" for number in count(1)):
+            with suppress(FileExistsError):
+                file.touch(exist_ok=False)  # so that no other process takes it
+                break
         write_atomically(file, npz(arrays | pictures))
     except OSError as error:
-        if file is not None:
-            file.unlink(missing_ok=True)
+        if file != folder:
+            with suppress(OSError):
+                file.unlink()
         raise not_writable(run.path, error) from error
     return file
 
 
-def _next_file(folder: Path) -> Path:
-    """Return the first of 1.npz, 2.npz, ... that is free, taken by an empty file so that no other process takes it."""
-    folder.mkdir(exist_ok=True)
-    for file in (folder / f"{number}.npz" for number in count(1)):
-        with suppress(FileExistsError):
-            file.touch(exist_ok=False)
-            break
-    return file
-
-
-def _name_overlap(seen: Seen, n: int, console: "PlainConsole") -> None:
+def _name_overlap(seen: Seen, n: int, console: PlainConsole) -> None:
     """Name the overlap with the training data, before any score."""
     both = len(seen.exact) + len(seen.near)
     if both:

@@ -56,9 +56,8 @@ class System:
         """
         if self.model is not None:
             if tta is not None:
-                raise UsageError(
-                    f"'{self.path}' is a model, which answers as it was exported. Omit --tta and --no-tta."
-                )
+                what = f"'{self.path}' is a model, which answers as it was exported."
+                raise UsageError(f"{what} Omit --tta and --no-tta.")
             return None
         recipe = self._run.recipe
         if tta and recipe.classical:
@@ -122,9 +121,8 @@ def open_system(
         short, threads = path.name or path.resolve().name, threads or settings.threads()
         return System(str(name), short, run.recipe.name, chosen, threads, run=run, device=device)
     if not shipped and path.suffix != ".onnx" and not path.is_file():
-        raise RunError(
-            f"There is no run at '{name}', and no model. Give the folder that `tenfold train` wrote, or an .onnx."
-        )
+        what = f"There is no run at '{name}', and no model."
+        raise RunError(f"{what} Give the folder that `tenfold train` wrote, or an .onnx.")
     if device not in ("auto", "cpu"):
         raise UsageError(f"'{name}' is a model, which runs on the processor, not on '{device}'. Omit --device.")
     model = Recogniser.load(name, max_error=max_error, threshold=threshold, threads=threads)
@@ -141,10 +139,8 @@ def _threshold(run: "Run", max_error: float | None) -> float:
     if not held_out or not len(held_out["labels"]) or (taught and "digit_probability" not in held_out):
         if max_error is None:
             return 0.0
-        raise RunError(
-            f"'{run.path}' kept no held-out answers, so that '{max_error:g}' cannot be proven of it. Omit --max-error, "
-            "or train it again with data.validation above 0."
-        )
+        what = f"'{run.path}' kept no held-out answers, so that '{max_error:g}' cannot be proven of it."
+        raise RunError(f"{what} Omit --max-error, or train it again with data.validation above 0.")
     sure = abstain.confidences(held_out["probabilities"], held_out.get("digit_probability"))
     if max_error is None:
         return abstain.default_threshold(sure)

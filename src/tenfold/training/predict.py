@@ -32,11 +32,6 @@ class Answered(NamedTuple):
     unshifted: NDArray[np.float32]  # (N, 10), of the images as they are
 
 
-def predict(module: nn.Module, images: Tensor, radius: int = 0, precision: Precision = "fp32") -> NDArray[np.float32]:
-    """Return `answer(...).probabilities`, (N, 10) float32."""
-    return answer(module, images, radius, precision).probabilities
-
-
 def answer(module: nn.Module, images: Tensor, radius: int = 0, precision: Precision = "fp32") -> Answered:
     """Return what the module says of `images`, (N, 28, 28) uint8 on its device; its mode stays as it was.
 

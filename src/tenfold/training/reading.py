@@ -29,6 +29,7 @@ from tenfold.training.optimise import Average, Optimiser, multiple
 from tenfold.training.recipe import Recipe
 
 CORE, RIM = 0.16, 0.34  # of a digit's height: nearer to its middle it is shown, farther nothing, between them either
+FURTHER_RATE = 0.4  # of the learning rate, where training begins with weights that know much already
 BUCKET = 8  # steps, whose rows are dealt out by their length: nothing is computed for the paper behind shorter ones
 HELD_OUT = 10**9  # the number of the first picture that is held out
 
@@ -73,7 +74,9 @@ class ReadingTrainer:
         self.batch_size = self.recipe.training.batch_size
         assert self.recipe.pictures is not None
         self.share = self.recipe.pictures.share
-        self.total_steps = max(1, self.recipe.pictures.count // self.batch_size)
+        count = self.recipe.pictures.count if self.start is None else self.recipe.pictures.further
+        self.total_steps = max(1, count // self.batch_size)
+        self.rate = 1.0 if self.start is None else FURTHER_RATE
         self._bucket: tuple[int, list[Line], NDArray[np.int64]] = (-1, [], np.zeros(0, np.int64))
         self.reads_lines = self.recipe.model.kind == "lines"
 
@@ -90,7 +93,7 @@ class ReadingTrainer:
                 with autocast(device, self.precision):
                     loss = self._loss()
                 loss.backward()  # type: ignore[no-untyped-call]
-                self.optimiser.step(multiple(self.recipe.schedule, self.step / self.total_steps))
+                self.optimiser.step(self.rate * multiple(self.recipe.schedule, self.step / self.total_steps))
                 self.average.update(self.step)
                 losses += loss.item()
                 self.step += 1

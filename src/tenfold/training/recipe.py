@@ -180,6 +180,7 @@ class PictureSettings(Section):
     """The pictures of numbers that a network learns to read from, drawn while it trains."""
 
     count: int = Field(200_000, ge=1, le=10**8, description="pictures in all")
+    further: int = Field(48_000, ge=1, le=10**8, description="in all where training begins with weights: --from")
     images: int = Field(12_000, ge=10, le=60_000, description="of MNIST's training images that digits are written like")
     drawn: int = Field(8_000, ge=10, le=100_000, description="digits of our own shapes")
     share: float = Field(0.5, ge=0, le=1, description="of a user's own pictures in a batch, where there are any")
@@ -238,6 +239,7 @@ class ModelSettings(BaseModel):
 
 READERS = ("lines", "page")  # kinds of networks that read pictures of numbers
 NETWORK_TABLES = ("augment", "degrade", "synthetic", "optimiser", "schedule", "training", "distil", "prediction")
+IMAGE_TABLES = ("features", "augment", "degrade", "synthetic", "distil", "prediction")  # of what learns from images
 UNHASHED = {"name", "summary", "order", "seed", "published", "search"}
 
 
@@ -278,7 +280,7 @@ class Recipe(Section):
         """Refuse what would be ignored in silence, or that the model cannot answer for."""
         if self.reads != (self.pictures is not None):
             raise ValueError(f"[pictures] is for the models {' and '.join(READERS)}, which need it")
-        if self.reads and (idle := self.model_fields_set & {"features", "augment", "degrade", "synthetic", "distil"}):
+        if self.reads and (idle := self.model_fields_set & set(IMAGE_TABLES)):
             raise ValueError(f"the model '{self.model.kind}' draws its pictures and has no [{min(idle)}]; omit that")
         for title in NETWORK_TABLES if self.classical else ("features",):
             if title in self.model_fields_set:
@@ -300,6 +302,7 @@ class Recipe(Section):
     def tables(self, exclude: set[str] = frozenset()) -> dict[str, Any]:  # type: ignore[assignment]
         """Return the recipe as nested dictionaries, every default written out, without what does not apply to it."""
         idle = set(NETWORK_TABLES) if self.classical else {"features"}
+        idle |= set(IMAGE_TABLES) if self.reads else set()
         idle |= set() if self.search else {"search"}
         return self.model_dump(exclude=exclude | idle, exclude_none=True)
 

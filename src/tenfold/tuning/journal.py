@@ -1,16 +1,16 @@
 """The trials of a search, in Optuna's journal: where the tasks of a search meet, on all machines of a cluster.
 
 Optuna decides what is tried next and what is ended early (tree-structured Parzen estimator, Bergstra et al., 2011;
-median pruning, Golovin et al., 2017), unless a grid's candidates were put up. Each task asks the journal for its trial
-and tells it how that goes; the process that hands tasks out reads it. A search that was killed resumes where it was.
+median pruning, Golovin et al., 2017). Each task asks the journal for its trial and tells it how that goes; the process
+that hands tasks out reads it. A search that was killed resumes where it was.
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from tenfold.errors import RunError, TrainingError
 from tenfold.files import claimed
@@ -37,7 +37,7 @@ class Tried:
     state:     "complete", "pruned" (ended early), "failed" (could not be trained) or "lost" (its process was killed).
     objective: what is minimised; None but for a complete trial. nll and accuracy: of the same held-out images.
     curve:     share of training done in percent -> the objective there, as far as it was measured.
-    base:      the recipe as it is. stage: of a grid, from 0.
+    base:      the recipe as it is.
     """
 
     number: int
@@ -49,7 +49,6 @@ class Tried:
     seconds: float | None = None
     curve: Mapping[int, float] = field(default_factory=dict)
     base: bool = False
-    stage: int | None = None
     reason: str = ""
 
 
@@ -130,26 +129,22 @@ class Journal:
 
     # -- for the process that hands out tasks ----------------------------------------------------------------------
 
-    def put_up(self, candidates: Sequence[Values], **attributes: Any) -> int:
-        """Have those candidates tried next that were not tried or put up before; return how many they are."""
-        known = [self._values(trial) for trial in self._trials()]
-        new = [values for values in candidates if values not in known]
-        for values in new:
-            self._study.enqueue_trial(values, user_attrs=attributes)
-        return len(new)
+    def begin(self, own: Values) -> None:
+        """Put up what is tried first: the recipe's own values, or what an earlier process left under way."""
+        if not self._trials():
+            self._study.enqueue_trial(own, user_attrs={"base": True})
+        self.put_up_again()
 
     def put_up_again(self, task: str | None = None) -> None:
         """Put up again what a task's earlier process left under way; without a task, all that is under way."""
         for trial in self._trials():
             known = trial.user_attrs
             if trial.state == self.states.RUNNING and task in (None, known.get("task")):
-                attributes: dict[str, Any] = {key: known[key] for key in ("base", "stage") if key in known}
-                self._study.enqueue_trial(self._values(trial), user_attrs=attributes)
+                # Also where its process ended before it had taken all of its values.
+                taken = trial.params.keys() == self.space.keys()
+                values = trial.params if taken else trial.system_attrs.get("fixed_params", {})
+                self._study.enqueue_trial(values, user_attrs={"base": known.get("base", False)})
                 self._study.tell(trial.number, state=self.states.FAIL)  # a lost one, for it has no reason
-
-    def waiting(self) -> int:
-        """Return how many trials were put up and are not under way."""
-        return sum(trial.state == self.states.WAITING for trial in self._trials())
 
     def outcome(self, task: str, reason: str = "") -> Tried:
         """Return how the last trial of a task ended; reason: why the task failed, where it could not tell it itself.
@@ -193,11 +188,6 @@ class Journal:
         """Keep that a trial was ended early."""
         self._study.tell(trial, state=self.states.PRUNED)
 
-    def _values(self, trial: "FrozenTrial") -> Values:
-        """Return a trial's values, also where it waits, or its process ended before it had taken all of them."""
-        taken = set(trial.params) == set(self.space)
-        return dict(trial.params if taken else trial.system_attrs.get("fixed_params", {}))
-
 
 def _distribution(choices: Range | list[Value]) -> "BaseDistribution":
     """Return Optuna's form of a range or of choices."""
@@ -222,7 +212,7 @@ def _tried(trial: "FrozenTrial") -> Tried:
         state=state if state != "fail" else "failed" if "reason" in known else "lost",
         objective=trial.value if state == "complete" else None,
         curve=dict(trial.intermediate_values),
-        **{key: known.get(key) for key in ("nll", "accuracy", "seconds", "stage")},
+        **{key: known.get(key) for key in ("nll", "accuracy", "seconds")},
         base=bool(known.get("base")),
         reason=known.get("reason", ""),
     )

@@ -1,11 +1,10 @@
 """How a tune begins: what cannot work is refused, the plan is written down, and the folder is made."""
 
 import json
-from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import Field
 
@@ -17,16 +16,15 @@ from tenfold.files import MOST_TEXT, parse_json, read_bytes, refuse_odd, write_a
 from tenfold.training import recipe as recipes
 from tenfold.tuning import space as spaces
 
-METRICS, METHODS = ("nll", "accuracy"), ("optuna", "grid")
+METRICS = ("nll", "accuracy")
 TRIALS = 30  # where neither a number nor a time is given
 SEEDS = 3  # of the comparison at the end
-FOLDS = 3  # that a grid's candidates are judged on
 PLAN, RECIPE, JOURNAL = "tune.json", "recipe.toml", "journal.log"
 
 
 @dataclass(frozen=True)
 class TuneSettings:
-    """What is asked of a tune, see `tenfold.tune.tune`; None leaves it to the recipe, or to the method."""
+    """What is asked of a tune, see `tenfold.tune.tune`; None leaves it to the recipe."""
 
     recipe: str | Path | None = None
     data: str | None = None
@@ -36,7 +34,6 @@ class TuneSettings:
     seed: int | None = None
     subset: int | None = None
     metric: str | None = None
-    method: str | None = None
     seeds: int | None = None
     name: str | None = None
     split: str | None = None
@@ -48,7 +45,7 @@ class Plan:
 
     recipe: str
     name: str
-    method: Annotated[str, Field(pattern=f"^({'|'.join(METHODS)})$")]
+    method: Literal["optuna"]
     metric: Annotated[str, Field(pattern=f"^({'|'.join(METRICS)})$")]
     seed: Annotated[int, Field(ge=0, lt=recipes.SEEDS)]
     subset: Annotated[int, Field(ge=1)] | None
@@ -85,24 +82,19 @@ def begin(settings: TuneSettings, device: str) -> tuple[Path, Plan]:
     recipe = settings.recipe or recipes.DEFAULT_RECIPE
     base = recipes.load(recipe, [] if settings.split is None else [f"data.split={settings.split}"])
     check(base, device, None)
-    space = spaces.checked(base, recipe)
-    method = _one_of("--method", settings.method or ("grid" if base.classical else "optuna"), METHODS)
-    if method == "grid":
-        if not base.classical:
-            raise RecipeError(
-                f"'{base.name}' is a network, and --method 'grid' is for classical models. Omit --method."
-            )
-        spaces.axis_points(space, settings.trials)
-    metric = _one_of("--metric", settings.metric or ("accuracy" if method == "grid" else "nll"), METRICS)
+    spaces.check(base, recipe)
+    metric = settings.metric or METRICS[0]
+    if metric not in METRICS:
+        raise TrainingError(f"--metric '{metric}' is unknown. Give one of: {', '.join(METRICS)}.")
     if base.data.validation == 0:
         raise RecipeError(f"Recipe '{base.name}' holds nothing out to be judged on. Set data.validation=0.05 in it.")
     seed = base.seed if settings.seed is None else settings.seed
     digits = digits_of(settings.data, settings.subset, seed)
-    limited = settings.trials is not None or settings.max_seconds is not None or method == "grid"
+    limited = settings.trials is not None or settings.max_seconds is not None
     plan = Plan(
         recipe=base.name,
         name=settings.name or f"{base.name}-tuned",
-        method=method,
+        method="optuna",
         metric=metric,
         seed=seed,
         subset=settings.subset,
@@ -128,13 +120,6 @@ def begin(settings: TuneSettings, device: str) -> tuple[Path, Plan]:
     return path, plan
 
 
-def _one_of(option: str, value: str, known: Sequence[str]) -> str:
-    """Return the value; TrainingError where it is unknown."""
-    if value not in known:
-        raise TrainingError(f"{option} '{value}' is unknown. Give one of: {', '.join(known)}.")
-    return value
-
-
 def digits_of(spec: str, subset: int | None, seed: int) -> Digits:
     """Return the labelled digits to search on."""
     digits = digit_data.load(spec, "train")
@@ -154,8 +139,6 @@ def resumed(path: Path, settings: TuneSettings) -> Plan:
                 f"{what} '{value}' does not go with --resume: a tune is resumed as it began. Omit it, or begin another."
             )
     plan = Plan.read(path)
-    if settings.trials is not None and plan.method == "grid":
-        raise RunError(f"--trials '{settings.trials}' cannot change a grid that has begun. Omit --trials.")
     spec = settings.data or plan.spec
     if digits_of(spec, plan.subset, plan.seed).content_hash() != plan.sha256:
         raise RunError(f"The data '{spec}' is not what was tuned on. Give the same --data.")

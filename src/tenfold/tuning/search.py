@@ -1,9 +1,5 @@
-"""The two searches: Optuna's, and a coarse grid, a finer one around its best, and a finest.
+"""A search at work: each task asks the journal for its trial, so one that was cut short resumes where it was."""
 
-In both a task asks the journal for its trial, so one that was cut short resumes where it was.
-"""
-
-import math
 import secrets
 import time
 import zlib
@@ -13,10 +9,9 @@ from dataclasses import dataclass
 from tenfold.console import PlainConsole
 from tenfold.errors import TrainingError
 from tenfold.jobs import Task, run_tasks
-from tenfold.training.recipe import Range
 from tenfold.tuning.journal import Journal, Tried, best_of
-from tenfold.tuning.plan import FOLDS, Plan
-from tenfold.tuning.space import STAGES, Values, axis_points, grid, overrides
+from tenfold.tuning.plan import Plan
+from tenfold.tuning.space import Values, overrides
 from tenfold.tuning.trial import Workers
 
 
@@ -36,63 +31,44 @@ class Search:
     under_way: int = 0
 
     def run(self, own: Values) -> bool:
-        """Do the trials that are missing; return False where the deadline came before the end.
+        """Do the trials that are missing; return False where the deadline came before so many as were asked for.
 
         own: the recipe's own values, tried first. Raises TrainingError where that recipe cannot be trained.
         """
-        plan, space = self.plan, self.journal.space
-        self.journal.put_up([own], base=True)
-        self.journal.put_up_again()
-        if plan.method == "grid":
-            self.console.print(
-                f"Tuning {plan.recipe} for {', '.join(space)}: three grids, judged by {plan.metric} in {FOLDS}-fold "
-                f"cross-validation on {plan.images:,} images"
-            )
-            return all(self._stage(stage, own) for stage in range(STAGES))
+        plan, journal = self.plan, self.journal
+        journal.begin(own)
         limit = "as many trials as there is time for" if plan.trials is None else f"{plan.trials} trials"
         self.console.print(
-            f"Tuning {plan.recipe} for {', '.join(space)}: {limit}, {self.workers.count} at a time, threads for each: "
-            f"{self.workers.threads}, judged by held-out {plan.metric}"
+            f"Tuning {plan.recipe} for {', '.join(journal.space)}: {limit}, {self.workers.count} at a time, threads "
+            f"for each: {self.workers.threads}, judged by held-out {plan.metric}"
         )
-        return self._until(math.inf if plan.trials is None else plan.trials)
-
-    def _stage(self, stage: int, own: Values) -> bool:
-        """Judge the candidates of one stage of a grid."""
-        space = self.journal.space
-        best = best_of([each for each in self.journal.tried() if each.base or (each.stage or 0) < stage])
-        centre = best.values if best is not None else own
-        new = self.journal.put_up(grid(space, axis_points(space, self.plan.trials), stage, centre), stage=stage)
-        if new:
-            refined = " ".join(f"{key}={centre[key]}" for key, choices in space.items() if isinstance(choices, Range))
-            around = f", around {refined}" if stage and refined else ""
-            self.console.print(f"Stage {stage + 1} of {STAGES}: {new} candidates, {FOLDS} folds each{around}")
-        return self._until(self.journal.ended() + self.journal.waiting())
-
-    def _until(self, limit: float) -> bool:
-        """Do trials until so many have ended; return False where the deadline came before."""
-        self.ended, self.under_way = self.journal.ended(), 0
-        if self.ended < limit:
-            with self.console.working("Searching", None if limit == math.inf else int(limit)) as work:
+        self.ended = journal.ended()
+        if self._missing():
+            with self.console.working("Searching", plan.trials) as work:
                 if work.loops:
                     work.done = self.ended
                 run_tasks(
-                    self._tasks(limit),
+                    self._tasks(),
                     **self.workers.where(),
                     done=lambda task, result: self._over(task),
                     failed=self._over,
                     deadline=self.deadline,
                 )
-            self.journal.put_up_again()  # what the deadline cut off
-        return self.journal.ended() >= limit
+            journal.put_up_again()  # what the deadline cut off
+        return plan.trials is None or journal.ended() >= plan.trials
 
-    def _tasks(self, limit: float) -> Iterator[Task]:
+    def _missing(self) -> bool:
+        """Return True where another trial is to be begun."""
+        return self.plan.trials is None or self.ended + self.under_way < self.plan.trials
+
+    def _tasks(self) -> Iterator[Task]:
         """Give a task for each trial that is missing; each ends one trial, however often its process is killed.
 
         What a task draws depends on the seed, on what has ended and on how many others are under way alone, so a
         search that was cut off draws again what it drew.
         """
         session = secrets.token_hex(4)
-        while self.ended + self.under_way < limit and (self.deadline is None or time.monotonic() < self.deadline):
+        while self._missing() and (self.deadline is None or time.monotonic() < self.deadline):
             drawn = zlib.crc32(repr((self.plan.seed, self.ended, self.under_way)).encode())
             number = self.ended + self.under_way
             key = f"{session}-{number}"

@@ -1,16 +1,14 @@
-"""The search space: a recipe's [search] table checked against the recipe, and the grids that narrow down on its best.
+"""The search space: a recipe's [search] table, checked against the recipe.
 
 A candidate is a dictionary of dotted keys and values, such as {"optimiser.lr": 0.05}; on the recipe it works as
 `--set` does, so the schema checks every value.
 """
 
-import itertools
 import json
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from tenfold.errors import RecipeError, nearest
 from tenfold.training import recipe as recipes
@@ -20,11 +18,7 @@ Value = bool | int | float | str
 Values = dict[str, Value]
 Space = dict[str, Range | list[Value]]
 
-STAGES = 3  # of a grid
-POINTS = (5, 3)  # values on an axis: more where they fit into the number of trials
-MOST_POINTS = 30  # candidates of a stage where no number of trials is given
 SEARCHABLE = ("model", "features", "augment", "optimiser", "schedule", "training", "prediction")
-DIGITS = 4  # significant digits of a grid's values, so that a recipe made of them reads well
 
 
 @dataclass(frozen=True)
@@ -52,11 +46,11 @@ def own_values(recipe: Recipe) -> Values:
     return {key: _own(recipe, key) for key in recipe.search}
 
 
-def checked(recipe: Recipe, path: str | Path) -> Space:
-    """Return the search space of the recipe, which stands in the file `path`, after looking at all of it.
+def check(recipe: Recipe, path: str | Path) -> None:
+    """Raise RecipeError where the recipe, which stands in the file `path`, has no search space, or one that cannot be.
 
-    Raises RecipeError where there is none, a key is unknown or may not be searched, an end of a range is no value that
-    the recipe may have, or the recipe's own value is not among those searched: it is tried first, to be beaten.
+    A key is unknown or may not be searched, an end of a range is no value that the recipe may have, or the recipe's own
+    value is not among those searched: it is tried first, to be beaten.
     """
     if not recipe.search:
         raise RecipeError(
@@ -72,7 +66,6 @@ def checked(recipe: Recipe, path: str | Path) -> Space:
                 f"Recipe '{recipe.name}' has {key} = '{own}', which its [search] table leaves out. "
                 "Make that range hold the recipe's own value: it is tried first, to be beaten."
             )
-    return recipe.search
 
 
 def whole(choices: Range) -> bool:
@@ -108,66 +101,3 @@ def _contains(choices: Range | list[Value], value: Value) -> bool:
         return False
     steps = (value - choices.low) / choices.step if choices.step else 0.0
     return math.isclose(steps, round(steps), abs_tol=1e-6)
-
-
-def axis_points(space: Space, trials: int | None) -> int:
-    """Return how many values each numeric axis gets in a stage, so that all stages fit into `trials`.
-
-    Raises RecipeError where even the coarsest grid has more candidates than that.
-    """
-    most = MOST_POINTS if trials is None else (trials - 1) // STAGES  # one trial is the recipe as it is
-    for points in POINTS:
-        if len(grid(space, points)) <= most:
-            return points
-    if trials is None:
-        return POINTS[-1]
-    least = STAGES * len(grid(space, POINTS[-1])) + 1
-    raise RecipeError(
-        f"A grid over '{', '.join(space)}' does not fit into '{trials}' trials. "
-        f"Give --trials {least} or more, fewer keys in [search], or --method optuna."
-    )
-
-
-def grid(space: Space, points: int, stage: int = 0, centre: Values | None = None) -> list[Values]:
-    """Return the candidates of one stage of a coarse-to-fine grid, each once.
-
-    points: values on each numeric axis, odd. Stage 0 spreads them over the whole range, on a logarithmic axis where the
-    range has one. A later stage puts them around `centre`, the best so far, between its neighbours of the stage before
-    (5 points: a third of that step apart, 3 points: half), and keeps the centre's choices where there is nothing to
-    refine. What would fall outside the range is left out.
-    """
-    axes = [_axis(choices, points, stage, None if centre is None else centre[key]) for key, choices in space.items()]
-    return [dict(zip(space, values, strict=True)) for values in itertools.product(*axes)]
-
-
-def _axis(choices: Range | list[Value], points: int, stage: int, centre: Value | None) -> list[Value]:
-    """Return the values that one key takes in a stage, ascending, each once."""
-    if isinstance(choices, list):
-        return list(choices) if stage == 0 or centre is None else [centre]
-    shares = [i / (points - 1) for i in range(points)]
-    if stage > 0 and centre is not None:
-        step = 1 / (points - 1) / ((points + 1) // 2) ** stage
-        middle = _share(choices, float(centre))
-        shares = [middle + i * step for i in range(-(points // 2), points // 2 + 1)]
-    values = [_value(choices, share) for share in shares if -1e-9 <= share <= 1 + 1e-9]
-    if stage > 0 and centre is not None:
-        values[values.index(min(values, key=lambda value: abs(value - float(centre))))] = centre  # free of rounding
-    return list(dict.fromkeys(values))
-
-
-def _share(choices: Range, value: float) -> float:
-    """Return where a value lies in its range: 0 at the low end, 1 at the high end."""
-    if choices.log:
-        return math.log(value / choices.low) / math.log(choices.high / choices.low)
-    return (value - choices.low) / (choices.high - choices.low)
-
-
-def _value(choices: Range, share: float) -> Any:
-    """Return the value at a share of the range, whole or on a step where the range asks for it."""
-    low, high = choices.low, choices.high
-    value = low * (high / low) ** share if choices.log else low + share * (high - low)
-    if choices.step:
-        value = low + round((value - low) / choices.step) * choices.step
-        value = value - choices.step if value > high + 1e-9 * abs(high) else value  # where the last step passes the end
-    value = round(value) if whole(choices) else float(f"{value:.{DIGITS}g}")
-    return min(max(value, low), high)

@@ -5,7 +5,6 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from statistics import mean
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -14,12 +13,11 @@ from numpy.typing import NDArray
 from tenfold.data.digits import Digits
 from tenfold.errors import RunError
 from tenfold.jobs import Task
-from tenfold.metrics.scores import calibrated_nll, log_losses
-from tenfold.progress import track
+from tenfold.metrics.scores import calibrated_nll
 from tenfold.training import recipe as recipes
 from tenfold.training.recipe import Recipe
 from tenfold.tuning.journal import Journal
-from tenfold.tuning.plan import FOLDS, JOURNAL, RECIPE, Plan, digits_of
+from tenfold.tuning.plan import JOURNAL, RECIPE, Plan, digits_of
 from tenfold.tuning.space import Figures, objective, overrides
 
 if TYPE_CHECKING:
@@ -28,7 +26,6 @@ if TYPE_CHECKING:
 CURVE_POINTS = 10  # looks at a trial on its way, at the same shares of training, so that all can be compared
 
 Labelled = tuple[NDArray[np.uint8], NDArray[np.int64]]  # images (N, 28, 28) and labels (N,)
-Probabilities = NDArray[np.float32]
 Report = Callable[[int, float, float], bool]
 
 
@@ -43,66 +40,35 @@ def judge(recipe: Recipe, digits: Digits, seed: int, threads: int, device: str, 
     report.
     """
     assert digits.labels is not None
-    train, rest = _parts((digits.images, digits.labels), recipe.data.hold_out(digits, seed))
+    parts = recipe.data.hold_out(digits, seed)
+    train, rest = ((digits.images[part], digits.labels[part]) for part in parts)
     labels = rest[1]
 
-    def figures(probabilities: Probabilities, seconds: float) -> Figures:
-        nll, accuracy = calibrated_nll(labels, probabilities), _accuracy(labels, probabilities)
-        return Figures(nll, accuracy, len(labels), round(seconds, 3))
+    def scores(probabilities: NDArray[np.float32]) -> tuple[float, float]:
+        return calibrated_nll(labels, probabilities), float((probabilities.argmax(1) == labels).mean())
 
     if recipe.classical:
-        return figures(*_fit(recipe, train, rest, seed, threads))
-    trainer = _trainer(recipe, train, rest, seed, threads, device)
-    every = max(1, trainer.total_steps // CURVE_POINTS)
+        from tenfold.runs.estimator import classical
 
-    def each_step(trainer: "Trainer") -> bool:
-        if trainer.position.step % every or trainer.finished:
-            return False
-        seen = trainer.look()
-        return report(round(100 * trainer.progress), calibrated_nll(labels, seen), _accuracy(labels, seen))
+        began = time.perf_counter()
+        model = classical(recipe, seed, threads).fit(*train)
+        seconds = time.perf_counter() - began
+        probabilities = model.probabilities(rest[0])
+    else:
+        trainer = _trainer(recipe, train, rest, seed, threads, device)
+        every = max(1, trainer.total_steps // CURVE_POINTS)
 
-    if not trainer.run(each_step):
-        return None
-    answered = trainer.finish()[1]
-    assert answered is not None
-    return figures(answered.probabilities, trainer.position.seconds)
+        def each_step(trainer: "Trainer") -> bool:
+            if trainer.position.step % every or trainer.finished:
+                return False
+            return report(round(100 * trainer.progress), *scores(trainer.look()))
 
-
-def cross_validated(recipe: Recipe, digits: Digits, seed: int, threads: int) -> Figures:
-    """Return what a classical recipe comes to on the mean of the folds that the seed makes; seconds of one training.
-
-    Each image is judged once, by a model that learnt nothing of it: what is fitted to images (principal components,
-    means) is fitted in each fold anew.
-    """
-    assert digits.labels is not None
-    nlls, accuracies, times = [], [], []
-    for number in track(range(FOLDS)):
-        fold = recipe.data.model_copy(update={"folds": FOLDS, "fold": number})
-        train, rest = _parts((digits.images, digits.labels), fold.hold_out(digits, seed))
-        probabilities, seconds = _fit(recipe, train, rest, seed, threads)
-        nlls.append(float(log_losses(rest[1], probabilities).mean()))
-        accuracies.append(_accuracy(rest[1], probabilities))
-        times.append(seconds)
-    return Figures(mean(nlls), mean(accuracies), len(digits), round(mean(times), 3))
-
-
-def _parts(digits: Labelled, parts: Sequence[NDArray[np.int64]]) -> list[Labelled]:
-    images, labels = digits
-    return [(images[part], labels[part]) for part in parts]
-
-
-def _accuracy(labels: NDArray[np.int64], probabilities: Probabilities) -> float:
-    return float((probabilities.argmax(1) == labels).mean())
-
-
-def _fit(recipe: Recipe, train: Labelled, rest: Labelled, seed: int, threads: int) -> tuple[Probabilities, float]:
-    """Return what a classical model answers to the rest, and the seconds that fitting it took."""
-    from tenfold.runs.estimator import classical
-
-    began = time.perf_counter()
-    model = classical(recipe, seed, threads).fit(*train)
-    seconds = time.perf_counter() - began
-    return model.probabilities(rest[0]), seconds
+        if not trainer.run(each_step):
+            return None
+        answered = trainer.finish()[1]
+        assert answered is not None
+        probabilities, seconds = answered.probabilities, trainer.position.seconds
+    return Figures(*scores(probabilities), len(labels), round(seconds, 3))
 
 
 def _trainer(recipe: Recipe, train: Labelled, watched: Labelled, seed: int, threads: int, device: str) -> "Trainer":
@@ -136,31 +102,28 @@ class Workers:
 
     def task(self, key: str, title: str, function: str, **arguments: Any) -> Task:
         """Return a task that calls one of the functions below."""
-        return Task(key, f"{__name__}:{function}", {"workers": asdict(self), **arguments}, title)
+        return Task(key, f"{__name__}:{function}", {"workers": self, **arguments}, title)
 
     def where(self) -> dict[str, Any]:
         """Return what `run_tasks` is told of the place."""
         return {"on": self.on, "workers": self.count, "threads": self.threads, "shared": [Path(self.folder)]}
 
     def judge(self, changes: Sequence[str], seed: int, report: Report) -> Figures | None:
-        """Return what the recipe with these overrides comes to, as the tune's method judges it."""
+        """Return what the recipe with these overrides comes to."""
         recipe, digits = recipes.load(Path(self.folder) / RECIPE, changes), _digits(self.folder, self.data)
-        if Plan.read(Path(self.folder)).method == "grid":
-            return cross_validated(recipe, digits, seed, self.threads)
         return judge(recipe, digits, seed, self.threads, self.device, report)
 
 
-def search_trial(workers: dict[str, Any], task: str, drawn: int) -> dict[str, Any]:
+def search_trial(workers: Workers, task: str, drawn: int) -> dict[str, Any]:
     """Do a trial that the journal gives, see `Journal.ask`, and tell the journal how it went."""
-    here = Workers(**workers)
-    folder = Path(here.folder)
+    folder = Path(workers.folder)
     plan, journal = Plan.read(folder), Journal(folder / JOURNAL, recipes.load(folder / RECIPE).search)
     trial = journal.ask(task, drawn)
 
     def report(share: int, nll: float, accuracy: float) -> bool:
         return journal.report(trial, share, objective(plan.metric, nll, accuracy))
 
-    figures = here.judge(() if trial.user_attrs.get("base") else overrides(trial.params), plan.seed, report)
+    figures = workers.judge(() if trial.user_attrs.get("base") else overrides(trial.params), plan.seed, report)
     if figures is None:
         journal.prune(trial)
     else:
@@ -168,9 +131,9 @@ def search_trial(workers: dict[str, Any], task: str, drawn: int) -> dict[str, An
     return {}
 
 
-def judge_once(workers: dict[str, Any], changes: Sequence[str], seed: int) -> dict[str, Any]:
+def judge_once(workers: Workers, changes: Sequence[str], seed: int) -> dict[str, Any]:
     """Return the figures of the recipe with these overrides and another seed."""
-    figures = Workers(**workers).judge(changes, seed, lambda share, nll, accuracy: False)
+    figures = workers.judge(changes, seed, lambda share, nll, accuracy: False)
     assert figures is not None  # for it was not ended early
     return asdict(figures)
 
