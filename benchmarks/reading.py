@@ -381,7 +381,7 @@ def main(arguments: list[str] | None = None) -> None:
         if options.sheet:
             reading_sets.write_sheet(options.sheet, options.seed)
         if options.picture:
-            reading_sets.write_picture(options.picture, options.seed, Reader.load(options.run))
+            reading_sets.write_picture(options.picture, Reader.load(options.run))
         with tempfile.TemporaryDirectory() as folder:
             only = [AMOUNTS] if options.own else options.only
             samples = reading_sets.gather(data_folder(), Path(folder), options.seed, options.limit, only)

@@ -6,6 +6,7 @@ as a PNG, so that all readers read the same file.
 """
 
 import csv
+import tempfile
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -22,6 +23,7 @@ from tenfold.drawing.numbers import Desk, Style
 from tenfold.drawing.paper import photograph
 from tenfold.errors import DataError
 from tenfold.imaging.decode import decode
+from tenfold.runtime import annotated
 from tenfold.runtime.reader import Reader
 
 Pixels = NDArray[np.uint8]
@@ -33,6 +35,7 @@ HALVES = ("even", "odd")
 DRAWN = {WORDS: 200, ROWS: 500, PAGES: 100}  # pictures of each
 TEST_DIGITS, SHAPES = 4000, 2000  # what the hands write from
 LARGE_PIXELS = 12_000_000
+PICTURE = 5  # which page the annotated picture shows: bright paper, words and numbers
 
 
 @dataclass(frozen=True)
@@ -205,11 +208,15 @@ def beside(pictures: Sequence[Pixels], gap: int) -> Pixels:
 
 
 def note(
-    desk: Desk, generator: Rng, style: Style, size: tuple[int, int] = (480, 640), share: float = 0.5
+    desk: Desk,
+    generator: Rng,
+    style: Style,
+    size: tuple[int, int] = (480, 640),
+    leading: tuple[float, float] = (1.7, 2.6),
 ) -> tuple[Pixels, str]:
     """Return a page of rows of words and numbers, of which none is cut off, and its digits in reading order.
 
-    size: height and width in pixels. share: of numbers.
+    size: height and width in pixels. leading: from row to row, in heights of a digit, at least and at most.
     """
     tall, (height, width) = style.height, size
     ink: Ink = np.zeros(size, np.float32)
@@ -217,7 +224,7 @@ def note(
     while base < height - tall:
         left = round(tall * generator.uniform(0.6, 2))
         for _ in range(int(generator.integers(1, 6))):
-            text = numbers.amount(generator) if generator.random() < share else ""
+            text = numbers.amount(generator) if generator.random() < 0.5 else ""
             made = desk.number(text, style, generator) if text else desk.word(0.8 * tall, generator)
             rows, columns = made.ink.shape
             top = round(base - rows)
@@ -227,31 +234,22 @@ def note(
             np.maximum(place, made.ink, out=place)
             left += columns + round(tall * generator.uniform(0.9, 2))
             truth += "".join(each for each in text if each.isdigit())
-        base += tall * generator.uniform(1.7, 2.6)
+        base += tall * generator.uniform(*leading)
     return photograph(ink, generator), truth
 
 
-def write_picture(path: Path, seed: int, reader: Reader) -> None:
-    """Write a note of the generator with what the reader finds on it: boxes, digits, confidences."""
-    from PIL import Image, ImageDraw, ImageFont
+def write_picture(path: Path, reader: Reader) -> None:
+    """Write a page of the generator with what the reader finds on it, as `tenfold read --annotated` does."""
+    import cv2
+    from PIL import Image
 
-    generator = np.random.default_rng((seed, 8))
+    generator = np.random.default_rng((PICTURE, 8))
     style = replace(Style.random(36.0, generator), pen=3.0, space=0.25, small_end=1.0, joined=False, slant=0.15)
-    pixels, _ = note(training_desk(), generator, style, (620, 1000))
-    page = reader.read(pixels)
-    image = Image.fromarray(pixels).convert("RGB")
-    draw = ImageDraw.Draw(image)
-    font = ImageFont.load_default(15)
-    for number in page.numbers:
-        colour = (200, 70, 0) if number.abstained else (0, 88, 190)
-        for digit in number.digits:
-            x, y, wide, high = digit.box
-            draw.rectangle((x, y, x + wide, y + high), outline=(140, 180, 225), width=1)
-        x, y, wide, high = number.box
-        draw.rectangle((x - 4, y - 4, x + wide + 4, y + high + 4), outline=colour, width=2)
-        words = f"{number.text}  {number.confidence:.0%}"
-        end = draw.textlength(words, font)
-        draw.rectangle((x - 4, y - 25, x + end + 4, y - 5), fill=colour)
-        draw.text((x, y - 24), words, "white", font)
+    pixels, _ = note(training_desk(), generator, style, (600, 1000), (3.1, 3.3))
+    pixels = np.asarray(cv2.medianBlur(pixels, 3), np.uint8)  # grain, which a PNG keeps every grain of
+    with tempfile.TemporaryDirectory() as folder:
+        drawn_on = Path(folder) / "page.jpg"
+        annotated.write(drawn_on, pixels, reader.read(pixels))
+        image = Image.open(drawn_on).convert("RGB")
     path.parent.mkdir(parents=True, exist_ok=True)
-    image.quantize(64, dither=Image.Dither.NONE).save(path, optimize=True)
+    image.quantize(48, dither=Image.Dither.NONE).save(path, optimize=True)
