@@ -92,6 +92,7 @@ def _numbers(its: reading.Scores) -> dict[str, Any]:
         return {"n": its.read.n} | read | {"read_on": its.read.errors, "read_digits": its.read_digits}
     rate = its.digits.errors / its.digits.n
     wrong = {"answered": its.answered.n, "answered_wrongly": its.answered.errors}
+    wrong["right_without_unsure"] = its.used.n - its.used.errors
     return _score(its.pictures) | {"digits": its.digits.n, "digit_error_rate": rate} | wrong
 
 
@@ -227,6 +228,9 @@ def readers_block(results: Path, pretrained: Path = PRETRAINED) -> str:
     rows = [["**file**", *(f"`{name}`, {facts['bytes'] / 1000:,.0f} kB" for name, facts in models.items())]]
     rows.append(["recipe, weights", *(f"`{facts['recipe']}`, {facts['precision']}" for facts in every)])
     rows.append(["parameters", *(f"{facts['parameters']:,}" for facts in every)])
+    rows.append(
+        ["MNIST's images drawn with", *(f"{facts['trained_on']['mnist_training_images']:,}" for facts in every)]
+    )
     rows.append(["drawn pictures trained on", *(f"{facts['trained_on']['pictures']:,}" for facts in every)])
     held = [_percent(facts["held_out"]) if facts["held_out"] else MISSING for facts in every]
     rows.append(["held-out drawn ones right: digits on pages, rows", *held])

@@ -53,6 +53,7 @@ class Scores(Record):
     """
 
     pictures: Part = Field(description="best guesses, abstained from or not")
+    used: Part = Field(description="the numbers that were answered, taken alone: all digits right and none beside them")
     digits: Part
     answered: Part = Field(description="pictures of which all numbers were answered")
     surest: Part = Field(description="the surest 80% of the pictures")
@@ -89,22 +90,24 @@ def edits(truth: str, text: str) -> int:
     return row[-1]
 
 
-def wrong_digits(sample: Sample, answer: Answer) -> int:
-    """Return the edits between a picture's digits and those read; sorted first where they have no order."""
+def wrong_digits(sample: Sample, text: str) -> int:
+    """Return the edits between a picture's digits and those read; of one without an order, in any order."""
     if sample.any_order:
-        short, long = Counter(sample.truth), Counter(answer.text)
+        short, long = Counter(sample.truth), Counter(text)
         return max((short - long).total(), (long - short).total())
-    return edits(sample.truth, answer.text)
+    return edits(sample.truth, text)
 
 
 def scores(samples: Sequence[Sample], answers: Sequence[Answer]) -> Scores:
     """Return how well some pictures were read."""
-    wrong = [wrong_digits(*each) for each in zip(samples, answers, strict=True)]
+    wrong = [wrong_digits(sample, answer.text) for sample, answer in zip(samples, answers, strict=True)]
+    used = [wrong_digits(sample, answer.answered) for sample, answer in zip(samples, answers, strict=True)]
     order = sorted(range(len(wrong)), key=lambda place: -answers[place].confidence)
     surest = order[: max(1, round(SUREST * len(order)))]
     whole = [place for place, answer in enumerate(answers) if answer.whole]
     return Scores(
         pictures=_part(wrong, range(len(wrong))),
+        used=_part(used, range(len(used))),
         digits=Part(n=sum(len(each.truth) for each in samples), errors=sum(wrong)),
         answered=_part(wrong, whole),
         surest=_part(wrong, surest),
@@ -196,7 +199,8 @@ def _cells(its: Scores, group: str) -> list[str]:
     interval = f" ({100 * low:.1f} to {100 * high:.1f}; {its.pictures.errors:,} wrong)"
     answered = f"{100 * its.answered.n / its.pictures.n:.1f}%"
     right = _percent(its.answered) if its.answered.n else MISSING
-    return [_percent(its.pictures) + interval, _rate(its), _percent(its.surest), answered, right, _seconds(its, group)]
+    cells = [_percent(its.pictures) + interval, _rate(its), _percent(its.surest), answered, right]
+    return [*cells, _percent(its.used), _seconds(its, group)]
 
 
 def _cell(its: Scores, group: str) -> str:
@@ -353,7 +357,7 @@ def write_wrong(path: Path, samples: Sequence[Sample], answers: Sequence[Answer]
         table_file = csv.writer(file)
         table_file.writerow(["kind", "condition", "file", "truth", "read", "confidence", "answered"])
         for sample, answer in zip(samples, answers, strict=True):
-            if wrong_digits(sample, answer):
+            if wrong_digits(sample, answer.text) or wrong_digits(sample, answer.answered):
                 whole = [sample.group, sample.condition, sample.name, sample.truth, answer.text]
                 table_file.writerow([*whole, f"{answer.confidence:.4f}", answer.answered])
 
