@@ -29,7 +29,7 @@ from readers import Answer
 from reading_sets import AMOUNTS, BOXES, HALVES, LARGE, NEGATIVES, PAGES, ROWS, SHEETS, SINGLES, WORDS, Sample
 from records import MISSING, NOTHING, Machine, Measured, Part, dumped, newest, save, versions, write_look
 
-from tenfold.errors import TenfoldError
+from tenfold.errors import DataError, TenfoldError
 from tenfold.pages.page import table
 from tenfold.runs.results import DataUsed, Record
 from tenfold.runs.run import commit
@@ -336,6 +336,8 @@ def own(
             write_rows(Path(folder), known)
             settings = {"overrides": options.set, "threads": options.threads, "from_run": "shipped"}
             run = train("lines", folder, out / half, **settings)
+        if run.status != "finished":
+            raise DataError(f"The training '{run.run}' is '{run.status}'. Remove it, and begin again.")
         others = [each for each in samples if each not in known]
         yield ours(OWN.format(half), run.run, others, options)[0]
 
