@@ -170,9 +170,11 @@ def _shown(folder: Path) -> list[NumbersRead]:
 def reading_table(found: Sequence[NumbersRead]) -> str:
     """Return a Markdown table, a row a kind of picture and condition; the first record's program in more columns."""
     own, rivals = found[0], found[1:]
-    head = ["what is read", "pictures", "all digits right", "digits wrong", "right of the surest 80%", "answered"]
+    head = ["what is read", "pictures", "all digits right", "digits wrong", "right of the surest 80%"]
     head += [
-        "right where answered",
+        "wholly answered",
+        "right of these",
+        "right without the unsure numbers",
         "seconds",
         *(f"{_title(each)}: all right; digits wrong; seconds" for each in rivals),
     ]
@@ -266,8 +268,8 @@ def own_table(found: dict[str, NumbersRead]) -> str:
                 right = _percent(score.answered) if score.answered.n else MISSING
                 rows.append([f"{other} rows, {name}", f"{score.pictures.n:,}", score.pictures.words(), _rate(score)])
                 rows[-1] += [*cells, right]
-    head = ["cheque amounts", "pictures", "all digits right", "digits wrong", "right of the surest 80%", "answered"]
-    return table([*head, "right where answered"], rows)
+    head = ["cheque amounts", "pictures", "all digits right", "digits wrong", "right of the surest 80%"]
+    return table([*head, "wholly answered", "right of these"], rows)
 
 
 def record(

@@ -225,7 +225,7 @@ def page(desk: Desk, generator: Rng, sort: str = "") -> tuple[Grey, list[Box]]:
     ink: Ink = np.zeros((PAGE, PAGE), np.float32)
     boxes: list[Box] = []
     sort = sort or str(generator.choice(list(SORTS), p=list(SORTS.values())))
-    most = 250 if generator.random() < 0.28 else 75 if generator.random() < 0.4 else 40
+    most = 250 if generator.random() < 0.2 else 75 if generator.random() < 0.4 else 40
     height = float(np.exp(generator.uniform(np.log(9), np.log(most))))
     style = Style.random(height, generator)
     gap = height * generator.uniform(1.15, 2.5)
@@ -249,7 +249,7 @@ def page(desk: Desk, generator: Rng, sort: str = "") -> tuple[Grey, list[Box]]:
             _lay(ink, boxes, made, round(column), round(row + height - made.ink.shape[0] + lift))
             column += made.ink.shape[1] + height * generator.uniform(*((0.2, 0.9) if is_word else (0.4, 3)))
         row += gap
-    if generator.random() < 0.4:
+    if generator.random() < 0.25:
         ink = np.maximum(ink, _litter(generator))
     behind = None
     if generator.random() < 0.15:
@@ -287,12 +287,12 @@ def _join(canvas: Ink, before: Box, after: Box, pen: float, generator: Rng) -> N
 def _litter(generator: Rng) -> Ink:
     """Return specks and strokes that are smaller than any digit that is to be found, and a few scribbles."""
     canvas = np.zeros((PAGE, PAGE), np.float32)
-    for _ in range(int(generator.integers(1, 30))):
+    for _ in range(int(generator.integers(1, 20))):
         x, y = generator.uniform(0, PAGE, 2)
         dx, dy = generator.normal(0, LEAST / 4, 2).clip(-LEAST / 2, LEAST / 2)
         speck = lines(PAGE, PAGE, [(x, y, x + dx, y + dy)], generator.uniform(0.7, 4))
         canvas = np.maximum(canvas, speck * np.float32(generator.uniform(0.2, 1)))
-    for _ in range(int(generator.integers(0, 3))):
+    for _ in range(int(generator.integers(0, 2))):
         size = generator.uniform(20, 120)
         points = generator.uniform(0, size, (int(generator.integers(6, 12)), 2)) + generator.uniform(-20, PAGE, 2)
         scribble = glyphs.draw([glyphs.curve(points / PAGE)], PAGE, generator.uniform(1, 5)).astype(np.float32) * BYTE

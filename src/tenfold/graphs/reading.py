@@ -18,7 +18,7 @@ from tenfold.runs.reading import desk as desk_of
 from tenfold.runs.reading import held_out_count
 from tenfold.runtime.abstain import held_out_errors
 from tenfold.runtime.model_file import FORMAT, KEY, PRETRAINED, open_reading, open_session
-from tenfold.runtime.reader import Reader
+from tenfold.runtime.reader import Reader, digit_model
 
 if TYPE_CHECKING:
     from onnx import ModelProto
@@ -61,7 +61,8 @@ def write_reader(run: "Run", rows: "list[Row]", console: "PlainConsole") -> Path
         "threshold": THRESHOLD,
         "held_out": {"n": len(sure), "errors": held_out_errors(sure, right)},
     }
-    run.update_manifest(found | {"validation_accuracy": float(right.mean())})
+    held = manifest["data"] | {"n_validation": len(sure)}
+    run.update_manifest(found | {"validation_accuracy": float(right.mean()), "data": held})
     card = {
         "format": FORMAT,
         "name": run.recipe.name,
@@ -88,7 +89,7 @@ def _scored(network: nn.Module, run: "Run", rows: "list[Row]") -> tuple[NDArray[
     if not isinstance(network, LineNet):
         return scored_pages(network, desk, count)
     page = open_reading(PRETRAINED / "page.onnx", "page").session
-    reader = Reader(page, open_session(reading_graph(network, {}), str(run.path)), None, 0.0)
+    reader = Reader(page, open_session(reading_graph(network, {}), str(run.path)), digit_model(), None, 0.0)
     own = [rows[index] for index in run.held_out()]
     found = [(reader.read(picture, line=True), text) for picture, text in own or held_out(desk, numbers.line, count)]
     numbers_read = [(next(iter(page.numbers), None), text) for page, text in found]

@@ -55,7 +55,7 @@ def begin(
     }
     if start is not None:
         manifest["start"] = str(start) if str(start) == "shipped" else str(Path(start).resolve())
-    hashes = np.zeros(0, np.uint64)
+    hashes = np.array([int(_hash([row])[:16], 16) for row in rows], np.uint64)
     return Run.create(
         Path(out) if out else free_folder(recipe.name), recipe, manifest, hashes, held_out.astype(np.int64)
     ), rows

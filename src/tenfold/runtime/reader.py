@@ -1,7 +1,7 @@
-"""Pictures -> numbers: two networks, run by onnxruntime, without torch.
+"""Pictures -> numbers: three networks, run by onnxruntime, without torch.
 
 The network of pages says where digits are, and which. What stands together is cut out and read anew, in a few views, by
-the network of rows. Every view, and the page itself, votes for the texts that it holds possible, with their
+the network of rows; and digit by digit by the recogniser's. Each votes for the texts that it holds possible, with their
 probabilities: the text with the most votes is the number, and its share of them says how sure that is.
 """
 
@@ -16,13 +16,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tenfold.errors import ModelError
+from tenfold.imaging.frame import to_frame
 from tenfold.imaging.level import dark, levelled
 from tenfold.runtime.abstain import guarantee
 from tenfold.runtime.ctc import decoded
 from tenfold.runtime.doubts import doubts
 from tenfold.runtime.finder import find
 from tenfold.runtime.frames import as_pixels
-from tenfold.runtime.model_file import PRETRAINED, Card, expected_sha256, open_reading
+from tenfold.runtime.model_file import PRETRAINED, Card, Model, expected_sha256, model_path, open_model, open_reading
 from tenfold.runtime.numbers import Box, Digit, Number, Page
 from tenfold.runtime.rows import Found, numbers, rows
 
@@ -33,7 +34,8 @@ Grey = NDArray[np.uint8]
 Votes = dict[str, float]
 
 LINE_HEIGHT, LONGEST, LINE_REACH = 32, 640, 12  # pixels of a row; and for `levelled`
-PAGE_VOTES = 0.7  # of the page, beside one of each view of a row
+# Of the page, and of the recogniser of single digits, beside one of each view of a row.
+PAGE_VOTES, DIGIT_VOTES = 0.7, 0.6
 LEAST_SHARE = 0.08  # of the votes: what has less is no number
 OFFSET, SLOPE = 0.0, 1.0  # of `calibrated`, fitted to rows and pages that our generator drew
 NARROW = 0.87  # of a row's width, in one of its views
@@ -47,9 +49,16 @@ class Reader:
     """
 
     def __init__(
-        self, page: Any, lines: Any, card: Card | None, threshold: float, sha256: str = "", name: str = ""
+        self,
+        page: Any,
+        lines: Any,
+        digits: Model,
+        card: Card | None,
+        threshold: float,
+        sha256: str = "",
+        name: str = "",
     ) -> None:
-        self._page, self._lines, self.card = page, lines, card
+        self._page, self._lines, self._digits, self.card = page, lines, digits, card
         self.threshold, self.sha256, self.name = threshold, sha256, name
 
     @classmethod
@@ -83,7 +92,7 @@ class Reader:
             threshold = guarantee(card, max_error).threshold
         digest = hashlib.sha256("".join(each.sha256 for each in opened.values()).encode()).hexdigest()
         sessions = opened["page"].session, opened["lines"].session
-        return cls(*sessions, card, threshold, digest, str(path or "shipped"))
+        return cls(*sessions, digit_model(), card, threshold, digest, str(path or "shipped"))
 
     def read(self, picture: "Picture", *, line: bool = False, rotate: str = "none") -> Page:
         """Return the numbers in a picture: a path, bytes, a PIL image, or (H, W), (H, W, 3), (H, W, 4) uint8.
@@ -102,7 +111,7 @@ class Reader:
         """Return what a picture of one number shows: the row as a whole, and its digits where they are found."""
         height, width = grey.shape
         row = max(rows(find(self._page, grey)), key=len, default=[])
-        number = self._number(row, grey, box=(0, 0, width, height))
+        number = self._number(grey, row, grey, box=(0, 0, width, height))
         return Page([] if number is None else [number], [] if number is None else [1], (width, height), turned)
 
     def _page_of(self, grey: Grey, turned: int) -> Page:
@@ -112,14 +121,14 @@ class Reader:
         made: list[Number] = []
         counts = []
         for row in groups:
-            parts = [self._number(group, cut(grey, group), against=next(against)) for group in row]
+            parts = [self._number(grey, group, cut(grey, group), against=next(against)) for group in row]
             read = [each for each in parts if each is not None]
             made += read
             counts += [len(read)] if read else []
         return Page(made, counts, (grey.shape[1], grey.shape[0]), turned)
 
     def _number(
-        self, found: list[Found], row: Grey, *, box: Box | None = None, against: str | None = None
+        self, grey: Grey, found: list[Found], row: Grey, *, box: Box | None = None, against: str | None = None
     ) -> Number | None:
         """Return the number that a row's picture shows; None where it is none.
 
@@ -130,8 +139,10 @@ class Reader:
         likely = math.prod(float(each.shares.max()) * each.score for each in found)
         if own:
             votes[own] += PAGE_VOTES * likely
+            one_by_one, each_sure = self._one_by_one(grey, found)
+            votes[one_by_one] += DIGIT_VOTES * each_sure
         texts = sorted((text for text in votes if text), key=lambda text: -votes[text])
-        share = votes[texts[0]] / (views + PAGE_VOTES) if texts else 0.0
+        share = votes[texts[0]] / (views + PAGE_VOTES + DIGIT_VOTES) if texts else 0.0
         if share < LEAST_SHARE:
             return None
         text, sure = texts[0], calibrated(share)
@@ -144,6 +155,18 @@ class Reader:
             shares = (float(each.shares[int(digit)]) for each, digit in zip(found, text, strict=True))
             digits = [Digit(int(d), s, b) for d, s, b in zip(text, shares, boxes, strict=True)]
         return Number(text, sure, box or box_of(found), digits, reason is not None, reason)
+
+    def _one_by_one(self, grey: Grey, found: list[Found]) -> tuple[str, float]:
+        """Return what the recogniser of single digits makes of each, and how likely that is right."""
+        frames = []
+        for each in found:
+            high, wide = 0.58 * each.height, each.width / 2 + 0.08 * each.height
+            rows, columns = ((max(0, int(at - far)), int(at + far) + 1) for at, far in ((each.y, high), (each.x, wide)))
+            part = grey[slice(*rows), slice(*columns)]
+            frames.append(to_frame(part, "dark") if part.size else np.zeros((28, 28), np.uint8))
+        probabilities, *known = self._digits.run(np.stack(frames))
+        sure = probabilities.max(axis=1) * (known[0] if known else 1)
+        return "".join(map(str, probabilities.argmax(axis=1).tolist())), float(sure.prod())
 
     def _votes(self, row: Grey) -> tuple[Votes, int]:
         """Return the texts that views of a row hold possible, with the sum of their probabilities; and how many views.
@@ -164,6 +187,12 @@ class Reader:
             for text, probability in decoded(shares):
                 votes[text] += probability
         return votes, len(views)
+
+
+def digit_model() -> Model:
+    """Return the shipped model of single digits."""
+    file = model_path("shipped")
+    return open_model(file, expected_sha256(file))
 
 
 @functools.cache

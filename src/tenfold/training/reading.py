@@ -103,11 +103,28 @@ class ReadingTrainer:
                     if not np.isfinite(losses):
                         raise TrainingError(f"The loss is '{losses}' after {self.step} steps. Lower optimiser.lr.")
                     mean = losses / (every if self.step % every == 0 else self.step % every)
-                    self.history.append({"step": self.step, "seconds": round(self.seconds, 2), "loss": mean})
+                    self._note(mean)
                     losses = 0.0
                 if each_step(self):
                     break
         return self.step >= self.total_steps
+
+    def _note(self, loss: float) -> None:
+        """Add a line to the history; an epoch is the whole training, in which no picture comes twice."""
+        rate = self.recipe.optimiser.lr * self.rate * multiple(self.recipe.schedule, (self.step - 1) / self.total_steps)
+        self.history.append(
+            {
+                "epoch": round(self.step / self.total_steps, 4),
+                "step": self.step,
+                "images": self.step * self.batch_size,
+                "seconds": round(self.seconds, 3),
+                "loss": loss,
+                "learning_rate": rate,
+                "images_per_second": round(self.step * self.batch_size / max(self.seconds, 1e-9), 1),
+                "validation_accuracy": None,
+                "validation_nll": None,
+            }
+        )
 
     def state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
         """Return all that a training is resumed from: tensors by name, and the rest."""
