@@ -7,7 +7,7 @@
 # make dist    what is published: the wheel and the source, in dist/
 PYTHON ?= python3
 BIN := .venv/bin
-TABLES := README.md docs/results.md docs/leak.md docs/writers.md docs/audit.md docs/recogniser.md docs/ensemble.md docs/reliability.md src/tenfold/pretrained/card.md
+TABLES := README.md docs/results.md docs/leak.md docs/writers.md docs/audit.md docs/recogniser.md docs/reading.md docs/ensemble.md docs/reliability.md src/tenfold/pretrained/card.md
 
 .PHONY: run test check tables bench docs dist clean
 .DEFAULT_GOAL := run

@@ -7,6 +7,7 @@ A record counts where it is of that very file, by SHA-256; a model that was trai
 """
 
 import argparse
+import hashlib
 import json
 import sys
 from collections.abc import Sequence
@@ -14,19 +15,22 @@ from pathlib import Path
 from typing import Any
 
 import latency  # beside this file
+import reading
 import recogniser
 import robustness
 from recogniser import PROMISES
-from records import MISSING, Part, read_records
+from records import MISSING, NOTHING, Part, read_records
 
+from tenfold import __version__
 from tenfold.errors import DataError, ModelError, TenfoldError
 from tenfold.files import write_atomically
 from tenfold.pages.page import table
 from tenfold.runtime.abstain import guarantee
-from tenfold.runtime.model_file import CARD, PRETRAINED, SHIPPED, open_model
+from tenfold.runtime.model_file import CARD, PRETRAINED, SHIPPED, open_model, open_reading
 
 COMMAND = "python benchmarks/card.py"
 FILES = tuple(dict.fromkeys(SHIPPED.values()))
+READERS = {f"{kind}.onnx": kind for kind in ("page", "lines")}  # read together; in the order of `Reader.sha256`
 
 
 def card(results: Path, pretrained: Path = PRETRAINED) -> dict[str, Any]:
@@ -34,7 +38,62 @@ def card(results: Path, pretrained: Path = PRETRAINED) -> dict[str, Any]:
 
     Raises ModelError for a file that is no model, DataError where nothing is recorded of one.
     """
-    return {"models": {name: _facts(pretrained / name, results) for name in FILES}}
+    models = {name: _facts(pretrained / name, results) for name in FILES}
+    return {"models": models | reading_facts(results, pretrained)}
+
+
+def reading_facts(results: Path, pretrained: Path = PRETRAINED) -> dict[str, Any]:
+    """Return what is known of the networks that read numbers, by file; raises what `card` raises."""
+    opened = {name: open_reading(pretrained / name, kind) for name, kind in READERS.items()}
+    both = hashlib.sha256("".join(each.sha256 for each in opened.values()).encode()).hexdigest()
+    every = read_records(results / reading.FILE, reading.NumbersRead)
+    of_both = [each for each in every if each.model_sha256 == both and each.name == reading.TENFOLD]
+    last = _some([each for each in of_both if each.limit is None], " and ".join(READERS), reading.FILE)[-1]
+    numbers = {group: _numbers(conditions[reading.ALL]) for group, conditions in last.groups.items()}
+    return {name: _reader(pretrained / name, each) | {"readings": numbers} for name, each in opened.items()}
+
+
+def _reader(file: Path, opened: Any) -> dict[str, Any]:
+    """Return what a network's file and its recipe say of it."""
+    from tenfold.drawing.glyphs import HANDWRITING, TRAINING
+    from tenfold.models import build
+    from tenfold.training.recipe import load
+
+    held, recipe = opened.card, load(opened.card.recipe)
+    network, pictures = build(recipe.model.kind, recipe.model.arguments()), recipe.pictures
+    assert pictures is not None
+    seed = held.fields.get("seed", 0)
+    return {
+        "sha256": opened.sha256,
+        "bytes": file.stat().st_size,
+        "recipe": recipe.name,
+        "config_sha256": recipe.config_hash(),
+        "precision": held.precision,
+        "version": held.fields.get("version", __version__),
+        "seed": seed,
+        "parameters": sum(each.numel() for each in network.parameters()),
+        "trained_on": {
+            "spec": held.fields["data"]["spec"],
+            "pictures": pictures.count,
+            "mnist_training_images": pictures.images,
+            "drawn_shapes": pictures.drawn,
+            "fonts": [*TRAINING, *HANDWRITING],
+        },
+        "commands": [f"tenfold train {recipe.name} --seed {seed} --out runs/{recipe.name}"],
+        "held_out": _score(Part(n=held.n, errors=len(held.held_out))) if held.n else None,
+        "threshold": held.threshold,
+    }
+
+
+def _numbers(its: reading.Scores) -> dict[str, Any]:
+    """Return how pictures of a kind were read: those with digits, or how often something was read without any."""
+    if not its.digits.n:
+        read = {"answered_on": its.claimed.errors, "answered_digits": its.claimed_digits}
+        return {"n": its.read.n} | read | {"read_on": its.read.errors, "read_digits": its.read_digits}
+    rate = its.digits.errors / its.digits.n
+    wrong = {"answered": its.answered.n, "answered_wrongly": its.answered.errors}
+    wrong["right_without_unsure"] = its.used.n - its.used.errors
+    return _score(its.pictures) | {"digits": its.digits.n, "digit_error_rate": rate} | wrong
 
 
 def _facts(file: Path, results: Path) -> dict[str, Any]:
@@ -138,7 +197,7 @@ def _score(part: Part) -> dict[str, Any]:
 
 def block(results: Path) -> str:
     """Return the Markdown of what the shipped models are and how they read, a column a model."""
-    models = card(results)["models"]
+    models = {name: _facts(PRETRAINED / name, results) for name in FILES}
     rows = [["**file**", *(f"`{name}`, {facts['bytes'] / 1000:,.0f} kB" for name, facts in models.items())]]
 
     def row(title: str, cells: list[str]) -> None:
@@ -159,7 +218,37 @@ def block(results: Path) -> str:
     return table(["", *(f"`{facts['recipe']}`" for facts in every)], rows)
 
 
-BLOCKS = {"shipped": block}
+def readers_block(results: Path, pretrained: Path = PRETRAINED) -> str:
+    """Return the Markdown of what the networks that read numbers are, and how both together read."""
+    try:
+        models = reading_facts(results, pretrained)
+    except (DataError, ModelError):
+        return NOTHING
+    every = list(models.values())
+    rows = [["**file**", *(f"`{name}`, {facts['bytes'] / 1000:,.0f} kB" for name, facts in models.items())]]
+    rows.append(["recipe, weights", *(f"`{facts['recipe']}`, {facts['precision']}" for facts in every)])
+    rows.append(["parameters", *(f"{facts['parameters']:,}" for facts in every)])
+    rows.append(
+        ["MNIST's images drawn with", *(f"{facts['trained_on']['mnist_training_images']:,}" for facts in every)]
+    )
+    rows.append(["drawn pictures trained on", *(f"{facts['trained_on']['pictures']:,}" for facts in every)])
+    held = [_percent(facts["held_out"]) if facts["held_out"] else MISSING for facts in every]
+    rows.append(["held-out drawn ones right: digits on pages, rows", *held])
+    made = table(["", *(f"`{facts['recipe']}`" for facts in every)], rows)
+    read = []
+    for group, its in every[0]["readings"].items():
+        if "accuracy" in its:
+            answered = f"{100 * its['answered'] / its['n']:.1f}%, {its['answered_wrongly']} of those wrong"
+            read.append([group, _percent(its), f"{100 * its['digit_error_rate']:.2f}%", answered])
+        else:
+            read.append(
+                [f"{group}, {its['n']}", MISSING, MISSING, f"{its['answered_digits']} digits on {its['answered_on']}"]
+            )
+    head = ["both together", "all digits right", "digits wrong", "answered"]
+    return f"{made}\n\n{table(head, read)}"
+
+
+BLOCKS = {"shipped": block, "shipped-readers": readers_block}
 
 
 def _percent(score: dict[str, Any]) -> str:

@@ -26,6 +26,7 @@ import ensemble
 import faults
 import latency
 import leak
+import reading
 import recogniser
 import reproduced
 import robustness
@@ -50,6 +51,7 @@ SCRIPTS = (
     faults,
     latency,
     leak,
+    reading,
     recogniser,
     reproduced,
     robustness,

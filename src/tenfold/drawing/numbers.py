@@ -21,6 +21,7 @@ PAGE = 256  # pixels a side of a part of a page
 LEAST, MOST = 13.0, 42.0  # pixels: how high a digit is that a page's network is to find
 INK_BEGINS = 0.35
 BYTE = np.float32(1 / 255)
+SORTS = {"rows": 0.22, "scattered": 0.12, "sparse": 0.12, "words": 0.28, "mixed": 0.2, "blank": 0.06}  # of pages
 SIGNS = {"#": "hash", "+": "plus", "%": "percent", "e": "euro"}
 
 
@@ -216,13 +217,14 @@ def amount(generator: Rng) -> str:
     return f"{before}{digits}{after}"
 
 
-def page(desk: Desk, generator: Rng) -> tuple[Grey, list[Box]]:
-    """Return a part of a page, (PAGE, PAGE) uint8, and all digits on it whose middle is in it."""
+def page(desk: Desk, generator: Rng, sort: str = "") -> tuple[Grey, list[Box]]:
+    """Return a part of a page, (PAGE, PAGE) uint8, and all digits on it whose middle is in it.
+
+    sort: what is on it, any of SORTS where not given; "words" and "blank" are pages without digits.
+    """
     ink: Ink = np.zeros((PAGE, PAGE), np.float32)
     boxes: list[Box] = []
-    sort = generator.choice(
-        ["rows", "scattered", "sparse", "words", "mixed", "blank"], p=[0.22, 0.12, 0.12, 0.28, 0.2, 0.06]
-    )
+    sort = sort or str(generator.choice(list(SORTS), p=list(SORTS.values())))
     most = 250 if generator.random() < 0.2 else 75 if generator.random() < 0.4 else 40
     height = float(np.exp(generator.uniform(np.log(9), np.log(most))))
     style = Style.random(height, generator)
