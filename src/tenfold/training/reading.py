@@ -74,7 +74,8 @@ class ReadingTrainer:
         self.batch_size = self.recipe.training.batch_size
         assert self.recipe.pictures is not None
         self.share = self.recipe.pictures.share
-        count = self.recipe.pictures.count if self.start is None else self.recipe.pictures.further
+        pictures = self.recipe.pictures
+        count = pictures.count if self.start is None else min(pictures.count, pictures.further)
         self.total_steps = max(1, count // self.batch_size)
         self.rate = 1.0 if self.start is None else FURTHER_RATE
         self._bucket: tuple[int, list[Line], NDArray[np.int64]] = (-1, [], np.zeros(0, np.int64))

@@ -180,7 +180,7 @@ class PictureSettings(Section):
     """The pictures of numbers that a network learns to read from, drawn while it trains."""
 
     count: int = Field(200_000, ge=1, le=10**8, description="pictures in all")
-    further: int = Field(48_000, ge=1, le=10**8, description="in all where training begins with weights: --from")
+    further: int = Field(48_000, ge=1, le=10**8, description="at most, where training begins with weights: --from")
     images: int = Field(12_000, ge=10, le=60_000, description="of MNIST's training images that digits are written like")
     drawn: int = Field(8_000, ge=10, le=100_000, description="digits of our own shapes")
     share: float = Field(0.5, ge=0, le=1, description="of a user's own pictures in a batch, where there are any")
