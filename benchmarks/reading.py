@@ -21,6 +21,7 @@ import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+import numpy as np
 import readers  # beside this file
 import reading_sets
 from pydantic import Field
@@ -334,6 +335,16 @@ def write_wrong(path: Path, samples: Sequence[Sample], answers: Sequence[Answer]
                 table_file.writerow([*whole, f"{answer.confidence:.4f}", answer.answered])
 
 
+def calibration(samples: Sequence[Sample], answers: Sequence[Answer]) -> tuple[float, float]:
+    """Return offset and slope of the log-odds with which confidences fit best how often they are right (logistic)."""
+    from sklearn.linear_model import LogisticRegression
+
+    sure = np.clip([each.confidence for each in answers], 1e-6, 1 - 1e-6)
+    right = [not wrong_digits(sample, answer.text) for sample, answer in zip(samples, answers, strict=True)]
+    fitted = LogisticRegression(C=1e6).fit(np.log(sure / (1 - sure))[:, None], right)
+    return float(fitted.intercept_[0]), float(fitted.coef_[0, 0])
+
+
 def main(arguments: list[str] | None = None) -> None:
     """Read every picture with every program, print the tables, and record where asked."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -347,6 +358,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--seed", type=int, default=1, help="of the drawn pictures")
     parser.add_argument("--record", type=Path, help="append to this file, such as results/reading.jsonl")
     parser.add_argument("--wrong", type=Path, help="write a table of what Tenfold misread here")
+    parser.add_argument("--calibrate", action="store_true", help="of the drawn rows: `calibrated` in runtime/reader.py")
     parser.add_argument("--sheet", type=Path, help="write a picture of what the generator draws here")
     parser.add_argument("--picture", type=Path, help="write a drawn page with what was read on it here")
     options = parser.parse_args(arguments)
@@ -359,10 +371,13 @@ def main(arguments: list[str] | None = None) -> None:
         if options.picture:
             reading_sets.write_picture(options.picture, Reader.load(options.run))
         with tempfile.TemporaryDirectory() as folder:
-            only = [AMOUNTS] if options.own else options.only
+            only = [AMOUNTS] if options.own else [ROWS] if options.calibrate else options.only
             samples = reading_sets.gather(data_folder(), Path(folder), options.seed, options.limit, only)
             name = TENFOLD if options.run is None else Path(options.run).name
             made, answers = ours(name, options.run, samples, options)
+            if options.calibrate:
+                offset, slope = calibration(samples, answers)
+                print(f"OFFSET, SLOPE = {offset:.2f}, {slope:.2f} on top of what they are")
             found = [] if options.own else [made]
             save(options.record, found)
             others = own(samples, halves, Path(options.own[0]), options) if options.own else rivals(samples, options)

@@ -258,8 +258,9 @@ def compare(name: str, digits: Digits, rounds: int, seconds: float, workers: int
 
 
 def networks() -> list[str]:
-    """Return the shipped recipes that are networks."""
-    return [name for name in recipes.available() if not recipes.load(name).classical]
+    """Return the shipped recipes that are networks, and learn from images of a digit."""
+    shipped = {name: recipes.load(name) for name in recipes.available()}
+    return [name for name, recipe in shipped.items() if not (recipe.classical or recipe.reads)]
 
 
 def main(arguments: list[str] | None = None) -> None:

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from tenfold import settings
 from tenfold.data import writers
 from tenfold.data.digits import Digits
+from tenfold.drawing.numbers import Desk
 from tenfold.metrics.side_by_side import Side, SideBySide
 from tenfold.runs.results import DataUsed, Result, Trial
 
@@ -71,6 +72,24 @@ def make_digits() -> Callable[..., Digits]:
 def digits(make_digits: Callable[..., Digits]) -> Digits:
     """Return 200 labelled generated digits, 20 of each."""
     return make_digits()
+
+
+@pytest.fixture(scope="session")
+def desk() -> Desk:
+    """Return a desk whose hands write as the bundled UCI digits and in our shapes, its words in the training fonts."""
+    from tenfold.data import load
+    from tenfold.drawing.glyphs import font_files
+    from tenfold.drawing.hands import Hands
+
+    known = load("uci:train")
+    assert known.labels is not None
+    return Desk(Hands.of(known.images[:200], known.labels[:200], 200, 0, font_files()), font_files())
+
+
+@pytest.fixture(scope="session")
+def neat(desk: Desk) -> Desk:
+    """Return a desk that writes in our shapes alone, which are legible; UCI's 8 by 8 pixels often are not."""
+    return Desk(type(desk.hands)(desk.hands.maps[200:400], desk.hands.labels[200:400], 0), ())
 
 
 @pytest.fixture(scope="session")

@@ -149,6 +149,7 @@ def _trainings(names: str | Sequence[str], protocols: Sequence[Protocol], seeds:
     found = []
     for protocol in protocols:
         systems = [(name, recipe_files.load(name, protocol.overrides)) for name in given or recipe_files.available()]
+        systems = [each for each in systems if given or not each[1].reads]  # these have no score on digits
         titles = [recipe.name for _, recipe in systems]
         twice = [title for title in titles if titles.count(title) > 1]
         if twice:

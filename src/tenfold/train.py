@@ -116,7 +116,8 @@ def train(
         chosen = recipes.load(recipe, [*overrides, *given])
         if chosen.reads:
             _refuse(chosen.name, {"--split": split, "--subset": subset, "--labels": labels, "--layers": layers,
-                                  "--deduplicate": deduplicate, "--track": track})  # fmt: skip
+                                  "--deduplicate": deduplicate, "--track": track,
+                                  "--device": None if device in ("auto", "cpu") else device})  # fmt: skip
             begun = reading.begin(chosen, specs, out, chosen.seed if seed is None else seed, from_run)
             return _read_on(*begun, console, began, max_seconds, threads)
         if not specs:

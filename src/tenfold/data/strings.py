@@ -43,12 +43,14 @@ def _row(folder: Path, fields: dict[str, str], number: int) -> Row:
     name, text = fields[FILE] or "", (fields[TRUTH] or "").strip()
     where = f"Line {number} of {quoted(folder / TABLE)}"
     if not text or len(text) > LONGEST or not (text.isascii() and text.isdigit()):
-        raise DataError(f"{where} says '{text[:60]}'. Give 1 to {LONGEST} digits alone.")
+        raise DataError(f"{where} says {quoted(text)}. Give 1 to {LONGEST} digits alone.")
     path = folder / name
+    if "\0" in name:
+        raise DataError(f"{where} names {quoted(name)}, which no file is called. Mend it.")
     if not name or Path(name).is_absolute() or not path.resolve().is_relative_to(folder.resolve()):
-        raise DataError(f"{where} names '{name[:120]}', which lies outside the folder. Give a path within it.")
+        raise DataError(f"{where} names {quoted(name)}, which lies outside the folder. Give a path within it.")
     try:
         content = read_bytes(path, MAX_BYTES)
     except OSError as error:
-        raise DataError(f"{where} names '{name[:120]}', which cannot be read ({error.strerror}). Add it.") from None
+        raise DataError(f"{where} names {quoted(name)}, which cannot be read ({error.strerror}). Add it.") from None
     return decode(content, str(path)), text

@@ -108,13 +108,17 @@ def is_framed(grey: NDArray[np.uint8]) -> bool:
     return bool(abs(rows / mass - CENTRE) <= 0.6 and abs(columns / mass - CENTRE) <= 0.6)
 
 
-def _to_grey(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
+def opaque(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Return a picture as (H, W) or (H, W, 3) uint8, transparency laid on its background; DataError for none."""
     if image.dtype != np.uint8 or image.size == 0 or not (image.ndim == 2 or image.shape[2:] in ((3,), (4,))):
         raise DataError(f"A picture has shape '{image.shape}' and dtype '{image.dtype}'. Give (H, W[, 3 or 4]) uint8.")
     height, width = (*image.shape, 1, 1)[:2]
     check_size(width, height, "The picture")
-    if image.shape[2:] == (4,):
-        image = flatten(image)
+    return flatten(image) if image.shape[2:] == (4,) else image
+
+
+def _to_grey(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    image = opaque(image)
     longer = max(image.shape[:2])
     if longer > WORKING_SIDE:
         import cv2

@@ -3,6 +3,8 @@
 import numpy as np
 from numpy.typing import NDArray
 
+from tenfold.imaging.frame import opaque
+
 JUDGED = 600  # pixels of the longer side, at which it is judged what is ink
 SPREAD = 12.0  # pixels: strokes are thinner than this there, shadows wider
 
@@ -28,12 +30,14 @@ def levelled(grey: NDArray[np.uint8], reach: int) -> NDArray[np.float32]:
 
 
 def dark(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Return a picture, (H, W) or (H, W, 3) uint8 RGB, in grey, (H, W) uint8, its writing dark on lighter paper.
+    """Return a picture in grey, (H, W) uint8, its writing dark on lighter paper.
 
-    Ink is what differs from its surroundings most: where that is mostly lighter, the result is the picture's negative.
+    pixels: (H, W), (H, W, 3) RGB or (H, W, 4) RGBA, uint8; DataError for other shapes. Ink is what differs from its
+    surroundings most: where that is mostly lighter, the result is the picture's negative.
     """
     import cv2
 
+    pixels = opaque(pixels)
     grey = pixels if pixels.ndim == 2 else np.asarray(cv2.cvtColor(pixels, cv2.COLOR_RGB2GRAY), np.uint8)
     scale = min(1.0, JUDGED / max(grey.shape))
     size = [max(1, round(side * scale)) for side in grey.shape[::-1]]

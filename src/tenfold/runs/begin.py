@@ -28,6 +28,8 @@ LONGEST = 200  # bytes of a name, to which numbers are added
 def check(recipe: Recipe, device: str, max_seconds: float | None) -> None:
     """Raise what is wrong with the model, the device or the limit now, before a folder is made for nothing."""
     kind, arguments = recipe.model.kind, recipe.model.arguments()
+    if recipe.reads:
+        raise RecipeError(f"'{recipe.name}' reads numbers, not images of a digit. Train it alone: tenfold train {kind}")
     if recipe.classical:
         Classical(kind, arguments, recipe.features.model_dump())
         only_processor(kind, device)

@@ -298,6 +298,7 @@ def _weights(sample_weight: ArrayLike | None, n: int) -> NDArray[np.float64] | N
 
 def from_run(run: Run, device: str = "auto") -> DigitClassifier:
     """Return the classifier that a run holds; RunError where its weights are missing or do not fit its recipe."""
+    run.check_digits()
     classifier = DigitClassifier(recipe=str(run.path / "recipe.toml"), seed=run.manifest["seed"], device=device)
     recipe, model, temperature = run.recipe, run.recipe.model, run.manifest.get("temperature", 1.0)
     threads = devices.use_threads()

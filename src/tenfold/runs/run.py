@@ -132,6 +132,12 @@ class Run:
         """True where training has come to its end."""
         return bool(self.manifest.get("status") == "finished")
 
+    def check_digits(self) -> None:
+        """Raise RunError where the run reads numbers in pictures, and answers no images of a digit."""
+        if self.recipe.reads:
+            what = f"'{self.path}' reads numbers in pictures, not images of a digit."
+            raise RunError(f"{what} Give another run, or read with it: tenfold read PICTURE --model '{self.path}'.")
+
     @cached_property
     def recipe(self) -> Recipe:
         """The resolved recipe."""

@@ -117,6 +117,7 @@ def open_system(
         from tenfold.runs.run import Run
 
         run = Run.open(path)
+        run.check_digits()
         chosen = _threshold(run, max_error) if threshold is None else threshold
         short, threads = path.name or path.resolve().name, threads or settings.threads()
         return System(str(name), short, run.recipe.name, chosen, threads, run=run, device=device)
