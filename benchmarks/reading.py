@@ -376,8 +376,7 @@ def main(arguments: list[str] | None = None) -> None:
             name = TENFOLD if options.run is None else Path(options.run).name
             made, answers = ours(name, options.run, samples, options)
             if options.calibrate:
-                offset, slope = calibration(samples, answers)
-                print(f"OFFSET, SLOPE = {offset:.2f}, {slope:.2f} on top of what they are")
+                print("OFFSET, SLOPE = {:.2f}, {:.2f} on top of what they are".format(*calibration(samples, answers)))
             found = [] if options.own else [made]
             save(options.record, found)
             others = own(samples, halves, Path(options.own[0]), options) if options.own else rivals(samples, options)
