@@ -13,6 +13,7 @@ import shutil
 import subprocess
 import sys
 import time
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -143,3 +144,24 @@ def _environment(threads: int) -> dict[str, str]:
     some = {"OMP_NUM_THREADS": str(threads), "OMP_THREAD_LIMIT": str(threads)}
     kept = {name: value for name, value in os.environ.items() if name not in ("PYTHONPATH", "PYTHONHOME")}
     return kept | some
+
+
+def edits(truth: str, text: str) -> int:
+    """Return how many digits have to be put in, left out or changed to make one text of another.
+
+    Levenshtein, "Binary codes capable of correcting deletions, insertions, and reversals" (1966).
+    """
+    row = list(range(len(text) + 1))
+    for number, wanted in enumerate(truth, start=1):
+        before, row[0] = row[0], number
+        for place, have in enumerate(text, start=1):
+            before, row[place] = row[place], min(row[place] + 1, row[place - 1] + 1, before + (wanted != have))
+    return row[-1]
+
+
+def wrong_digits(sample: Sample, text: str) -> int:
+    """Return the edits between a picture's digits and those read; of one without an order, in any order."""
+    if sample.any_order:
+        short, long = Counter(sample.truth), Counter(text)
+        return max((short - long).total(), (long - short).total())
+    return edits(sample.truth, text)

@@ -18,7 +18,6 @@ import os
 import statistics
 import sys
 import tempfile
-from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -26,7 +25,7 @@ import numpy as np
 import readers  # beside this file
 import reading_sets
 from pydantic import Field
-from readers import Answer
+from readers import Answer, wrong_digits
 from reading_sets import AMOUNTS, BOXES, HALVES, LARGE, NEGATIVES, PAGES, ROWS, SHEETS, SINGLES, WORDS, Sample
 from records import MISSING, NOTHING, Machine, Measured, Part, dumped, newest, save, versions, write_look
 
@@ -76,27 +75,6 @@ class NumbersRead(Measured):
     limit: int | None = Field(None, description="of pictures a condition, in a trial")
     machine: Machine
     groups: dict[str, dict[str, Scores]]
-
-
-def edits(truth: str, text: str) -> int:
-    """Return how many digits have to be put in, left out or changed to make one text of another.
-
-    Levenshtein, "Binary codes capable of correcting deletions, insertions, and reversals" (1966).
-    """
-    row = list(range(len(text) + 1))
-    for number, wanted in enumerate(truth, start=1):
-        before, row[0] = row[0], number
-        for place, have in enumerate(text, start=1):
-            before, row[place] = row[place], min(row[place] + 1, row[place - 1] + 1, before + (wanted != have))
-    return row[-1]
-
-
-def wrong_digits(sample: Sample, text: str) -> int:
-    """Return the edits between a picture's digits and those read; of one without an order, in any order."""
-    if sample.any_order:
-        short, long = Counter(sample.truth), Counter(text)
-        return max((short - long).total(), (long - short).total())
-    return edits(sample.truth, text)
 
 
 def scores(samples: Sequence[Sample], answers: Sequence[Answer]) -> Scores:
@@ -336,23 +314,13 @@ def own(
     for half in halves:
         known = [each for each in samples if each.condition == f"{half} rows"]
         with tempfile.TemporaryDirectory() as folder:
-            write_rows(Path(folder), known)
+            reading_sets.write_rows(Path(folder), known)
             settings = {"overrides": options.set, "threads": options.threads, "from_run": "shipped"}
             run = train("lines", folder, out / half, **settings)
         if run.status != "finished":
             raise DataError(f"The training '{run.run}' is '{run.status}'. Remove it, and begin again.")
         others = [each for each in samples if each not in known]
         yield ours(OWN.format(half), run.run, others, options)[0]
-
-
-def write_rows(folder: Path, samples: Sequence[Sample]) -> None:
-    """Write pictures of rows as `tenfold train lines --data FOLDER` takes them."""
-    with (folder / "labels.csv").open("w", newline="", encoding="utf-8") as file:
-        table_file = csv.writer(file)
-        table_file.writerow(["file", "truth"])
-        for sample in samples:
-            (folder / sample.path.name).write_bytes(sample.path.read_bytes())
-            table_file.writerow([sample.path.name, sample.truth])
 
 
 def write_wrong(path: Path, samples: Sequence[Sample], answers: Sequence[Answer]) -> None:
@@ -408,8 +376,7 @@ def main(arguments: list[str] | None = None) -> None:
             name = TENFOLD if options.run is None else Path(options.run).name
             made, answers = ours(name, options.run, samples, options)
             if options.calibrate:
-                offset, slope = calibration(samples, answers)
-                print(f"OFFSET, SLOPE = {offset:.2f}, {slope:.2f} on top of what they are")
+                print("OFFSET, SLOPE = {:.2f}, {:.2f} on top of what they are".format(*calibration(samples, answers)))
             found = [] if options.own else [made]
             save(options.record, found)
             others = own(samples, halves, Path(options.own[0]), options) if options.own else rivals(samples, options)

@@ -178,6 +178,16 @@ def training_desk() -> Desk:
     return Desk(Hands.of(known.images[:TEST_DIGITS], known.labels[:TEST_DIGITS], SHAPES, 0, fonts), fonts)
 
 
+def write_rows(folder: Path, samples: Sequence[Sample]) -> None:
+    """Write pictures of rows as `tenfold train lines --data FOLDER` takes them."""
+    with (folder / "labels.csv").open("w", newline="", encoding="utf-8") as file:
+        table_file = csv.writer(file)
+        table_file.writerow(["file", "truth"])
+        for sample in samples:
+            (folder / sample.path.name).write_bytes(sample.path.read_bytes())
+            table_file.writerow([sample.path.name, sample.truth])
+
+
 def write_sheet(path: Path, seed: int) -> None:
     """Write a picture of the generator's rows and, below them, of its parts of pages."""
     desk, gap, width = training_desk(), 8, 4 * 256 + 3 * 8

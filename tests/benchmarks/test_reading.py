@@ -10,8 +10,8 @@ import pytest
 import readers
 import reading as script
 import reading_sets
-from readers import Answer
-from reading import FILE, OWN, TENFOLD, NumbersRead, edits
+from readers import Answer, edits
+from reading import FILE, OWN, TENFOLD, NumbersRead
 from reading_sets import AMOUNTS, WORDS, Sample, note, write_sheet
 from records import NOTHING, Part
 
@@ -76,8 +76,8 @@ def test_edits(truth: str, text: str, expected: int) -> None:
 
 def test_places_do_not_count_without_an_order() -> None:
     """Of a picture whose digits have no order only the digits have to be the same."""
-    assert script.wrong_digits(sample("123", any_order=True), "312") == 0
-    assert script.wrong_digits(sample("123", any_order=True), "3129") == 1
+    assert readers.wrong_digits(sample("123", any_order=True), "312") == 0
+    assert readers.wrong_digits(sample("123", any_order=True), "3129") == 1
 
 
 def test_scores() -> None:
@@ -106,6 +106,7 @@ def test_tables(tmp_path: Path) -> None:
         "| tenfold 1.0 | 90.0% | 0 |",
         "| RapidOCR 1.0 | 50.0% | – |",
     ]
+    assert [row.count("|") for row in rows if row] == [11] * 5 + [6] * 3  # a cell in every column
     own = script.own_block(tmp_path).splitlines()[2:]
     assert [row.split(" | ")[0] for row in own] == ["| odd rows, as shipped", "| odd rows, trained on the even rows"]
 
@@ -116,7 +117,7 @@ def test_rows_are_written_to_train_on(tmp_path: Path) -> None:
     reading_sets.save(tmp_path / "00007.png", picture)
     folder = tmp_path / "half"
     folder.mkdir()
-    script.write_rows(folder, [sample("407", path=tmp_path / "00007.png")])
+    reading_sets.write_rows(folder, [sample("407", path=tmp_path / "00007.png")])
     ((pixels, truth),) = load_strings(folder)
     assert truth == "407"
     assert np.array_equal(pixels.reshape(picture.shape), picture)
