@@ -15,7 +15,7 @@ SHOWN, LISTED = 200, 1000  # numbers with pictures, which have 1 MB, and pages
 
 
 def write(path: Path, sources: list[str], reader: "Reader", read: Iterable[dict[str, Any]]) -> Path:
-    """Return `path`, the page of what was read, see `runtime.documents.Journal.listed`, with its crops.
+    """Return `path`, the page of what was read, see `runtime.documents.listed`, with its crops.
 
     Raises DataError where the page cannot be written.
     """
