@@ -174,11 +174,10 @@ class Bench:
         return getattr(self, f"_{kind}")
 
     def _trees(self, run: Path, generator: random.Random) -> None:
-        (path,) = (file for file in run.glob("model.*") if file.suffix in (".json", ".ubj"))
-        value = json.loads(path.read_text())
+        content = (run / "model.onnx").read_bytes()
         for _ in range(generator.randint(1, 3)):
-            value = changed(value, generator)
-        path.write_text(json.dumps(value))
+            content = graph_mutant(content, generator)
+        (run / "model.onnx").write_bytes(content)
 
     def _damage(self, run: Path, generator: random.Random) -> None:
         """Damage one to three of a run's files."""

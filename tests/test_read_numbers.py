@@ -22,9 +22,9 @@ from tenfold.cli import app
 from tenfold.errors import DataError, MissingExtraError, RunError, TenfoldError, UsageError
 from tenfold.files import claimed
 from tenfold.read import Numbers, read
-from tenfold.runtime import documents
 from tenfold.runtime.numbers import Digit, Number, Page
 from tenfold.runtime.reader import Reader
+from tenfold.runtime.streams import Journal
 
 HERE = Path(__file__).parent
 RAY = pytest.mark.skipif(not (find_spec("ray") and find_spec("grpc")), reason="ray[client] is not installed")
@@ -222,16 +222,16 @@ def test_resumes(kind: str, stop_at: int, monkeypatch: pytest.MonkeyPatch) -> No
     """A call that is killed anywhere, within a line too, resumes and gives the bytes of one that was not."""
     source = folder()
     read(pictures=[source], out=f"whole.{kind}", workers=1, quiet=True)
-    add = documents.Journal.add
+    add = Journal.add
 
-    def die(journal: documents.Journal, number: int, answers: Any) -> None:
+    def die(journal: Journal, number: int, answers: Any) -> None:
         if len(journal.read) == stop_at:
-            journal._file.write(b'{"document": 3, "pag')  # on the disk, but not whole
+            journal._file.write(b'{"number": 3, "pag')  # on the disk, but not whole
             raise KeyboardInterrupt
         add(journal, number, answers)
 
     with monkeypatch.context() as patched:
-        patched.setattr(documents.Journal, "add", die)
+        patched.setattr(Journal, "add", die)
         with pytest.raises(KeyboardInterrupt):
             read(pictures=[source], out=f"out.{kind}", workers=1, quiet=True)
     assert not Path(f"out.{kind}").exists()
@@ -246,7 +246,7 @@ def test_starts_again_for_other_answers(monkeypatch: pytest.MonkeyPatch) -> None
     """What was begun with another threshold, or on a file that is another now, is begun again."""
     source = folder(12)
     with monkeypatch.context() as patched:
-        patched.setattr(documents.Journal, "finish", lambda journal: None)
+        patched.setattr(Journal, "finish", lambda *_: None)
         read(pictures=[source], out="out.csv", workers=1, quiet=True)
         assert read(pictures=[source], out="out.csv", workers=1, quiet=True).resumed_at == 13  # type: ignore[union-attr]
         read(pictures=[source], out="out.csv", workers=1, threshold=0.5, quiet=True)
@@ -376,16 +376,16 @@ def test_a_full_disk(what: str, monkeypatch: pytest.MonkeyPatch) -> None:
         raise error
 
     options: dict[str, Any] = {"out": "out.csv", "annotated": "seen", "page": "page.html", "quiet": True}
-    place = {"copy": "runtime.annotated", "file": "runtime.documents", "page": "pages.page"}.get(what)
+    place = {"copy": "runtime.annotated", "file": "runtime.streams", "page": "pages.page"}.get(what)
     with monkeypatch.context() as patched:
         if place is None:
-            add = documents.Journal.add
+            add = Journal.add
 
-            def fill(journal: documents.Journal, *answers: Any) -> None:
+            def fill(journal: Journal, *answers: Any) -> None:
                 journal._file.flush = full  # type: ignore[method-assign]
                 add(journal, *answers)
 
-            patched.setattr(documents.Journal, "add", fill)
+            patched.setattr(Journal, "add", fill)
         else:
             patched.setattr(f"tenfold.{place}.write_atomically", full)
         with pytest.raises(TenfoldError, match="No space left on device. Free some space there, and run"):

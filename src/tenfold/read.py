@@ -1,25 +1,28 @@
 """Pictures -> the numbers on them, or a digit each: in lines, or in a file for any number, resumed where it stopped."""
 
 import time
-from collections.abc import Callable, Sequence
-from contextlib import nullcontext
+from collections.abc import Sequence
+from contextlib import closing, nullcontext
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
+import numpy as np
 import typer
 
 from tenfold import options
+from tenfold.console import PlainConsole
 from tenfold.errors import TenfoldError, UsageError, printable, unwritten
+from tenfold.files import claimed
+from tenfold.jobs import Place, Task, check_place, run_tasks
+from tenfold.progress import Work
+from tenfold.runs.systems import System, open_system
+from tenfold.settings import threads as all_threads
 
 if TYPE_CHECKING:
-    from tenfold.console import PlainConsole
-    from tenfold.progress import Work
-    from tenfold.runs.systems import System
-    from tenfold.runtime.documents import Journal
+    from tenfold.runtime.documents import Document
     from tenfold.runtime.reader import Reader
-    from tenfold.runtime.recogniser import Answers
-    from tenfold.runtime.streams import Chunk, ImageStream
+    from tenfold.runtime.streams import ImageStream, Journal
 
 FEW = 8  # files that this process reads alone: others would take as long to begin
 Options = dict[str, Any]
@@ -189,8 +192,6 @@ def read(
     Raises DataError for images that cannot be read, RunError or ModelError for a system that is refused, UsageError,
     ClusterError, and TenfoldError where a file cannot be written, or is being written by another process.
     """
-    from tenfold.console import PlainConsole
-    from tenfold.runs.systems import open_system
     from tenfold.runtime.streams import open_pictures, open_stream
 
     console = PlainConsole(quiet=quiet, soft_wrap=True)
@@ -223,55 +224,49 @@ def read(
         images: ImageStream = open_pictures(names)
     else:
         images = open_stream(names[0] if frame is None else frame)
-    if out is None:
-        return _answered(images, system, console, probabilities)
-    return _labelled(images, system, console, Path(out), probabilities)
+    return _digits(images, system, console, None if out is None else Path(out), probabilities)
 
 
 def _numbers(
-    names: list[str], settings: Options, reading: Options, place: Options, targets: list[Any], console: "PlainConsole"
+    names: list[str], settings: Options, reading: Options, place: Options, targets: list[Any], console: PlainConsole
 ) -> Numbers:
     """Read the numbers, here or by workers, write what is to be written, and return what they are.
 
     settings, reading: of `Reader.load` and `documents.read`. place: workers and on. targets: out and page.
     """
-    from tenfold.files import claimed
-    from tenfold.jobs import Place, check_place
     from tenfold.pages import reading as pages
-    from tenfold.runtime import documents
+    from tenfold.runtime import documents, streams
     from tenfold.runtime.reader import Reader
-    from tenfold.settings import threads
 
     check_place(Place.parse(place["on"]))
     with console.working("Looking for pictures"):
         found, fingerprint = documents.find(names)
-    alone = place["on"] in (None, "local") and (place["workers"] or (1 if len(found) <= FEW else threads())) == 1
-    settings["threads"] = settings["threads"] or (threads() if alone else 1)
+    alone = place["on"] in (None, "local") and (place["workers"] or (1 if len(found) <= FEW else all_threads())) == 1
+    settings["threads"] = settings["threads"] or (all_threads() if alone else 1)
     reader = Reader.load(**settings)
     made_of = {"documents": fingerprint, "model": reader.sha256, "threshold": reader.threshold, **reading}
     out, page = (None if each is None else Path(each) for each in targets)
     pages_read = numbers = abstained = 0
     unreadable, listed = dict[str, str](), list[dict[str, Any]]()
-    with nullcontext() if out is None else claimed(out):
-        journal = documents.Journal(out, made_of, found)
-        try:
-            if resumed := len(journal.read):
-                console.print(f"Resuming behind {resumed:,} of {len(found):,} files")
-            with console.working(f"Reading {len(found):,} files", len(found)) as work:
-                work.done = resumed
-                _read_missing(journal, reader if alone else None, settings, reading, place, work)
-            for each in journal.listed():
-                pages_read, numbers = pages_read + (each["page"] is not None), numbers + len(each["numbers"])
-                abstained += sum(one["abstained"] for one in each["numbers"])
-                unreadable |= {each["file"]: each["error"]} if "error" in each else {}
-                listed += [each] if out is None else []
-            if page is not None:
-                pages.write(page, names, reader, journal.listed(crops=True))
-            journal.finish()
-        finally:
-            journal.close()
-    if written := ", ".join(str(each) for each in (out, reading["copies"], page) if each is not None):
-        console.print(f"{numbers:,} numbers, {abstained:,} of them doubtful, on {pages_read:,} pages: {written}")
+    claim = nullcontext() if out is None else claimed(out)
+    with claim, closing(streams.Journal(out, made_of)) as journal:
+        if resumed := len(journal.read):
+            console.print(f"Resuming behind {resumed:,} of {len(found):,} files")
+        with console.working(f"Reading {len(found):,} files", len(found)) as work:
+            work.done = resumed
+            _read_missing(journal, found, reader if alone else None, settings, reading, place, work)
+        for each in documents.listed(journal, found):
+            pages_read, numbers = pages_read + (each["page"] is not None), numbers + len(each["numbers"])
+            abstained += sum(one["abstained"] for one in each["numbers"])
+            unreadable |= {each["file"]: each["error"]} if "error" in each else {}
+            listed += [each] if out is None else []
+        if page is not None:
+            pages.write(page, names, reader, documents.listed(journal, found, crops=True))
+        if out is not None:
+            written = documents.as_csv if out.suffix == ".csv" else documents.as_json
+            journal.finish(written(documents.listed(journal, found)))
+    if where := ", ".join(str(each) for each in (out, reading["copies"], page) if each is not None):
+        console.print(f"{numbers:,} numbers, {abstained:,} of them doubtful, on {pages_read:,} pages: {where}")
     return Numbers(
         *(len(found), pages_read, numbers, abstained, unreadable, reader.threshold, reader.name, resumed),
         out=None if out is None else str(out),
@@ -281,13 +276,18 @@ def _numbers(
 
 
 def _read_missing(
-    journal: "Journal", reader: "Reader | None", settings: Options, reading: Options, place: Options, work: "Work"
+    journal: "Journal",
+    found: "list[Document]",
+    reader: "Reader | None",
+    settings: Options,
+    reading: Options,
+    place: Options,
+    work: Work,
 ) -> None:
     """Read every document that the journal lacks, with the reader, or where it is None by workers."""
-    from tenfold.jobs import Task, run_tasks
     from tenfold.runtime import documents
 
-    missing = {str(n): each for n, each in enumerate(journal.documents) if n not in journal.read}
+    missing = {str(n): each for n, each in enumerate(found) if n not in journal.read}
     if reader is not None:
         for key, each in missing.items():
             journal.add(int(key), documents.read(reader, each, **reading))
@@ -310,55 +310,48 @@ def _read_missing(
     run_tasks(tasks, **place, threads=settings["threads"], done=done, failed=failed, shared=shared)
 
 
-def _answered(images: "ImageStream", system: "System", console: "PlainConsole", probabilities: bool) -> Answered:
-    """Return the answers themselves."""
-    from tenfold.runtime.streams import reasons
-
-    found = Answered([], [], [], [], [] if probabilities else None, system.threshold, system.recipe)
-
-    def add(chunk: "Chunk", answers: "Answers") -> None:
-        why = reasons(chunk, answers)
-        found.names.extend(map(printable, chunk.names))
-        found.reasons.extend(why.get(row) for row in range(len(chunk.names)))
-        found.digits.extend(None if row in why else digit for row, digit in enumerate(answers.digits.tolist()))
-        found.confidences.extend(round(each, 6) for each in answers.confidences.tolist())
-        if found.probabilities is not None:
-            found.probabilities.extend(answers.probabilities.tolist())
-
-    _label(images, 0, system, add, console)
-    return found
-
-
-def _labelled(
-    images: "ImageStream", system: "System", console: "PlainConsole", out: Path, probabilities: bool
-) -> Labelled:
-    """Write the labels into `out`, or resume there, and return what they are."""
-    from tenfold.files import claimed
-    from tenfold.runtime.streams import Labels
+def _digits(
+    images: "ImageStream", system: System, console: PlainConsole, out: Path | None, probabilities: bool
+) -> Answered | Labelled:
+    """Read a digit an image, write what is to be written, or resume there, and return what they are."""
+    from tenfold.runtime import streams
 
     made_of = {"images": images.fingerprint, "model": system.sha256, "threshold": system.threshold}
-    with claimed(out):
-        labels = Labels(out, made_of, images.names, probabilities)
-        start = labels.open()
+    made_of |= {"row": streams.ROW.itemsize, "chunk": streams.ROWS}  # another Tenfold may keep others
+    claim = nullcontext() if out is None else claimed(out)
+    with claim, closing(streams.Journal(out, made_of, "Cannot write '{}' ({}).")) as journal:
+        start = min(len(journal.read) * streams.ROWS, images.count)
         if start:
             console.print(f"Resuming behind {start:,} of {images.count:,} images")
         begun = time.monotonic()
-        try:
-            _label(images, start, system, labels.add, console)
-        finally:
-            labels.close()
-        labels.finish()
-    rate = (labels.rows - start) / max(time.monotonic() - begun, 1e-9)
+        if start < images.count:
+            system.load()
+            with console.working(f"Reading {images.count:,} images", images.count) as work:
+                work.done = start
+                for chunk in images.chunks(start, system.threads):
+                    journal.add(len(journal.read), streams.kept(chunk, system.answers(chunk.frames)))
+                    work.done += len(chunk.frames)
+        if out is None:
+            return _answered(journal, system, probabilities)
+        counts, abstained, unreadable = np.zeros(10, np.int64), 0, 0
+        for part in journal:
+            rows = streams.rows_of(part)
+            unreadable += part["unreadable"]
+            abstained += int(rows["abstained"].sum()) - part["unreadable"]
+            counts += np.bincount(rows["digits"][~rows["abstained"]], minlength=10)
+        csv = out.suffix == ".csv"
+        journal.finish(streams.as_csv(journal, images.names, probabilities) if csv else streams.as_npz(journal))
+    rate = (images.count - start) / max(time.monotonic() - begun, 1e-9)
     console.print(
-        f"{sum(labels.counts):,} answers, {labels.abstained:,} abstentions and {labels.unreadable:,} unreadable "
+        f"{counts.sum():,} answers, {abstained:,} abstentions and {unreadable:,} unreadable "
         f"pictures in {out} ({rate:,.0f} images/s)"
     )
     return Labelled(
-        images=labels.rows,
-        answered=sum(labels.counts),
-        abstained=labels.abstained,
-        unreadable=labels.unreadable,
-        counts=labels.counts,
+        images=images.count,
+        answered=int(counts.sum()),
+        abstained=abstained,
+        unreadable=unreadable,
+        counts=counts.tolist(),
         threshold=system.threshold,
         model=system.recipe,
         resumed_at=start,
@@ -367,22 +360,20 @@ def _labelled(
     )
 
 
-def _label(
-    images: "ImageStream",
-    start: int,
-    system: "System",
-    add: "Callable[[Chunk, Answers], None]",
-    console: "PlainConsole",
-) -> None:
-    """Label every image from number `start` on."""
-    if start == images.count:
-        return
-    system.load()
-    with console.working(f"Reading {images.count:,} images", images.count) as work:
-        work.done = start
-        for chunk in images.chunks(start, system.threads):
-            add(chunk, system.answers(chunk.frames))
-            work.done += len(chunk.frames)
+def _answered(journal: "Journal", system: System, probabilities: bool) -> Answered:
+    """Return the answers themselves."""
+    from tenfold.runtime.streams import rows_of
+
+    found = Answered([], [], [], [], [] if probabilities else None, system.threshold, system.recipe)
+    for part in journal:
+        rows = rows_of(part)
+        found.names.extend(map(printable, part["names"]))
+        found.reasons.extend(part["why"])
+        found.digits.extend(None if abstained else digit for digit, _, abstained, _ in rows.tolist())
+        found.confidences.extend(round(each, 6) for each in rows["confidences"].tolist())
+        if found.probabilities is not None:
+            found.probabilities.extend(rows["probabilities"].tolist())
+    return found
 
 
 def _check_target(out: Path, sources: list[Path], option: str, kinds: tuple[str, ...]) -> None:

@@ -1,21 +1,30 @@
 """Recipe and data in, a run out: a folder that answers, and that can be resumed after any crash; and its report."""
 
+import shlex
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
+import numpy as np
 import typer
+from numpy.typing import NDArray
 
 from tenfold import options
+from tenfold.console import PlainConsole
 from tenfold.errors import RunError, UsageError
+from tenfold.metrics.intervals import wilson
+from tenfold.pages.page import drawn
+from tenfold.pages.report import write_report
+from tenfold.runs import begin as beginnings
+from tenfold.runs import reading, transfer
+from tenfold.runs.fit import train_run
+from tenfold.runs.run import Run
+from tenfold.runs.tracking import Callbacks, open_tracker
+from tenfold.training import recipe as recipes
 
 PRECISION_HELP = "auto, fp32 or bf16 [default: the recipe's; auto is what the processor computes in]."
-if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
-
 TRACK_HELP = "Send curves and report to MLflow (a folder, http://HOST:PORT), or tensorboard:FOLDER."
 LAYERS_HELP = "With --from: train on all layers or the head [default: all]."
 
@@ -86,14 +95,6 @@ def train(
     callbacks: of `tenfold.runs.tracking.Callback`, from Python alone; they watch a network's training.
     Raises TenfoldError: UsageError, RecipeError, DataError, RunError, TrainingError, MissingExtraError.
     """
-    from tenfold.console import PlainConsole
-    from tenfold.runs import begin as beginnings
-    from tenfold.runs import reading
-    from tenfold.runs.fit import train_run
-    from tenfold.runs.run import Run
-    from tenfold.runs.tracking import Callbacks, open_tracker
-    from tenfold.training import recipe as recipes
-
     began = time.monotonic()
     console = PlainConsole(quiet=quiet)
     specs = [data] if isinstance(data, str) else list(data)
@@ -152,11 +153,8 @@ def train(
     return result
 
 
-def _told(run: Any, labels: Any, console: Any, began: float) -> Trained:
+def _told(run: Run, labels: NDArray[np.int64] | None, console: PlainConsole, began: float) -> Trained:
     """Return how the training of a run ended, told on the console, its report written."""
-    from tenfold.pages.page import drawn
-    from tenfold.pages.report import write_report
-
     result = _summary(run, drawn(write_report, run), time.monotonic() - began)
     console.print(describe(result), soft_wrap=True)
     if result.status == "finished":
@@ -168,17 +166,14 @@ def _told(run: Any, labels: Any, console: Any, began: float) -> Trained:
 
 
 def _read_on(
-    run: Any, rows: list[Any], console: Any, began: float, max_seconds: float | None, threads: int | None
+    run: Run, rows: list[Any], console: PlainConsole, began: float, max_seconds: float | None, threads: int | None
 ) -> Trained:
     """Return what came of training a network that reads numbers; its file for `tenfold read` lies in the run."""
     from tenfold.graphs.reading import write_reader
-    from tenfold.pages.page import drawn
-    from tenfold.pages.report import write_report
-    from tenfold.runs.reading import train_reading
 
     if not run.finished:
         deadline = None if max_seconds is None else began + max_seconds
-        train_reading(run, rows, console, deadline=deadline, threads=threads)
+        reading.train_reading(run, rows, console, deadline=deadline, threads=threads)
     file = write_reader(run, rows, console)
     result = _summary(run, drawn(write_report, run), time.monotonic() - began)
     console.print(describe(result), soft_wrap=True)
@@ -187,12 +182,8 @@ def _read_on(
     return result
 
 
-def nothing_learnt(result: Trained, labels: "NDArray[np.int64] | None", spec: str | list[str]) -> str | None:
+def nothing_learnt(result: Trained, labels: NDArray[np.int64] | None, spec: str | list[str]) -> str | None:
     """Return where to look when a finished training may be no better than one answer for all, None otherwise."""
-    import shlex
-
-    import numpy as np
-
     counts = np.bincount(() if labels is None else labels, minlength=1)
     chance, digit = counts.max() / max(counts.sum(), 1), int(counts.argmax())
     if result.status != "finished" or result.validation_ci95 is None or not result.validation_ci95[0] <= chance < 1:
@@ -206,9 +197,7 @@ def nothing_learnt(result: Trained, labels: "NDArray[np.int64] | None", spec: st
 
 def listing() -> list[tuple[str, str]]:
     """Return the name and the summary of each shipped recipe."""
-    from tenfold.training.recipe import available, load
-
-    return [(name, load(name).summary) for name in available()]
+    return [(name, recipes.load(name).summary) for name in recipes.available()]
 
 
 def _refuse_with_resume(given: dict[str, Any]) -> None:
@@ -227,10 +216,8 @@ def _refuse(recipe: str, given: dict[str, Any]) -> None:
             raise UsageError(f"'{option}' does not go with '{recipe}', which learns from pictures of numbers. Omit it.")
 
 
-def _start(path: str | Path | None, recipe: Any, layers: str | None) -> Any:
+def _start(path: str | Path | None, recipe: recipes.Recipe, layers: str | None) -> transfer.Start | None:
     """Return the run to start from, or None."""
-    from tenfold.runs import transfer
-
     if path is not None:
         return transfer.open_start(Path(path), recipe, layers or transfer.LAYERS[0])
     if layers is not None:
@@ -238,9 +225,7 @@ def _start(path: str | Path | None, recipe: Any, layers: str | None) -> Any:
     return None
 
 
-def _summary(run: Any, report: str | None, total_seconds: float) -> Trained:
-    from tenfold.metrics.intervals import wilson
-
+def _summary(run: Run, report: str | None, total_seconds: float) -> Trained:
     manifest = run.manifest
     accuracy, n = manifest["validation_accuracy"], manifest["data"]["n_validation"]
     keys = ("recipe", "status", "seed", "seconds", "epochs", "images_per_second", "parameters", "validation_accuracy")

@@ -170,7 +170,6 @@ def _finish(folder: Path, journal: Journal, plan: Plan, status: str, console: Pl
         plan=plan,
         space=journal.space,
         tried=tried,
-        importances=journal.importances(),
         comparison=comparison,
         verdict=conclusion,
         recipe=recipe,

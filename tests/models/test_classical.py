@@ -15,7 +15,8 @@ from tenfold.data import load
 from tenfold.data.digits import Digits
 from tenfold.errors import DataError, RecipeError, RunError, TenfoldError, TrainingError
 from tenfold.models import CLASSICAL
-from tenfold.models.classical import FEATURES, KINDS, Classical, model_file
+from tenfold.models.classical import FEATURES, KINDS, Classical
+from tenfold.runtime.model_file import model_path
 
 QUICK: dict[str, dict[str, Any]] = {
     "logistic": {},
@@ -95,7 +96,7 @@ def test_saved_and_loaded(model: Classical, test: Digits, tmp_path: Path) -> Non
     loaded = Classical.load(tmp_path, model.kind, QUICK[model.kind], {})
     np.testing.assert_allclose(loaded.probabilities(test.images), model.probabilities(test.images), atol=1e-5)
     assert loaded.parameters == model.parameters > 3000
-    assert [path.name for path in tmp_path.iterdir()] == [model_file(model.kind)]
+    assert [path.name for path in tmp_path.iterdir()] == ["model.onnx"]
 
 
 def test_copied(model: Classical, test: Digits) -> None:
@@ -202,13 +203,12 @@ class Touch:
 def test_broken_and_foreign_files(kind: str, digits: Digits, tmp_path: Path) -> None:
     """A file that is cut, empty, another kind's, another width's or a pickle is refused in one line; no code runs."""
     Classical(kind, QUICK[kind], {}).fit(digits.images, digits.labels).save(tmp_path)
-    file, touched = tmp_path / model_file(kind), tmp_path / "touched"
+    file, touched = tmp_path / "model.onnx", tmp_path / "touched"
     whole = file.read_bytes()
     narrow = Classical(kind, QUICK[kind], {"pca": 30}).fit(digits.images, digits.labels)
-    other = Classical("svm" if kind == "xgboost" else "xgboost", {}, {}).fit(digits.images, digits.labels)
+    other = model_path("tiny").read_bytes()
     assert narrow.fitted
-    assert other.fitted
-    foreign = (narrow.fitted.content, other.fitted.content, b"{}", b'{"learner": 1}', pickle.dumps(Touch(touched)))
+    foreign = (narrow.fitted.content, other, b"{}", b'{"learner": 1}', pickle.dumps(Touch(touched)))
     for content in (b"", whole[: len(whole) // 2], whole[:-1], *foreign):
         file.write_bytes(content)
         with pytest.raises(RunError) as caught:

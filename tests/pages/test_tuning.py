@@ -59,7 +59,7 @@ SEEDS = SeedComparison(
 def written(folder: Path, tried: list[Tried], **changes: Any) -> str:
     """Return the page's HTML."""
     values: dict[str, Any] = {
-        "plan": PLAN, "space": SPACE, "tried": tried, "importances": {}, "comparison": None, "verdict": "So it is.",
+        "plan": PLAN, "space": SPACE, "tried": tried, "comparison": None, "verdict": "So it is.",
         "recipe": "",
     }  # fmt: skip
     return write_page(folder / "tune.html", **(values | changes)).read_text("utf-8")
@@ -100,17 +100,6 @@ def test_shows_what_was_tried(tmp_path: Path) -> None:
         assert value in page.text
     rows = re.findall(r'<tr><td class="left">(\d+)</td><td>[^<]*</td><td>(?:true|false)</td>', html)
     assert rows == ["1", "0", "2", "3"]  # the best first, what has no figure last
-
-
-def test_few_trials_rank_no_keys(tmp_path: Path) -> None:
-    """Which keys matter is said from fifty complete trials on, with their number; of fewer, that they are too few."""
-    shares = {"optimiser.lr": 0.8, "model.norm": 0.2}
-    for n, ranked in ((49, False), (50, True)):
-        tried = [replace(BETTER, number=i) for i in range(n)]
-        text = re.sub(r"\s+", " ", Balanced(written(tmp_path, [*tried, PRUNED], importances=shares)).text)
-        assert ("optimiser.lr80%" in text.replace(" ", "")) is ranked
-        assert ("PED-ANOVA of the 50 complete trials" in text) is ranked
-        assert ("49 complete trials: too few to say which keys matter" in text) is not ranked
 
 
 def test_nothing_from_outside_and_nothing_unescaped(tmp_path: Path) -> None:

@@ -154,18 +154,6 @@ def test_median_pruning_spares_the_good_and_the_base(tmp_path: Path) -> None:
     journal.close()
 
 
-def test_importances_name_what_matters(tmp_path: Path) -> None:
-    """Where one key alone decides, it explains most; with too few trials nothing is said."""
-    journal = begun(tmp_path / "journal.log")
-    run(journal, 3, seed=1)
-    assert journal.importances() == {}
-    run(journal, 27, seed=1)
-    shares = journal.importances()
-    assert next(iter(shares)) == "x"
-    assert sum(shares.values()) == pytest.approx(1)
-    journal.close()
-
-
 def test_one_process_at_a_time(tmp_path: Path) -> None:
     """A journal that is open elsewhere is refused; once it is closed it may be opened."""
     journal = Journal(tmp_path / "journal.log", SPACE, alone=True)

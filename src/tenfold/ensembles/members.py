@@ -5,20 +5,18 @@ import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from tenfold.console import PlainConsole
 from tenfold.ensembles.pool import HeldOutAnswers, Member, Pool, Settings
 from tenfold.errors import TrainingError
 from tenfold.jobs import Task, run_tasks
 from tenfold.metrics.scores import log_losses
 from tenfold.runs.fit import fit
 from tenfold.runs.run import Run
-
-if TYPE_CHECKING:
-    from tenfold.console import PlainConsole
 
 
 @dataclass(frozen=True)
@@ -60,7 +58,7 @@ def train_member(made_of: dict[str, Any], recipe: str, folder: str, **options: A
     return {"seconds": known["seconds"], "n": n, "errors": round((1 - accuracy) * n) if n else 0}
 
 
-def train_missing(pool: Pool, count: int, resources: Resources, console: "PlainConsole") -> dict[str, str]:
+def train_missing(pool: Pool, count: int, resources: Resources, console: PlainConsole) -> dict[str, str]:
     """Train what is not trained yet of the first `count` members; return the names of those that could not be, and why.
 
     TrainingError where the pool then has no member at all.

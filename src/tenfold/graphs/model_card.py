@@ -1,17 +1,16 @@
 """The card of an exported model: what made it, and how it fared on the images that were held out."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from tenfold import __version__
 from tenfold.data import names as sources
 from tenfold.metrics.intervals import wilson
+from tenfold.runs.run import Run
 from tenfold.runtime.abstain import confidences, default_threshold, held_out_errors
-
-if TYPE_CHECKING:
-    from tenfold.runs.run import Run
 
 
 class HeldOut(NamedTuple):
@@ -22,13 +21,11 @@ class HeldOut(NamedTuple):
     digit_probability: NDArray[np.float32] | None = None  # (N,), of being a digit at all, where the model gives it
 
 
-def card_of(run: "Run", precision: str, temperature: float, held_out: HeldOut | None) -> dict[str, Any]:
+def card_of(run: Run, precision: str, temperature: float, held_out: HeldOut | None) -> dict[str, Any]:
     """Return the card, ready for JSON: the same run gives the same card, whatever folder it lies in.
 
     Without `held_out`, that entry is without images, `metrics` empty, and `threshold` 0.
     """
-    from tenfold import __version__
-
     manifest = run.manifest
     spec = manifest["data"]["spec"]
     card: dict[str, Any] = {

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from tenfold.console import PlainConsole
 from tenfold.data.digits import Digits
 from tenfold.errors import ExportError, ModelError
 from tenfold.graphs import run_graph
@@ -21,14 +22,13 @@ from tenfold.graphs.quantise import quantised
 from tenfold.models.blocks import shift_offsets
 from tenfold.models.integer_network import taken_apart
 from tenfold.runs.begin import same_data
+from tenfold.runs.run import Run
 from tenfold.runtime.model_file import Model, from_bytes
 
 if TYPE_CHECKING:
     from onnx import ModelProto
 
-    from tenfold.console import PlainConsole
     from tenfold.runs.estimator import DigitClassifier
-    from tenfold.runs.run import Run
 
 Floats = NDArray[np.float32]
 Answer = Callable[[NDArray[np.uint8]], Sequence[Floats]]  # -> probabilities (N, 10), perhaps digit_probability (N,)
@@ -128,7 +128,7 @@ class Subject:
     spec: what messages call the images. out: where the content will be written.
     """
 
-    run: "Run"
+    run: Run
     classifier: "DigitClassifier"
     spec: str
     images: NDArray[np.uint8]
@@ -154,7 +154,7 @@ class Subject:
         }
 
 
-def proven_header(subject: Subject, console: "PlainConsole") -> tuple[bytes, ExportedHeader]:
+def proven_header(subject: Subject, console: PlainConsole) -> tuple[bytes, ExportedHeader]:
     """Return the content of a C header, the run's whole numbers; no compiler is needed, PyTorch asks them.
 
     Raises ExportError where there are none, or where they do not answer as the run does.
@@ -176,7 +176,7 @@ def proven_header(subject: Subject, console: "PlainConsole") -> tuple[bytes, Exp
     return content, ExportedHeader(**facts, weight_bytes=network.weights, buffer_bytes=buffers(network))
 
 
-def proven_graph(subject: Subject, int8: bool, console: "PlainConsole") -> tuple[bytes, ExportedGraph]:
+def proven_graph(subject: Subject, int8: bool, console: PlainConsole) -> tuple[bytes, ExportedGraph]:
     """Return the content of an ONNX file: the run's graph, in fp32 or 8 bits.
 
     Raises ExportError where it does not answer as the run does in fp32; DataError and RunError where the run's data
@@ -204,7 +204,7 @@ def proven_graph(subject: Subject, int8: bool, console: "PlainConsole") -> tuple
 
 
 def _eight_bits(
-    subject: Subject, whole: bytes, proof: Parity, console: "PlainConsole"
+    subject: Subject, whole: bytes, proof: Parity, console: PlainConsole
 ) -> tuple[bytes, dict[str, Any], EightBits]:
     """Return a proven graph in 8 bits: its content, its card, and what was measured of it beside the fp32 graph."""
     held_out, training = _held_out_and_training(subject.run, console)
@@ -227,7 +227,7 @@ def _eight_bits(
     return content, card, figures
 
 
-def _held_out_answers(subject: Subject, knows_no_digit: bool, console: "PlainConsole") -> HeldOut | None:
+def _held_out_answers(subject: Subject, knows_no_digit: bool, console: PlainConsole) -> HeldOut | None:
     """Return the run's answers to what it held out; None where that is nothing.
 
     They stand in its folder; but older runs did not note how probably an image is a digit, and are asked again.
@@ -242,7 +242,7 @@ def _held_out_answers(subject: Subject, knows_no_digit: bool, console: "PlainCon
     return HeldOut(held_out.labels, *subject.classifier.answer(held_out.images))
 
 
-def _held_out_and_training(run: "Run", console: "PlainConsole") -> tuple[Digits, NDArray[np.uint8]]:
+def _held_out_and_training(run: Run, console: PlainConsole) -> tuple[Digits, NDArray[np.uint8]]:
     """Return the images that the run held out, labelled, and those that it was trained on, (N, 28, 28) uint8.
 
     Raises DataError where the run's data are not to be had, RunError where they are no longer the same.

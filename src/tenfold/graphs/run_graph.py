@@ -1,11 +1,9 @@
 """A run as one ONNX graph, from pixels to calibrated probabilities: `images` (N, 28, 28) uint8 in, (N, 10) out."""
 
-import json
 import tempfile
 import warnings
-from collections import defaultdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -23,7 +21,6 @@ if TYPE_CHECKING:
     from tenfold.runs.estimator import DigitClassifier
 
 DIGITS = 10
-LEAF = -1  # what stands for a child where there is none
 OPERATORS = {"offset": "Sub", "scale": "Mul", "components": "MatMul"}  # by what features learned
 
 # Laplace's rule, as Classical has it: one vote more, spread over the ten digits.
@@ -129,14 +126,11 @@ def classical(model: "Classical") -> "ModelProto":
     from onnx import ModelProto
 
     assert model.fitted is not None
-    if model.kind == "xgboost":
-        answer = boosted(model.fitted.content)
-    else:
-        answer = ModelProto.FromString(model.fitted.content)
-        # scikit-learn's graphs also give the digit, which follows from the probabilities.
-        kept = [output for output in answer.graph.output if output.name == "probabilities"]
-        del answer.graph.output[:]
-        answer.graph.output.extend(kept)
+    answer = ModelProto.FromString(model.fitted.content)
+    # scikit-learn's graphs also give the digit, which follows from the probabilities.
+    kept = [output for output in answer.graph.output if output.name == "probabilities"]
+    del answer.graph.output[:]
+    answer.graph.output.extend(kept)
     links = [features(model.features), answer]
     if model.votes is not None:
         links.append(described(SMOOTH, count=float(model.votes), tenth=0.1, count_and_one=model.votes + 1.0))
@@ -161,54 +155,6 @@ def _projection(fitted: Features) -> "ModelProto":
     )
     text = f"projection (float[N, D] rows) => (float[N, E] projected) {{\n{lines}\n}}"
     return described(text, **{name: each.T if name == "components" else each for name, each in fitted.learned.items()})
-
-
-def boosted(content: bytes) -> "ModelProto":
-    """Return the graph of XGBoost's model.json: rows (N, D) float32 in, `probabilities` (N, 10) float32 out.
-
-    A tree adds the value of the leaf that an image comes to, to its digit's score; softmax makes probabilities of
-    them. XGBoost goes left where a value is less than the threshold, and ONNX's BRANCH_LT does. content: as
-    `tenfold.models.trees` lets it pass.
-    """
-    from onnx import helper, numpy_helper
-
-    learner = json.loads(content)["learner"]
-    model = learner["gradient_booster"]["model"]
-    # Not as the trees' own base_values: onnxruntime 1.32 omits those of a digit that no tree speaks of.
-    start = np.full(10, json.loads(learner["learner_model_param"]["base_score"]), np.float32)
-    trees = _columns(model)
-    nodes = [
-        helper.make_node("TreeEnsembleRegressor", ["rows"], ["scores"], domain="ai.onnx.ml", n_targets=10, **trees),
-        helper.make_node("Add", ["scores", "start"], ["total"]),
-        helper.make_node("Softmax", ["total"], ["probabilities"], axis=1),
-    ]
-    rows = helper.make_tensor_value_info("rows", 1, ["N", int(learner["learner_model_param"]["num_feature"])])
-    probabilities = helper.make_tensor_value_info("probabilities", 1, ["N", 10])
-    graph = helper.make_graph(nodes, "trees", [rows], [probabilities], [numpy_helper.from_array(start, "start")])
-    opsets = [helper.make_opsetid(domain, version) for domain, version in OPSETS.items()]
-    return helper.make_model(graph, opset_imports=opsets, ir_version=8)
-
-
-def _columns(model: dict[str, Any]) -> dict[str, Any]:
-    """Return the trees as the operator takes them: a list a property, with an entry for every node of every tree."""
-    columns: dict[str, list[Any]] = defaultdict(list)
-    for number, (tree, digit) in enumerate(zip(model["trees"], model["tree_info"], strict=True)):
-        count = len(tree["left_children"])
-        is_leaf = np.array(tree["left_children"]) == LEAF
-        leaves = np.flatnonzero(is_leaf).tolist()
-        columns["nodes_treeids"] += [number] * count
-        columns["nodes_nodeids"] += range(count)
-        columns["nodes_featureids"] += tree["split_indices"]
-        columns["nodes_values"] += tree["split_conditions"]
-        columns["nodes_modes"] += np.where(is_leaf, "LEAF", "BRANCH_LT").tolist()
-        columns["nodes_truenodeids"] += np.where(is_leaf, 0, tree["left_children"]).tolist()
-        columns["nodes_falsenodeids"] += np.where(is_leaf, 0, tree["right_children"]).tolist()
-        columns["nodes_missing_value_tracks_true"] += tree["default_left"]
-        columns["target_treeids"] += [number] * len(leaves)
-        columns["target_nodeids"] += leaves
-        columns["target_ids"] += [digit] * len(leaves)
-        columns["target_weights"] += [tree["split_conditions"][leaf] for leaf in leaves]
-    return columns
 
 
 def calibrated(graph: "ModelProto", temperature: float) -> "ModelProto":

@@ -1,7 +1,7 @@
 """The classical models: scikit-learn's and XGBoost's estimators, with their features, behind one small class.
 
-What is saved is a graph for onnxruntime or XGBoost's JSON, and a safetensors file of what the features learned. A
-model answers through the same bytes before and after it is saved, so a loaded one answers the same.
+What is saved is a graph for onnxruntime, and a safetensors file of what the features learned. A model answers through
+the same bytes before and after it is saved, so a loaded one answers the same.
 """
 
 import importlib
@@ -16,7 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt, V
 from tenfold.errors import DataError, ModelError, RecipeError, RunError, TrainingError, nearest, remedy
 from tenfold.files import write_atomically
 from tenfold.models import CLASSICAL, fitted
-from tenfold.models.fitted import MAX_BYTES, PARAMETERS, Fitted, Graph, Trees, open_fitted
+from tenfold.models.fitted import MAX_BYTES, NAME, PARAMETERS, Fitted, open_fitted
 from tenfold.progress import track
 from tenfold.runtime.model_file import read_model
 
@@ -214,7 +214,7 @@ class Classical:
         try:
             if arrays:
                 write_atomically(folder / FEATURES, save(arrays))
-            write_atomically(folder / model_file(self.kind), self._ready().content)
+            write_atomically(folder / NAME, self._ready().content)
         except OSError as error:
             advice = remedy(error, "Free space or rights.")
             raise RunError(f"The model cannot be written to '{folder}': {error.strerror}. {advice}") from None
@@ -228,7 +228,7 @@ class Classical:
         from safetensors.numpy import load
 
         self = cls(kind, arguments, features, threads=threads)
-        path = folder / model_file(kind)
+        path = folder / NAME
         if not path.exists():
             raise RunError(f"The run '{folder}' has no model yet. Resume it: tenfold train --resume {folder}")
         learned = folder / FEATURES
@@ -247,26 +247,19 @@ class Classical:
         return self.fitted
 
 
-def model_file(kind: str) -> str:
-    """Return the name of the file in which a model of that kind is kept."""
-    return "model.json" if kind == "xgboost" else "model.onnx"
-
-
 def _keep(kind: str, estimator: Any, rows: NDArray[np.float32], labels: NDArray[np.int64], threads: int) -> Fitted:
     """Return the fitted estimator as the bytes that answer for it, with its count of parameters in them."""
     parameters = str(count(kind, estimator, rows))
-    if kind == "xgboost":
-        booster = estimator.get_booster()
-        booster.set_attr(**{PARAMETERS: parameters})
-        return Trees(bytes(booster.save_raw("json")), threads, rows.shape[1])
     if kind == "svm":
         graph = fitted.svm(estimator)
     elif kind == "knn":
         graph = fitted.knn(estimator, rows, labels)
+    elif kind == "xgboost":
+        graph = fitted.boosted(bytes(estimator.get_booster().save_raw("json")))
     else:
         graph = fitted.converted(estimator)
     graph.metadata_props.add(key=PARAMETERS, value=parameters)
-    return Graph(graph.SerializeToString(), threads, rows.shape[1])
+    return Fitted(graph.SerializeToString(), threads, rows.shape[1])
 
 
 def only_processor(kind: str, device: str) -> None:

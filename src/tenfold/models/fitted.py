@@ -1,20 +1,18 @@
-"""What a fitted classical model leaves behind: the bytes of a file that answers, and no code that could run.
+"""What a fitted classical model leaves behind: an ONNX graph that answers, and no code that could run.
 
-model.onnx   a graph, for onnxruntime          model.json   trees, for XGBoost
-
-Graphs come from skl2onnx, or are written here as ONNX's own text; a chain of them is one graph.
+Graphs come from skl2onnx, or are written here, most as ONNX's own text; a chain of them is one graph.
 """
 
+import json
 import os
+from collections import defaultdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import ValidationError
 
 from tenfold.errors import RunError
-from tenfold.models.trees import checked_trees
 from tenfold.runtime.bounds import images_at_once
 from tenfold.runtime.model_file import FLOAT, check_opsets, open_session, read_model
 from tenfold.runtime.wire import ADVICE, outline
@@ -32,6 +30,7 @@ ROWS = 1000  # that are asked at a time at most
 HEADER = f'<ir_version: 8, opset_import: ["": {OPSETS[""]}]>'  # of every graph that is written as text
 STEEPNESS = 5.0  # makes the probabilities about as sure as they are right, before a temperature is fitted
 LEAST_DISTANCE = 1e-6  # squared; nearer ones are the same image, for float32
+LEAF = -1  # what XGBoost has for a child where there is none
 
 Floats = NDArray[np.float32]
 Constant = NDArray[Any] | np.generic | float | list[int]
@@ -87,28 +86,12 @@ nearest (float[N, D] x) => (float[N, K] probabilities) {
 class Fitted:
     """A fitted model: the content of its file, how many numbers were fitted, and answers.
 
-    ValueError, or an error of onnxruntime's, for content that is broken or of another kind.
+    content: an ONNX graph with an output `probabilities`. width: of the rows that it takes.
+    ModelError, ValueError, or an error of onnxruntime's, for content that is broken or of another kind.
     """
-
-    parameters: int
 
     def __init__(self, content: bytes, threads: int, width: int) -> None:
         self.content, self.threads, self.width = content, threads, width
-
-    def answer(self, rows: Floats) -> Floats:
-        """Return probabilities, (N, 10) float32, of rows (N, D) float32."""
-        raise NotImplementedError
-
-    def __reduce__(self) -> "tuple[type[Fitted], tuple[bytes, int, int]]":
-        """Return how a copy is made, as scikit-learn does for its own processes: from the bytes."""
-        return type(self), (self.content, self.threads, self.width)
-
-
-class Graph(Fitted):
-    """An ONNX graph with an output `probabilities`. ModelError for one that isn't ours."""
-
-    def __init__(self, content: bytes, threads: int, width: int) -> None:
-        super().__init__(content, threads, width)
         found = outline(content, NAME)
         check_opsets(found, NAME)
         if [value.element for value in found.inputs] != [FLOAT]:
@@ -116,43 +99,29 @@ class Graph(Fitted):
         self.input = found.inputs[0].name
         self.rows = images_at_once(found, NAME, (self.input, "f4", [width]), ROWS)
         self.parameters = int(dict(found.metadata).get(PARAMETERS, 0))
-        self.session = open_session(content, NAME, threads)
+        self.sessions = {os.getpid(): open_session(content, NAME, threads)}
 
     def answer(self, rows: Floats) -> Floats:
-        """Return the graph's answers."""
+        """Return probabilities, (N, 10) float32, of rows (N, D) float32."""
+        # A fork has none of the threads of the session before, and would wait for them for ever, also to close it.
+        if os.getpid() not in self.sessions:
+            self.sessions[os.getpid()] = open_session(self.content, NAME)
         parts = [rows[start : start + self.rows] for start in range(0, max(1, len(rows)), self.rows)]
-        return np.concatenate([self.session.run(["probabilities"], {self.input: part})[0] for part in parts])
+        session = self.sessions[os.getpid()]
+        return np.concatenate([session.run(["probabilities"], {self.input: part})[0] for part in parts])
 
-
-class Trees(Fitted):
-    """XGBoost's trees, as its own JSON. The library is given what `checked_trees` writes of it alone."""
-
-    def __init__(self, content: bytes, threads: int, width: int) -> None:
-        import xgboost
-
-        super().__init__(content, threads, width)
-        self.booster = xgboost.Booster({"nthread": threads}, model_file=bytearray(checked_trees(content, width)))
-        self.parameters = int(self.booster.attr(PARAMETERS) or 0)
-        self.process = os.getpid()
-
-    def answer(self, rows: Floats) -> Floats:
-        """Return the trees' answers."""
-        if self.process != os.getpid():  # OpenMP's threads are not in a fork, which would wait for them for ever
-            self.booster.set_param({"nthread": 1})
-            self.process = os.getpid()
-        return np.asarray(self.booster.inplace_predict(rows), np.float32)
+    def __reduce__(self) -> "tuple[type[Fitted], tuple[bytes, int, int]]":
+        """Return how a copy is made, as scikit-learn does for its own processes: from the bytes."""
+        return type(self), (self.content, self.threads, self.width)
 
 
 def open_fitted(path: Path, width: int, threads: int) -> Fitted:
     """Return the model in the file; RunError where that is broken, or does not take rows of `width` values."""
     try:
         content = read_model(path, MAX_BYTES)
-        fitted: Fitted = (Trees if path.suffix == ".json" else Graph)(content, threads, width)
+        fitted = Fitted(content, threads, width)
         answer = fitted.answer(np.zeros((2, width), np.float32))
     except Exception as error:  # onnxruntime's exceptions share no base
-        if isinstance(error, ValidationError):
-            first = error.errors()[0]
-            error = ValueError(f"{'.'.join(map(str, first['loc']))}: {first['msg']}")
         reason = str(error).removesuffix(ADVICE).strip().rstrip(".").splitlines() or [type(error).__name__]
         raise RunError(
             f"'{path}' cannot be read as this run's model: {reason[0][:200]}. Train the run again."
@@ -216,6 +185,53 @@ def _omit_zeros(node: "NodeProto") -> None:
     for name in ("class_ids", "class_nodeids", "class_treeids", "class_weights"):
         values = columns[name].floats if name == "class_weights" else columns[name].ints
         values[:] = np.array(values)[kept].tolist()
+
+
+def boosted(content: bytes) -> "ModelProto":
+    """Return the graph of XGBoost's own JSON: rows (N, D) float32 in, `probabilities` (N, 10) float32 out.
+
+    A tree adds the value of the leaf that an image comes to, to its digit's score; softmax makes probabilities of
+    them. XGBoost goes left where a value is less than the threshold, and ONNX's BRANCH_LT does.
+    """
+    from onnx import helper, numpy_helper
+
+    learner = json.loads(content)["learner"]
+    model = learner["gradient_booster"]["model"]
+    # Not as the trees' own base_values: onnxruntime 1.32 omits those of a digit that no tree speaks of.
+    start = np.full(10, json.loads(learner["learner_model_param"]["base_score"]), np.float32)
+    trees = _columns(model)
+    nodes = [
+        helper.make_node("TreeEnsembleRegressor", ["rows"], ["scores"], domain="ai.onnx.ml", n_targets=10, **trees),
+        helper.make_node("Add", ["scores", "start"], ["total"]),
+        helper.make_node("Softmax", ["total"], ["probabilities"], axis=1),
+    ]
+    rows = helper.make_tensor_value_info("rows", 1, ["N", int(learner["learner_model_param"]["num_feature"])])
+    probabilities = helper.make_tensor_value_info("probabilities", 1, ["N", 10])
+    graph = helper.make_graph(nodes, "trees", [rows], [probabilities], [numpy_helper.from_array(start, "start")])
+    opsets = [helper.make_opsetid(domain, version) for domain, version in OPSETS.items()]
+    return helper.make_model(graph, opset_imports=opsets, ir_version=8)
+
+
+def _columns(model: dict[str, Any]) -> dict[str, Any]:
+    """Return the trees as the operator takes them: a list a property, with an entry for every node of every tree."""
+    columns: dict[str, list[Any]] = defaultdict(list)
+    for number, (tree, digit) in enumerate(zip(model["trees"], model["tree_info"], strict=True)):
+        count = len(tree["left_children"])
+        is_leaf = np.array(tree["left_children"]) == LEAF
+        leaves = np.flatnonzero(is_leaf).tolist()
+        columns["nodes_treeids"] += [number] * count
+        columns["nodes_nodeids"] += range(count)
+        columns["nodes_featureids"] += tree["split_indices"]
+        columns["nodes_values"] += tree["split_conditions"]
+        columns["nodes_modes"] += np.where(is_leaf, "LEAF", "BRANCH_LT").tolist()
+        columns["nodes_truenodeids"] += np.where(is_leaf, 0, tree["left_children"]).tolist()
+        columns["nodes_falsenodeids"] += np.where(is_leaf, 0, tree["right_children"]).tolist()
+        columns["nodes_missing_value_tracks_true"] += tree["default_left"]
+        columns["target_treeids"] += [number] * len(leaves)
+        columns["target_nodeids"] += leaves
+        columns["target_ids"] += [digit] * len(leaves)
+        columns["target_weights"] += [tree["split_conditions"][leaf] for leaf in leaves]
+    return columns
 
 
 def described(text: str, **constants: Constant) -> "ModelProto":

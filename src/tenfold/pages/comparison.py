@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -10,9 +10,7 @@ from tenfold.metrics.intervals import Pair
 from tenfold.metrics.scores import CLASSES
 from tenfold.metrics.side_by_side import SideBySide, Standing, frontier
 from tenfold.pages import page, plots
-
-if TYPE_CHECKING:
-    from tenfold.pages.reproduced import SystemRow
+from tenfold.pages.reproduced import SystemRow
 
 SIGNIFICANT = 0.05  # of the corrected p-value
 SHOWN_CONFUSIONS = 10
@@ -73,7 +71,7 @@ def write_markdown(path: Path | None, text: str) -> str | None:
     return None if path is None else str(page.write(path, f"{text}\n", "Give another with --markdown.", ""))
 
 
-def write_page(path: Path, title: str, sections: "Sequence[tuple[SideBySide, Sequence[Standing | SystemRow]]]") -> str:
+def write_page(path: Path, title: str, sections: Sequence[tuple[SideBySide, Sequence[Standing | SystemRow]]]) -> str:
     """Return the path of the page, written: a section a comparison, each with the rows of its table.
 
     A row is of `SideBySide.standings`, or of `pages.reproduced.row`, with the published score beside ours.
@@ -84,7 +82,7 @@ def write_page(path: Path, title: str, sections: "Sequence[tuple[SideBySide, Seq
     return str(page.write(path, html, "Give another with --page.", ""))
 
 
-def _section(found: SideBySide, rows: "Sequence[Standing | SystemRow]", anchor: str) -> dict[str, Any]:
+def _section(found: SideBySide, rows: Sequence[Standing | SystemRow], anchor: str) -> dict[str, Any]:
     """Return what the page shows of one comparison."""
     pairs = found.pairs()
     return {
@@ -103,7 +101,7 @@ def _section(found: SideBySide, rows: "Sequence[Standing | SystemRow]", anchor: 
     }
 
 
-def _charts(rows: "Sequence[Standing | SystemRow]") -> list[dict[str, Any]]:
+def _charts(rows: Sequence[Standing | SystemRow]) -> list[dict[str, Any]]:
     """Return the charts of accuracy against what a system costs, for the costs that are known."""
     charts = []
     for key, title, unit, text in (

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from tenfold.ensembles import diversity
 from tenfold.ensembles.averaging import answered, combine
 from tenfold.ensembles.diversity import SizePoint
+from tenfold.ensembles.members import MemberRow
 from tenfold.ensembles.selection import Choice, Nested, best_rule
 from tenfold.metrics.intervals import wilson
 from tenfold.metrics.scores import nll
@@ -18,8 +19,6 @@ from tenfold.pages.plots import BOTTOM, LEFT, RIGHT, TOP, VALUE, Axis, accuracy_
 
 if TYPE_CHECKING:
     from markupsafe import Markup
-
-    from tenfold.ensembles.members import MemberRow
 
 DRAWS = 200  # random ensembles of each size
 SHOWN_LOST, SHOWN_SAVED = 48, 24
@@ -82,7 +81,7 @@ def difference(value: float, noise: float, reach: float) -> "Markup":
 
 def write(
     path: Path,
-    rows: "Sequence[MemberRow]",
+    rows: Sequence[MemberRow],
     rules: Sequence[Nested],
     choice: Choice,
     probabilities: NDArray[np.floating],
@@ -125,7 +124,7 @@ def write(
     return page.write(path, html)
 
 
-def _recipes(rows: "Sequence[MemberRow]") -> list[tuple[str, int, int]]:
+def _recipes(rows: Sequence[MemberRow]) -> list[tuple[str, int, int]]:
     """Return each recipe with how many of its members were chosen, of how many, in the order of the pool."""
     names, taken = [row.recipe for row in rows], [row.recipe for row in rows if row.weight > 0]
     return [(name, taken.count(name), names.count(name)) for name in dict.fromkeys(names)]

@@ -12,12 +12,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from tenfold.metrics.scores import CalibrationBin
 from tenfold.pages.page import count, duration
 
 if TYPE_CHECKING:
     from markupsafe import Markup
-
-    from tenfold.metrics.scores import CalibrationBin
 
 WIDTH, HEIGHT = 360, 230
 LEFT, RIGHT, TOP, BOTTOM = 46, 346, 14, 182  # the frame that data is drawn in
@@ -162,7 +161,7 @@ def line_chart(
     return drawing(label, body)
 
 
-def reliability(bins: Sequence["CalibrationBin"], *, label: str) -> "Markup":
+def reliability(bins: Sequence[CalibrationBin], *, label: str) -> "Markup":
     """Return the calibration chart: each bin's accuracy against its mean confidence, its 95% interval and its count."""
     horizontal, vertical = Axis(0, 1, LEFT, RIGHT), Axis(0, 1, BOTTOM - 30, TOP)
     most = math.log1p(max((b.n for b in bins), default=1))

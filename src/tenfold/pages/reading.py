@@ -4,18 +4,16 @@ import heapq
 from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from tenfold.pages import page
-
-if TYPE_CHECKING:
-    from tenfold.runtime.reader import Reader
+from tenfold.runtime.reader import Reader
 
 SHOWN, LISTED = 200, 1000  # numbers with pictures, which have 1 MB, and pages
 
 
-def write(path: Path, sources: list[str], reader: "Reader", read: Iterable[dict[str, Any]]) -> Path:
-    """Return `path`, the page of what was read, see `runtime.documents.Journal.listed`, with its crops.
+def write(path: Path, sources: list[str], reader: Reader, read: Iterable[dict[str, Any]]) -> Path:
+    """Return `path`, the page of what was read, see `runtime.documents.listed`, with its crops.
 
     Raises DataError where the page cannot be written.
     """

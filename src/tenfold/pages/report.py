@@ -2,7 +2,7 @@
 
 import shlex
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,10 +14,8 @@ from tenfold.metrics.intervals import wilson
 from tenfold.metrics.scores import calibration_bins, risk_coverage, score
 from tenfold.pages import page, plots
 from tenfold.pages.plots import Text
+from tenfold.runs.run import Run
 from tenfold.runs.schema import read_answers
-
-if TYPE_CHECKING:
-    from tenfold.runs.run import Run
 
 SHOWN_MISTAKES = 60
 SHOWN_CONFUSIONS = 3
@@ -37,7 +35,7 @@ STATUS = {
 }
 
 
-def write_report(run: "Run") -> Path:
+def write_report(run: Run) -> Path:
     """Return the path of report.html in the run folder, written anew from the run's files.
 
     Shows the newest evaluation of each data set, the largest set first, then the validation images; either may be
@@ -68,7 +66,7 @@ def write_report(run: "Run") -> Path:
     return page.write(run.path / "report.html", html)
 
 
-def _evaluation(run: "Run", look: dict[str, Any], anchor: str) -> dict[str, Any]:
+def _evaluation(run: Run, look: dict[str, Any], anchor: str) -> dict[str, Any]:
     """Return the section of one evaluation: its figures from the record, its pictures from the .npz beside it."""
     arrays, file = {}, run.answers_of(look)
     if file is not None and file.exists():
@@ -162,7 +160,7 @@ def _data(look: dict[str, Any]) -> dict[str, str]:
     return data
 
 
-def _command(run: "Run") -> str:
+def _command(run: Run) -> str:
     """Return the shell command that trains this run again."""
     data, source = (run.manifest.get(key) or {} for key in ("data", "from"))
     specs = data.get("spec", "DATA")

@@ -2,15 +2,15 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
+from rich.table import Table
+from rich.text import Text
+
+from tenfold.console import PlainConsole
 from tenfold.metrics.side_by_side import SideBySide
 from tenfold.pages import page
 from tenfold.runs.results import Result
 from tenfold.training.recipe import Published, Recipe
-
-if TYPE_CHECKING:
-    from tenfold.console import PlainConsole
 
 # Where a published score may come from, the nearest to the protocol first, and how many of those are its own kind.
 PUBLISHED_ON = {"mnist": (("test", "kaggle", "validation"), 1), "kaggle": (("validation", "kaggle", "test"), 2)}
@@ -118,11 +118,8 @@ def _met(row: SystemRow) -> str:
     return {None: page.MISSING, True: "yes", False: "no"}[row.meets_published]
 
 
-def show(sections: Sequence[tuple[SideBySide, list[SystemRow]]], console: "PlainConsole") -> None:
+def show(sections: Sequence[tuple[SideBySide, list[SystemRow]]], console: PlainConsole) -> None:
     """Print a table a protocol."""
-    from rich.table import Table
-    from rich.text import Text
-
     for found, rows in sections:
         seeds = f"{rows[0].seeds} {'seed' if rows[0].seeds == 1 else 'seeds'}"
         table = Table(title=Text(f"{found.title}, {seeds}"), title_justify="left", box=None)

@@ -1,6 +1,6 @@
-"""A search as one self-contained page, tune.html: its course, what matters, every trial, and the new recipe."""
+"""A search as one self-contained page, tune.html: its course, every trial, and the new recipe."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,9 +15,6 @@ if TYPE_CHECKING:
     from markupsafe import Markup
 
 FLOOR = 1e-4  # what a logarithmic axis shows of an objective of 0: no mistake among the held-out images
-# Complete trials. In simulated searches over six keys, one of which explained three quarters of what differed,
-# PED-ANOVA put that one first in 8% of sixty searches of 4 trials, 35% of 20, 68% of 50 and 93% of 100.
-RANKED_FROM = 50
 UNFINISHED = BOTTOM - 3  # where trials stand that have no final figure
 NAMES = {"nll": "negative log-likelihood", "accuracy": "accuracy"}
 
@@ -28,21 +25,18 @@ def write_page(
     plan: Plan,
     space: Space,
     tried: Sequence[Tried],
-    importances: Mapping[str, float],
     comparison: SeedComparison | None,
     verdict: str,
     recipe: str,
 ) -> Path:
     """Return `path`, the page of a search, written whole.
 
-    tried: all trials. importances: shares by key. comparison: of base and best on unused seeds, or None. recipe: the
-    new one as TOML.
+    tried: all trials. comparison: of base and best on unused seeds, or None. recipe: the new one as TOML.
     """
     shown = [each for each in tried if each.state != "lost"]
     complete = sorted((each for each in shown if each.objective is not None), key=rank)
     best = best_of(shown)
     base = next((each for each in complete if each.base), None)
-    ranked = len(complete) >= RANKED_FROM
     text: Text = accuracy_text if plan.metric == "accuracy" else lambda value: f"{value:.3g}"
     label = f"{NAMES[plan.metric]} of every trial in its order"
     html = page.render(
@@ -56,9 +50,6 @@ def write_page(
         keys=list(space),
         breakable=[key.replace(".", ".\N{ZERO WIDTH SPACE}").replace("_", "_\N{ZERO WIDTH SPACE}") for key in space],
         history=None if best is None else history(shown, best, text=text, label=label),
-        importances=importances if ranked else {},
-        too_few=bool(importances) and not ranked,
-        ranked_from=RANKED_FROM,
         comparison=comparison,
         verdict=verdict,
         recipe=recipe,

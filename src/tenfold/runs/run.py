@@ -4,8 +4,7 @@
     run.json             the manifest: data, seed, machine, versions, status, and the headline numbers
     metrics.jsonl        one line an evaluation during training
     weights.safetensors  what answers: a network's weights; or a classical model's
-    model.onnx           graph for onnxruntime,
-    model.json           trees for XGBoost, and
+    model.onnx           graph for onnxruntime, and
     features.safetensors what its features learned of the images
     state.safetensors    what training resumes from
     labels.csv           decisions on labels of the data, where there were any
@@ -245,9 +244,10 @@ class Run:
         """Return the SHA-256 (hex) of what answers, network or classical; RunError where it cannot be read."""
         names, digest = [WEIGHTS], hashlib.sha256()
         if self.recipe.classical:
-            from tenfold.models.classical import FEATURES, model_file
+            from tenfold.models.classical import FEATURES
+            from tenfold.models.fitted import NAME
 
-            names = [model_file(self.recipe.model.kind), *([FEATURES] if (self.path / FEATURES).exists() else [])]
+            names = [NAME, *([FEATURES] if (self.path / FEATURES).exists() else [])]
         for name in names:
             try:
                 digest.update(read_bytes(self.path / name))

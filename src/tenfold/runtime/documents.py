@@ -1,6 +1,5 @@
-"""Files of pages -> the numbers on each, and the one file of all answers, resumed where a process was stopped."""
+"""Files of pages -> the numbers on each, and the rows of the one file of all answers."""
 
-import contextlib
 import csv
 import functools
 import io
@@ -8,18 +7,17 @@ import json
 import logging
 import os
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import IO, Any, NamedTuple
+from typing import Any, NamedTuple
 
 from tenfold.data.formats import PICTURE_ENDINGS
 from tenfold.data.walk import Entry, walk
-from tenfold.errors import DataError, MissingExtraError, TenfoldError, printable, unwritten
-from tenfold.files import SAFE, write_atomically
+from tenfold.errors import DataError, MissingExtraError, TenfoldError, printable
 from tenfold.imaging.pages import MAX_FILE, pages
 from tenfold.runtime import annotated
 from tenfold.runtime.reader import Reader
-from tenfold.runtime.streams import PictureStream
+from tenfold.runtime.streams import Journal, PictureStream
 
 log = logging.getLogger(__name__)
 
@@ -116,89 +114,33 @@ def read(
     return {"pages": found, "problem": None if found else "It has no pages."}
 
 
-class Journal:
-    """What was read of each document, a line of JSON each in the order in which they ended, until `finish`.
+def listed(journal: Journal, documents: Sequence[Document], crops: bool = False) -> Iterator[dict[str, Any]]:
+    """Yield a dictionary a page, in the order of the documents; for what could not be read one that says why."""
+    for document, answers in zip(documents, journal, strict=True):
+        file = printable(document.name)
+        for page in answers["pages"]:
+            for each in page["numbers"] if not crops else ():
+                each.pop("crop", None)
+            yield {"file": file, **page}
+        if answers["problem"] is not None:
+            yield {"file": file, "page": None, "numbers": [], "rows": [], "error": answers["problem"]}
 
-    out: the `.csv` or `.json` file, beside which the lines stand in `OUT.partial`; None: in memory. made_of: what
-    decides the answers; what is there of anything else is thrown away. read: the documents that were read already.
-    """
 
-    def __init__(self, out: Path | None, made_of: dict[str, Any], documents: Sequence[Document]) -> None:
-        self.out, self.documents = out, documents
-        self.read: dict[int, int] = {}  # by number, from 0: where its line begins
-        self.partial = None if out is None else out.with_name(f"{out.name}.partial")
-        head = json.dumps(made_of).encode() + b"\n"
-        self._file: IO[bytes] = io.BytesIO()
-        try:
-            if self.partial is not None:
-                self._file = os.fdopen(os.open(self.partial, os.O_RDWR | os.O_CREAT | SAFE, 0o666), "r+b")
-            place = len(head) if self._file.readline() == head else 0
-            for line in self._file if place else ():
-                try:
-                    number = int(json.loads(line)["document"])
-                except (ValueError, KeyError, TypeError):
-                    break  # where the process was killed, or the machine went down
-                if not line.endswith(b"\n"):
-                    break
-                self.read[number], place = place, place + len(line)
-            self._file.seek(place)
-            self._file.truncate()
-            self._file.write(b"" if place else head)
-        except OSError as error:
-            raise self._not_writable(error) from error
+def as_csv(pages: Iterable[dict[str, Any]]) -> bytes:
+    """Return a row a number, or one that says why there is none."""
+    text = io.StringIO()
+    write = csv.writer(text, lineterminator="\n", quoting=csv.QUOTE_NONNUMERIC).writerows
+    write(row for page in pages for row in _rows(page))
+    return (HEAD + text.getvalue()).encode()
 
-    def add(self, number: int, answers: dict[str, Any]) -> None:
-        """Add what was read of the document of this number, from 0, and make it last."""
-        try:
-            place = self._file.seek(0, os.SEEK_END)
-            self._file.write(json.dumps({"document": number, **answers}).encode() + b"\n")
-            self._file.flush()
-        except OSError as error:
-            raise self._not_writable(error) from error
-        self.read[number] = place
 
-    def listed(self, crops: bool = False) -> Iterator[dict[str, Any]]:
-        """Yield a dictionary a page, in the order of the documents; for what could not be read one that says why."""
-        for number, document in enumerate(self.documents):
-            self._file.seek(self.read[number])
-            answers, file = json.loads(self._file.readline()), printable(document.name)
-            for page in answers["pages"]:
-                for each in page["numbers"] if not crops else ():
-                    each.pop("crop", None)
-                yield {"file": file, **page}
-            if answers["problem"] is not None:
-                yield {"file": file, "page": None, "numbers": [], "rows": [], "error": answers["problem"]}
-
-    def finish(self) -> None:
-        """Write the file, whole, and take the partial one away."""
-        if self.out is None or self.partial is None:
-            return
-        try:
-            if self.out.suffix == ".csv":
-                text = io.StringIO()
-                write = csv.writer(text, lineterminator="\n", quoting=csv.QUOTE_NONNUMERIC).writerows
-                write(row for page in self.listed() for row in _rows(page))
-                content = HEAD + text.getvalue()
-            else:
-                content = "[" + ",\n".join(map(json.dumps, self.listed())) + "]\n"
-            write_atomically(self.out, content.encode())
-            self.close()
-            self.partial.unlink()
-        except OSError as error:
-            raise self._not_writable(error) from error
-
-    def close(self) -> None:
-        """Close the partial file; what is in it stays."""
-        with contextlib.suppress(OSError):  # of a full disk: a line that is not whole is not resumed behind
-            self._file.close()
-
-    def _not_writable(self, error: OSError) -> TenfoldError:
-        assert self.out is not None
-        return TenfoldError(unwritten(self.out, error, "Give --out a file in a folder that you may write to."))
+def as_json(pages: Iterable[dict[str, Any]]) -> bytes:
+    """Return a list of the pages, a line each."""
+    return ("[" + ",\n".join(map(json.dumps, pages)) + "]\n").encode()
 
 
 def shown(page: dict[str, Any]) -> list[dict[str, Any]]:
-    """Return the numbers of a page of `Journal.listed`, or the one that says why there are none."""
+    """Return the numbers of a page of `listed`, or the one that says why there are none."""
     why = f"unreadable: {page['error']}" if "error" in page else "no number"
     return page["numbers"] or [{"text": "", "confidence": 0.0, "abstained": True, "reason": why, "box": [""] * 4}]
 

@@ -1,8 +1,10 @@
-"""A million small images, a chunk at a time, and the file of their answers, resumed where a process was stopped.
+"""A million small images, a chunk at a time, and the journal of answers, resumed where a process was stopped.
 
 The images are the pictures in a folder or zip, or whatever else is read as digits.
 """
 
+import base64
+import contextlib
 import csv
 import hashlib
 import io
@@ -10,7 +12,7 @@ import json
 import logging
 import os
 import zipfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -25,16 +27,15 @@ from tenfold.data.formats import PICTURE_ENDINGS
 from tenfold.data.meaning import FEW, SAMPLE, Meaning, upright
 from tenfold.data.walk import Entry, walk
 from tenfold.errors import DataError, TenfoldError, printable, remedy
-from tenfold.files import npz, write_atomically
+from tenfold.files import SAFE, npz, write_atomically
 from tenfold.imaging.decode import MAX_BYTES
 from tenfold.runtime.frames import FRAME, decoded_frame, read_frame
 from tenfold.runtime.recogniser import UNKNOWN, Answers
 
 log = logging.getLogger(__name__)
 
-# The arrays of the NPZ that is written, and what the partial file holds for each image.
+# The arrays of the NPZ that is written, and what the journal holds for each image.
 ROW = np.dtype([("digits", "<i8"), ("confidences", "<f4"), ("abstained", "?"), ("probabilities", "<f4", 10)])
-TOTALS = ("rows", "abstained", "unreadable", "counts")  # what `Labels` counts
 ROWS = 4096  # images a chunk: 3 MB of frames. The same after an interruption, so that the answers are too
 TEXT_ENDS = (".md", ".txt", ".csv", ".json", ".html", ".xml", ".rst")  # lists and notes beside pictures
 DATA_ENDS = (".csv", ".npz", ".npy", ".zip", ".gz", "-ubyte")
@@ -158,114 +159,106 @@ def _frame(entry: Entry) -> NDArray[np.uint8] | DataError:
         return error
 
 
-class Labels:
-    """The file of answers, `.csv` or `.npz`, while it is being written.
+def kept(chunk: Chunk, answers: Answers) -> dict[str, Any]:
+    """Return what a journal keeps of a chunk: names, why rows have no answer, how many are unreadable, and the rows."""
+    why: list[str | None] = [answers.reason(row) for row in range(len(chunk.names))]
+    for row, fault in chunk.unreadable.items():
+        why[row] = f"unreadable: {fault}"
+    rows = np.rec.fromarrays([getattr(answers, name) for name in ROW.names or ()], ROW)
+    content = base64.b64encode(rows.tobytes()).decode()
+    return {"names": chunk.names, "why": why, "unreadable": len(chunk.unreadable), "rows": content}
 
-    rows: how many images have their answer; counts: answers of each digit; abstained, unreadable: how many.
-    made_of: what decides the answers (images, model, threshold); partial answers to anything else are thrown away.
-    probabilities: write those of the ten digits into a CSV too. One process at a time: see `files.claimed`.
+
+def rows_of(part: dict[str, Any]) -> NDArray[Any]:
+    """Return the rows, (N,) of `ROW`, of what `kept` gave."""
+    return np.frombuffer(base64.b64decode(part["rows"]), ROW)
+
+
+def as_npz(parts: Iterable[dict[str, Any]]) -> bytes:
+    """Return all rows as an NPZ, an array a column."""
+    records = np.concatenate([rows_of(part) for part in parts])
+    return npz({name: records[name] for name in ROW.names or ()})
+
+
+def as_csv(parts: Iterable[dict[str, Any]], names: str, probabilities: bool) -> bytes:
+    """Return a line an image: name, digit (empty where there is no guess), confidence, abstained (1 or 0), reason."""
+    text = io.StringIO()
+    write = csv.writer(text, lineterminator="\n").writerows
+    more = [f"p{digit}" for digit in range(10)] if probabilities else []
+    write([[names, "digit", "confidence", "abstained", "reason", *more]])
+    for part in parts:
+        rows = rows_of(part).tolist()
+        write(
+            (printable(name), "" if digit == UNKNOWN else digit, f"{sure:.6f}", int(abstained), why or "",
+             *(f"{each:.6f}" for each in ten if probabilities))
+            for name, why, (digit, sure, abstained, ten) in zip(part["names"], part["why"], rows, strict=True)
+        )  # fmt: skip
+    return text.getvalue().encode()
+
+
+class Journal:
+    """What was read, part by part, a line of JSON each in the order in which they ended, until `finish`.
+
+    out: the file to write, beside which the lines stand in `OUT.partial`; None: in memory. made_of: what decides the
+    answers; what is there of anything else is thrown away. fault: what is said where it cannot be written. read: the
+    parts that were read already. One process at a time: see `files.claimed`.
     """
 
-    def __init__(self, out: Path, made_of: dict[str, Any], names: str, probabilities: bool = False) -> None:
-        self.out, self.names, self.probabilities = out, names, probabilities
-        # Another Tenfold may keep other rows.
-        self.made_of = made_of | {"row": ROW.itemsize, "probabilities": probabilities}
-        self.partial = out.with_name(f"{out.name}.partial")
-        self.state = out.with_name(f"{out.name}.partial.json")
-        self.rows = self.abstained = self.unreadable = 0
-        self.counts = [0] * 10
-        self._file: IO[bytes] | None = None
-
-    def open(self) -> int:
-        """Begin, or resume where an earlier process was stopped, and return how many rows are there already."""
-        length = self._resume()
+    def __init__(self, out: Path | None, made_of: dict[str, Any], fault: str = "'{}' cannot be written: {}.") -> None:
+        self.out, self.fault = out, fault
+        self.read: dict[int, int] = {}  # by number, from 0: where its line begins
+        self.partial = None if out is None else out.with_name(f"{out.name}.partial")
+        head = json.dumps(made_of).encode() + b"\n"
+        self._file: IO[bytes] = io.BytesIO()
         try:
-            self._file = self.partial.open("r+b" if self.rows else "wb")
-            self._file.truncate(length)
-            self._file.seek(length)
-            if not self.rows and self._is_csv:
-                more = "".join(f",p{digit}" for digit in range(10)) if self.probabilities else ""
-                self._file.write(f"{self.names},digit,confidence,abstained,reason{more}\n".encode())
+            if self.partial is not None:
+                self._file = os.fdopen(os.open(self.partial, os.O_RDWR | os.O_CREAT | SAFE, 0o666), "r+b")
+            place = len(head) if self._file.readline() == head else 0
+            for line in self._file if place else ():
+                try:
+                    number = int(json.loads(line)["number"])
+                except (ValueError, KeyError, TypeError):
+                    break  # where the process was killed, or the machine went down
+                if not line.endswith(b"\n"):
+                    break
+                self.read[number], place = place, place + len(line)
+            self._file.seek(place)
+            self._file.truncate()
+            self._file.write(b"" if place else head)
         except OSError as error:
             raise self._not_writable(error) from error
-        return self.rows
 
-    def add(self, chunk: Chunk, answers: Answers) -> None:
-        """Add a chunk's answers, and make them last."""
-        assert self._file is not None
-        self.rows += len(chunk.names)
-        self.unreadable += len(chunk.unreadable)
-        self.abstained += int(answers.abstained.sum()) - len(chunk.unreadable)
-        answered = answers.digits[~answers.abstained]
-        self.counts = (np.array(self.counts) + np.bincount(answered, minlength=10)).tolist()
-        if self._is_csv:
-            content = _csv(chunk, answers, self.probabilities)
-        else:
-            content = np.rec.fromarrays([getattr(answers, name) for name in ROW.names or ()], ROW).tobytes()
+    def add(self, number: int, answers: dict[str, Any]) -> None:
+        """Add what was read of the part of this number, from 0, and make it last."""
         try:
-            self._file.write(content)
+            place = self._file.seek(0, os.SEEK_END)
+            self._file.write(json.dumps({"number": number, **answers}).encode() + b"\n")
             self._file.flush()
-            os.fsync(self._file.fileno())
-            state = {"made_of": self.made_of, "bytes": self._file.tell(), **{key: getattr(self, key) for key in TOTALS}}
-            write_atomically(self.state, json.dumps(state).encode())
         except OSError as error:
             raise self._not_writable(error) from error
+        self.read[number] = place
 
-    def finish(self) -> None:
-        """Put the file in its place, and take the partial ones away."""
-        self.close()
+    def __iter__(self) -> Iterator[dict[str, Any]]:
+        """Yield what was read of each part, in their order."""
+        for number in sorted(self.read):
+            self._file.seek(self.read[number])
+            yield json.loads(self._file.readline())
+
+    def finish(self, content: bytes) -> None:
+        """Write the file, whole, and take the partial one away."""
+        assert self.out is not None and self.partial is not None
         try:
-            if self._is_csv:
-                self.partial.replace(self.out)
-            else:
-                records = np.fromfile(self.partial, ROW)
-                write_atomically(self.out, npz({name: records[name] for name in ROW.names or ()}))
-                self.partial.unlink()
-            self.state.unlink(missing_ok=True)
+            write_atomically(self.out, content)
+            self.close()
+            self.partial.unlink()
         except OSError as error:
             raise self._not_writable(error) from error
 
     def close(self) -> None:
         """Close the partial file; what is in it stays."""
-        if self._file is not None:
+        with contextlib.suppress(OSError):  # of a full disk: a line that is not whole is not resumed behind
             self._file.close()
-            self._file = None
-
-    @property
-    def _is_csv(self) -> bool:
-        return self.out.suffix == ".csv"
-
-    def _resume(self) -> int:
-        """Take over what an earlier process counted, if it was at the same work; return how many bytes are good."""
-        try:
-            state = json.loads(self.state.read_bytes())
-            if state["made_of"] != self.made_of or self.partial.stat().st_size < state["bytes"]:
-                return 0
-            totals = {key: state[key] for key in TOTALS}
-            length = int(state["bytes"])
-        except (OSError, ValueError, KeyError, TypeError):
-            return 0
-        vars(self).update(totals)
-        return length
 
     def _not_writable(self, error: OSError) -> TenfoldError:
         advice = remedy(error, "Give --out a file in a folder that you may write to.")
-        return TenfoldError(f"Cannot write '{self.out}' ({error.strerror}). {advice}")
-
-
-def reasons(chunk: Chunk, answers: Answers) -> dict[int, str]:
-    """Return why rows have no answer, by row."""
-    found = {row: str(answers.reason(row)) for row in np.flatnonzero(answers.abstained).tolist()}
-    return found | {row: f"unreadable: {why}" for row, why in chunk.unreadable.items()}
-
-
-def _csv(chunk: Chunk, answers: Answers, probabilities: bool) -> bytes:
-    """Return a line an image: name, digit (empty where there is no guess), confidence, abstained (1 or 0), reason."""
-    text, why = io.StringIO(), reasons(chunk, answers)
-    columns = answers.digits.tolist(), answers.confidences.tolist(), answers.abstained.tolist()
-    more = [[f"{each:.6f}" for each in row] if probabilities else [] for row in answers.probabilities.tolist()]
-    csv.writer(text, lineterminator="\n").writerows(
-        (printable(name), "" if digit == UNKNOWN else digit, f"{sure:.6f}", int(abstained), why.get(row, ""), *ten)
-        for row, (name, digit, sure, abstained, ten) in enumerate(zip(chunk.names, *columns, more, strict=True))
-    )
-    return text.getvalue().encode()
+        return TenfoldError(f"{self.fault.format(self.out, error.strerror or error)} {advice}")

@@ -113,20 +113,6 @@ class Journal:
         """Return how many trials came to an end of their own: complete, pruned or failed, not lost."""
         return sum(tried.state != "lost" for tried in self.tried())
 
-    def importances(self) -> dict[str, float]:
-        """Return how much of the differences each key explains, as shares that sum to 1, the largest first.
-
-        PED-ANOVA (Watanabe et al., 2023) of the complete trials; empty with fewer than four of them, or one key.
-        """
-        from optuna.importance import PedAnovaImportanceEvaluator, get_param_importances
-
-        complete = [tried for tried in self.tried() if tried.state == "complete"]
-        varied = [key for key in self.space if len({tried.values[key] for tried in complete}) > 1]
-        if len(complete) < 4 or len(varied) < 2:
-            return {}
-        shares = get_param_importances(self._study, evaluator=PedAnovaImportanceEvaluator(), params=varied)
-        return dict(sorted(shares.items(), key=lambda item: -item[1]))
-
     # -- for the process that hands out tasks ----------------------------------------------------------------------
 
     def begin(self, own: Values) -> None:

@@ -13,6 +13,8 @@ from tenfold.data import splits
 from tenfold.data.digits import Digits
 from tenfold.errors import RecipeError, RunError, TrainingError, UsageError, unwritten
 from tenfold.files import MOST_TEXT, parse_json, read_bytes, refuse_odd, write_atomically
+from tenfold.runs import run
+from tenfold.runs.begin import check, free_folder
 from tenfold.training import recipe as recipes
 from tenfold.tuning import space as spaces
 
@@ -74,9 +76,6 @@ class Plan:
 
 def begin(settings: TuneSettings, device: str) -> tuple[Path, Plan]:
     """Return a new folder and its plan, after looking at everything that could be wrong."""
-    from tenfold.runs import run
-    from tenfold.runs.begin import check, free_folder
-
     if settings.data is None:
         raise UsageError("There is no '--data'. Give --data DATA, such as --data mnist, or --resume FOLDER.")
     recipe = settings.recipe or recipes.DEFAULT_RECIPE
