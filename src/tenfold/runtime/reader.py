@@ -45,7 +45,7 @@ class Reader:
     """Reads the numbers in pictures. All methods may be called from several threads at once.
 
     card: what the network of rows says of itself, where it does. threshold: the confidence of an answer. sha256: of
-    both networks. name: what they were opened as.
+    all three networks. name: what they were opened as.
     """
 
     def __init__(
@@ -90,9 +90,11 @@ class Reader:
         threshold = card.threshold if min_confidence is None else min_confidence
         if max_error is not None:
             threshold = guarantee(card, max_error).threshold
-        digest = hashlib.sha256("".join(each.sha256 for each in opened.values()).encode()).hexdigest()
+        digits = digit_model()
+        hashes = [*(each.sha256 for each in opened.values()), digits.sha256]
+        digest = hashlib.sha256("".join(hashes).encode()).hexdigest()
         sessions = opened["page"].session, opened["lines"].session
-        return cls(*sessions, digit_model(), card, threshold, digest, str(path or "shipped"))
+        return cls(*sessions, digits, card, threshold, digest, str(path or "shipped"))
 
     def read(self, picture: "Picture", *, line: bool = False, rotate: str = "none") -> Page:
         """Return the numbers in a picture: a path, bytes, a PIL image, or (H, W), (H, W, 3), (H, W, 4) uint8.
