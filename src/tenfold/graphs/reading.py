@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from tenfold.runs.run import Run
 
 OPSET = 17
-THRESHOLD = 0.5  # a number that is rather wrong than right is not given
+THRESHOLD = 0.75  # a confidence at which no more than one in four is wrong is asked of an answer
 FEW = 64  # numbers: smaller tensors stay in 32 bits
 
 
