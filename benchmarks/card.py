@@ -27,6 +27,7 @@ from tenfold.files import write_atomically
 from tenfold.pages.page import table
 from tenfold.runtime.abstain import guarantee
 from tenfold.runtime.model_file import CARD, PRETRAINED, SHIPPED, open_model, open_reading
+from tenfold.runtime.reader import digit_model
 
 COMMAND = "python benchmarks/card.py"
 FILES = tuple(dict.fromkeys(SHIPPED.values()))
@@ -45,7 +46,8 @@ def card(results: Path, pretrained: Path = PRETRAINED) -> dict[str, Any]:
 def reading_facts(results: Path, pretrained: Path = PRETRAINED) -> dict[str, Any]:
     """Return what is known of the networks that read numbers, by file; raises what `card` raises."""
     opened = {name: open_reading(pretrained / name, kind) for name, kind in READERS.items()}
-    both = hashlib.sha256("".join(each.sha256 for each in opened.values()).encode()).hexdigest()
+    hashes = [*(each.sha256 for each in opened.values()), digit_model().sha256]  # as of `Reader.sha256`
+    both = hashlib.sha256("".join(hashes).encode()).hexdigest()
     every = read_records(results / reading.FILE, reading.NumbersRead)
     of_both = [each for each in every if each.model_sha256 == both and each.name == reading.TENFOLD]
     last = _some([each for each in of_both if each.limit is None], " and ".join(READERS), reading.FILE)[-1]

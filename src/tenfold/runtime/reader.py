@@ -148,8 +148,10 @@ class Reader:
         if share < LEAST_SHARE:
             return None
         text, sure = texts[0], calibrated(share)
-        reason = against
-        if reason is None and sure < self.threshold:
+        if against is not None:
+            return Number("", sure, box or box_of(found), [], True, against)
+        reason = None
+        if sure < self.threshold:
             reason = f"unsure: {text} or {texts[1]}" if len(texts) > 1 else f"unsure: {text}"
         boxes = [box_of([each]) for each in found]
         digits = []
