@@ -47,9 +47,10 @@ def test_every_number_needs_a_record(folders: list[str], tmp_path: Path, capsys:
 
 
 def test_networks_that_read(tmp_path: Path) -> None:
-    """Their facts are of the record of both files together; another file has none."""
+    """Their facts are of the record of both files, and the digits' model, together; another file has none."""
     from tenfold.graphs.reading import reading_graph
     from tenfold.models import build
+    from tenfold.runtime.model_file import model_path
     from tenfold.training.recipe import load
 
     held_out = {"n": 100, "errors": [[0.5, 90]]}
@@ -59,7 +60,8 @@ def test_networks_that_read(tmp_path: Path) -> None:
         network = build(kind, load(kind).model.arguments())
         (tmp_path / f"{kind}.onnx").write_bytes(reading_graph(network, facts))
     assert script.readers_block(tmp_path, tmp_path) == NOTHING
-    both = "".join(hashlib.sha256((tmp_path / name).read_bytes()).hexdigest() for name in ("page.onnx", "lines.onnx"))
+    files = [tmp_path / "page.onnx", tmp_path / "lines.onnx", model_path("shipped")]
+    all_three = "".join(hashlib.sha256(file.read_bytes()).hexdigest() for file in files)
     part = reading.Part(n=100, errors=3)
     its: dict[str, Any] = dict.fromkeys(("pictures", "used", "digits", "answered", "surest", "read", "claimed"), part)
     scores = reading.Scores(**its, read_digits=5, claimed_digits=4, seconds=1, cpu_seconds=1)
@@ -69,7 +71,7 @@ def test_networks_that_read(tmp_path: Path) -> None:
         version="1.0",
         commit=None,
         versions={},
-        model_sha256=hashlib.sha256(both.encode()).hexdigest(),
+        model_sha256=hashlib.sha256(all_three.encode()).hexdigest(),
         seed=1,
         machine={},
         groups={"cheque amounts": {"all": scores}, "drawn words alone": {"all": none}},

@@ -17,7 +17,7 @@ from tenfold.errors import DataError, ModelError
 from tenfold.runtime import reader as module
 from tenfold.runtime.model_file import PRETRAINED
 from tenfold.runtime.numbers import Digit, Number, Page
-from tenfold.runtime.reader import LINE_HEIGHT, LONGEST, Reader, box_of, cut, resized_row
+from tenfold.runtime.reader import LINE_HEIGHT, LONGEST, Reader, box_of, cut, digit_model, resized_row
 from tenfold.runtime.rows import Found
 
 Grey = NDArray[np.uint8]
@@ -297,8 +297,10 @@ def stand_in(texts: list[str]) -> Callable[..., Any]:
 def test_what_most_views_say_is_read(read_right: list[tuple[Grey, str]], reader: Reader) -> None:
     """Where two of three views agree, and the page does not speak against it, their text is taken, with its share."""
     picture = np.full((40, 120), 235, np.uint8)
-    voted = Reader(reader._page, stand_in(["12", "12", "17"])(), None, 0.0).read(picture, line=True)
+    voted = Reader(reader._page, stand_in(["12", "12", "17"])(), digit_model(), None, 0.0).read(picture, line=True)
     assert voted.text == "12"
-    agreed = Reader(reader._page, stand_in(["12", "12", "12"])(), None, 0.0).read(picture, line=True)
+    agreed = Reader(reader._page, stand_in(["12", "12", "12"])(), digit_model(), None, 0.0).read(picture, line=True)
     assert agreed.numbers[0].confidence > voted.numbers[0].confidence > 0.3
-    assert Reader(reader._page, stand_in(["", "", ""])(), None, 0.0).read(picture, line=True).numbers == []
+    assert (
+        Reader(reader._page, stand_in(["", "", ""])(), digit_model(), None, 0.0).read(picture, line=True).numbers == []
+    )

@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,7 +25,9 @@ from tenfold.data.overlap import find_overlap
 from tenfold.errors import DataError, RunError, TenfoldError, remedy, unwritten
 from tenfold.files import npz, open_regular, read_npz, write_atomically
 from tenfold.metrics.intervals import wilson
-from tenfold.runs.run import Run, training_specs
+
+if TYPE_CHECKING:
+    from tenfold.runs.run import Run
 
 
 class Look(NamedTuple):
@@ -124,12 +126,12 @@ def read_lines(file: Path) -> list[dict[str, Any]]:
     return [entry for entry in entries if isinstance(entry, dict)]
 
 
-def seen_exactly(run: Run, images: NDArray[np.uint8]) -> NDArray[np.int64]:
+def seen_exactly(run: "Run", images: NDArray[np.uint8]) -> NDArray[np.int64]:
     """Return the sorted indices of images that equal one the run was trained on, bit for bit."""
     return np.flatnonzero(np.isin(image_hashes(images), run.training_hashes())).astype(np.int64)
 
 
-def find_seen(run: Run, digits: Digits, sha256: str) -> Seen:
+def find_seen(run: "Run", digits: Digits, sha256: str) -> Seen:
     """Return which images of `digits` (whose content hash is `sha256`) the run was trained on.
 
     Equal images are found by their hashes, which every run keeps. Near ones need the training data itself: it is
@@ -178,8 +180,10 @@ def not_writable(folder: Path, error: OSError) -> RunError:
     return RunError(f"Cannot write into the run '{folder}' ({error.strerror}). {advice}")
 
 
-def _near(run: Run, digits: Digits) -> NDArray[np.int64] | str:
+def _near(run: "Run", digits: Digits) -> NDArray[np.int64] | str:
     """Return the indices of images near to one trained on, or why that cannot be found out."""
+    from tenfold.runs.run import training_specs  # loads the recipe's schema
+
     specs = training_specs(run.manifest)
     named = " + ".join(specs)
     try:

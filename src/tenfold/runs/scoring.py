@@ -13,7 +13,7 @@ from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from itertools import count
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,10 +28,12 @@ from tenfold.metrics.intervals import clustered, wilson
 from tenfold.metrics.side_by_side import Side, SideBySide
 from tenfold.runs import ledger
 from tenfold.runs.ledger import OverlapScore, Seen, find_seen, not_writable, overlap_score
-from tenfold.runs.run import Run
 from tenfold.runs.schema import read_answers
 from tenfold.runs.systems import System
 from tenfold.runtime.recogniser import Answers
+
+if TYPE_CHECKING:
+    from tenfold.runs.run import Run
 
 KEPT_MISTAKES = 100  # whose pictures stay with the run, for the report
 NOT_IN_THE_RUN = ("run", "model", "report")  # a run's folder may be moved
@@ -217,13 +219,13 @@ def kept_probabilities(file: Path) -> NDArray[np.float32]:
         raise RunError(f"'{file}' is damaged: {error}. Evaluate the run again.") from None
 
 
-def side(run: Run, name: str, probabilities: NDArray[np.float32]) -> Side:
+def side(run: "Run", name: str, probabilities: NDArray[np.float32]) -> Side:
     """Return a run's answers with what it took to train it."""
     manifest = run.manifest
     return Side(name, probabilities, manifest["seconds"], manifest["parameters"], str(run.path), run.recipe.name)
 
 
-def held_out(runs: Sequence[Run], names: Sequence[str], title: str, note: str = "") -> SideBySide:
+def held_out(runs: "Sequence[Run]", names: Sequence[str], title: str, note: str = "") -> SideBySide:
     """Return the runs' answers to the images that all of them held out.
 
     Raises RunError where one held none out, or others than the first.
@@ -259,7 +261,7 @@ def _coverage(answers: Answers, wrong: NDArray[np.bool_]) -> dict[str, Any]:
     }
 
 
-def _keep(run: Run, digits: Digits, probabilities: NDArray[np.float32]) -> Path:
+def _keep(run: "Run", digits: Digits, probabilities: NDArray[np.float32]) -> Path:
     """Return the file in the run's folder that keeps the answers, and the pictures of the mistakes."""
     assert digits.labels is not None
     mistakes = scores.most_confident_mistakes(digits.labels, probabilities, KEPT_MISTAKES)
