@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from tenfold import options
 from tenfold.console import PlainConsole
-from tenfold.errors import RunError, UsageError
+from tenfold.errors import RunError, TenfoldError, UsageError
 from tenfold.metrics.intervals import wilson
 from tenfold.pages.page import drawn
 from tenfold.pages.report import write_report
@@ -100,7 +100,8 @@ def train(
     specs = [data] if isinstance(data, str) else list(data)
     tracker = None if track is None else open_tracker(track)
     if resume is not None:
-        _refuse_with_resume(
+        _refuse(
+            RunError("--resume: a run is resumed as it began. Omit it, or begin a new run."),
             {"--set": overrides, "--precision": precision, "--seed": seed, "--split": split, "--subset": subset,
              "--deduplicate": deduplicate, "--labels": labels, "--from": from_run, "--layers": layers}
         )  # fmt: skip
@@ -116,10 +117,12 @@ def train(
         given = [*options.split_by(split), *([f"training.precision={precision}"] if precision else [])]
         chosen = recipes.load(recipe, [*overrides, *given])
         if chosen.reads:
-            _refuse(chosen.name, {"--split": split, "--subset": subset, "--labels": labels, "--layers": layers,
-                                  "--deduplicate": deduplicate, "--track": track,
-                                  "--device": None if device in ("auto", "cpu") else device})  # fmt: skip
-            begun = reading.begin(chosen, specs, out, chosen.seed if seed is None else seed, from_run)
+            _refuse(
+                UsageError(f"'{chosen.name}', which learns from pictures of numbers. Omit it."),
+                {"--split": split, "--subset": subset, "--labels": labels, "--layers": layers, "--track": track,
+                 "--deduplicate": deduplicate, "--device": None if device in ("auto", "cpu") else device}
+            )  # fmt: skip
+            begun = reading.begin(chosen, specs, out, chosen.seed if seed is None else seed, from_run, console)
             return _read_on(*begun, console, began, max_seconds, threads)
         if not specs:
             raise UsageError("There is no '--data'. Give --data DATA, such as --data mnist, or --resume RUN.")
@@ -200,20 +203,11 @@ def listing() -> list[tuple[str, str]]:
     return [(name, recipes.load(name).summary) for name in recipes.available()]
 
 
-def _refuse_with_resume(given: dict[str, Any]) -> None:
-    """Raise RunError naming an option that a resumed run would ignore."""
+def _refuse(what: TenfoldError, given: dict[str, Any]) -> None:
+    """Raise an error like `what`, which says what options do not go with, naming the first that is given."""
     for option, value in given.items():
         if value is not None and value is not False and value not in ([], ()):  # a seed of 0 is one
-            raise RunError(
-                f"'{option}' does not go with --resume: a run is resumed as it began. Omit it, or begin a new run."
-            )
-
-
-def _refuse(recipe: str, given: dict[str, Any]) -> None:
-    """Raise UsageError naming an option that a network of rows or pages has no use for."""
-    for option, value in given.items():
-        if value:
-            raise UsageError(f"'{option}' does not go with '{recipe}', which learns from pictures of numbers. Omit it.")
+            raise type(what)(f"'{option}' does not go with {what}")
 
 
 def _start(path: str | Path | None, recipe: recipes.Recipe, layers: str | None) -> transfer.Start | None:

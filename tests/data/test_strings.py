@@ -48,6 +48,7 @@ def test_tables_of_spreadsheets(folder: Path) -> None:
         (b"name,number\na.png,12\n", "lacks the columns 'file' and 'truth'"),
         (b"file,truth\na.png,1\xff2\n", "is no table"),
         (b"file,truth\na.png,12\nno.png,12\n", "Line 3 of "),
+        (b"file,truth\n\na.png,12\n\nno.png,12\n", "Line 5 of "),
         (b"file,truth\nno.png,12\n", "names 'no.png', which cannot be read (No such file or directory). Add it."),
         (b"file,truth\nmore,12\n", "names 'more', which cannot be read"),
         (b"file,truth\na.png,12a\n", "says '12a'. Give 1 to 40 digits alone."),

@@ -11,9 +11,10 @@ import pytest
 from typer.testing import CliRunner
 
 from tenfold.cli import app
+from tenfold.console import PlainConsole
 from tenfold.drawing import numbers
 from tenfold.drawing.numbers import Desk
-from tenfold.errors import RunError, TenfoldError, UsageError
+from tenfold.errors import DataError, RunError, TenfoldError, UsageError
 from tenfold.runs import reading
 from tenfold.runs.reading import _weights, begin, same_rows
 from tenfold.runs.run import Run
@@ -30,7 +31,7 @@ def trained(written_mnist: Path, tmp_path: Path, desk: Desk, monkeypatch: pytest
     """Return a function that trains a tiny network, scored on few pictures, and gives its run's folder."""
     monkeypatch.setattr(reading, "HELD_OUT", 10)
     monkeypatch.setattr(reading, "desk", lambda recipe: desk)
-    monkeypatch.setattr("tenfold.graphs.reading.desk_of", lambda recipe: desk)
+    monkeypatch.setattr("tenfold.graphs.reading.desk", lambda recipe: desk)
 
     def run(kind: str = "lines", name: str = "run", *overrides: str, **options: Any) -> Path:
         if kind == "page":
@@ -147,9 +148,25 @@ def test_bad_rows_leave_no_folder(trained: Callable[..., Path], rows: Path, tabl
 @pytest.mark.parametrize("kind", ["lines", "page"])
 def test_from_shipped_begins_with_the_shipped_weights(kind: str, written_mnist: Path, tmp_path: Path) -> None:
     """A run begun from the shipped network starts from weights of its recipe, and says so; of other widths it errs."""
-    run, _ = begin(load(kind), [], tmp_path / "run", 0, "shipped")
+    console = PlainConsole(quiet=True)
+    run, _ = begin(load(kind, QUICK), [], tmp_path / "run", 0, "shipped", console)
     assert run.manifest["start"] == "shipped"
     assert _weights("shipped", run.recipe).keys()
+    with pytest.raises(RunError, match="The 'shipped' network is another one"):
+        begin(load(kind, TINY[kind]), [], tmp_path / "other", 0, "shipped", console)
+    assert not (tmp_path / "other").exists()
+
+
+def test_without_mnist_no_folder_is_left(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where the digits that hands write like cannot be had, that is said before a run's folder is made."""
+
+    def none(spec: str) -> None:
+        raise DataError(f"'{spec}' could not be downloaded.")
+
+    monkeypatch.setattr("tenfold.data.load", none)
+    with pytest.raises(DataError, match="could not be downloaded"):
+        train("lines", out=tmp_path / "run", overrides=[*TINY["lines"], "pictures.images=123"], quiet=True)
+    assert not (tmp_path / "run").exists()
 
 
 def test_from_a_run(trained: Callable[..., Path], tmp_path: Path) -> None:

@@ -26,7 +26,8 @@ def load_strings(folder: Path) -> list[Row]:
     """
     table = folder / TABLE
     try:
-        lines = list(csv.DictReader(io.StringIO(read_bytes(table, MOST_TEXT).decode("utf-8-sig"))))
+        reader = csv.DictReader(io.StringIO(read_bytes(table, MOST_TEXT).decode("utf-8-sig")))
+        lines = [(reader.line_num, fields) for fields in reader]
     except OSError as error:
         raise DataError(
             f"{quoted(table)} cannot be read ({error.strerror}). "
@@ -34,9 +35,9 @@ def load_strings(folder: Path) -> list[Row]:
         ) from None
     except (UnicodeDecodeError, csv.Error) as error:
         raise DataError(f"{quoted(table)} is no table: {error}. Write it as CSV in UTF-8.") from None
-    if not lines or not {FILE, TRUTH} <= set(lines[0]):
+    if not lines or not {FILE, TRUTH} <= set(lines[0][1]):
         raise DataError(f"{quoted(table)} lacks the columns '{FILE}' and '{TRUTH}', or any row. Add them.")
-    return [_row(folder, each, number) for number, each in enumerate(lines, start=2)]
+    return [_row(folder, fields, number) for number, fields in lines]
 
 
 def _row(folder: Path, fields: dict[str, str], number: int) -> Row:

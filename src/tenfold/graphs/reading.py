@@ -14,8 +14,7 @@ from torch import Tensor, nn
 from tenfold.files import write_atomically
 from tenfold.models import build
 from tenfold.models.reading import LineNet
-from tenfold.runs.reading import desk as desk_of
-from tenfold.runs.reading import held_out_count
+from tenfold.runs.reading import desk, held_out_count
 from tenfold.runtime.abstain import held_out_errors
 from tenfold.runtime.model_file import FORMAT, KEY, PRETRAINED, open_reading, open_session
 from tenfold.runtime.reader import Reader, digit_model
@@ -85,13 +84,13 @@ def _scored(network: nn.Module, run: "Run", rows: "list[Row]") -> tuple[NDArray[
     from tenfold.drawing import numbers
     from tenfold.training.reading import held_out, scored_pages
 
-    desk, count = desk_of(run.recipe), held_out_count(run.recipe)
+    count = held_out_count(run.recipe)
     if not isinstance(network, LineNet):
-        return scored_pages(network, desk, count)
+        return scored_pages(network, desk(run.recipe), count)
     page = open_reading(PRETRAINED / "page.onnx", "page").session
     reader = Reader(page, open_session(reading_graph(network, {}), str(run.path)), digit_model(), None, 0.0)
-    own = [rows[index] for index in run.held_out()]
-    found = [(reader.read(picture, line=True), text) for picture, text in own or held_out(desk, numbers.line, count)]
+    asked = [rows[index] for index in run.held_out()] or held_out(desk(run.recipe), numbers.line, count)
+    found = [(reader.read(picture, line=True), text) for picture, text in asked]
     numbers_read = [(next(iter(page.numbers), None), text) for page, text in found]
     sure = [0.0 if each is None else each.confidence for each, _ in numbers_read]
     right = [each is not None and each.text == text for each, text in numbers_read]

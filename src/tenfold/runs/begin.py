@@ -76,24 +76,16 @@ def begin(
     digits = merged.digits
     kept, held_out = recipe.data.hold_out(digits, seed)
     hashes = image_hashes(digits.images)
-    manifest: dict[str, Any] = {
-        "recipe": recipe.name,
-        "config_sha256": recipe.config_hash(),
-        "seed": seed,
-        "status": "running",
-        "started": datetime.now(UTC).isoformat(timespec="seconds"),
-        "data": {
-            "spec": specs[0] if len(specs) == 1 else list(specs),
-            "sha256": digits.content_hash(),
-            "subset": subset,
-            "deduplicated": deduplicate,
-            "labels": decided,
-            "n_train": len(kept),
-            "n_validation": len(held_out),
-        },
-        "versions": versions(recipe),
-        "commit": commit(),
+    data = {
+        "spec": specs[0] if len(specs) == 1 else list(specs),
+        "sha256": digits.content_hash(),
+        "subset": subset,
+        "deduplicated": deduplicate,
+        "labels": decided,
+        "n_train": len(kept),
+        "n_validation": len(held_out),
     }
+    manifest = new_manifest(recipe, seed, data)
     if merged.copies is not None:
         held_out_copies = merged.copied(held_out)
         manifest["data"]["copies"] = merged.copies | {"held_out": held_out_copies}
@@ -109,6 +101,20 @@ def begin(
         _warn_of_known(console, known, len(held_out), "were trained on by the run that this one starts from")
         hashes = np.concatenate([hashes, inherited])  # behind the images, whose numbers `held_out` holds
     return Run.create(out or free_folder(recipe.name), recipe, manifest, hashes, held_out, labels), digits
+
+
+def new_manifest(recipe: Recipe, seed: int, data: dict[str, Any]) -> dict[str, Any]:
+    """Return what a run's manifest says as it begins; data: what it is trained on."""
+    return {
+        "recipe": recipe.name,
+        "config_sha256": recipe.config_hash(),
+        "seed": seed,
+        "status": "running",
+        "started": datetime.now(UTC).isoformat(timespec="seconds"),
+        "data": data,
+        "versions": versions(recipe),
+        "commit": commit(),
+    }
 
 
 def same_data(run: Run, specs: Sequence[str], console: PlainConsole) -> Digits:

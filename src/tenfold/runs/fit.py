@@ -25,6 +25,7 @@ from tenfold.training import recipe as recipes
 
 if TYPE_CHECKING:
     from tenfold.training.loop import Trainer
+    from tenfold.training.reading import ReadingTrainer
 
 CHECKPOINT_SECONDS = 10.0
 GALLERY = 200  # mistakes whose pictures the run keeps
@@ -51,6 +52,43 @@ def stop_signals() -> Iterator[threading.Event]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+class Watch:
+    """Called after every step, with its trainer: leaves a checkpoint every so often; True where training is to end.
+
+    deadline: of time.monotonic, or None. ended_by: why training was cut short, as the manifest's status has it.
+    """
+
+    def __init__(self, run: Run, stopped: threading.Event, deadline: float | None) -> None:
+        self.run, self.stopped, self.deadline = run, stopped, deadline
+        self.last_checkpoint = time.monotonic()
+
+    def __call__(self, trainer: "Trainer | ReadingTrainer") -> bool:
+        """Return True where a signal or the deadline ends training."""
+        if time.monotonic() - self.last_checkpoint >= CHECKPOINT_SECONDS:
+            self.run.write_state(*trainer.state())
+            self.run.write_metrics(trainer.history)
+            self.last_checkpoint = time.monotonic()
+        return self.stopped.is_set() or self._late()
+
+    def _late(self) -> bool:
+        return self.deadline is not None and time.monotonic() >= self.deadline
+
+    @property
+    def ended_by(self) -> str:
+        """Either "interrupted" or "out_of_time"."""
+        return "interrupted" if self.stopped.is_set() or not self._late() else "out_of_time"
+
+
+def restore(run: Run, trainer: "Trainer | ReadingTrainer", state: tuple[dict[str, Any], dict[str, Any]] | None) -> None:
+    """Bring a trainer to where a run was left, if it was; RunError where that is another recipe's."""
+    try:
+        if state is not None:
+            trainer.restore(*state)
+    except (RuntimeError, KeyError, TypeError, ValueError) as error:
+        reason = str(error).strip().splitlines()[-1].strip()
+        raise RunError(f"The state of '{run.path}' does not fit its recipe: {reason}. Begin a new run.") from None
 
 
 def fit(
@@ -118,19 +156,7 @@ def train_run(
     with claimed(run.path), stop_signals() as stopped:
         trainer = _trainer(run, digits, device, threads)
         callbacks = callbacks or Callbacks((), run.recipe)
-        last_checkpoint = time.monotonic()
-
-        def late() -> bool:
-            return deadline is not None and time.monotonic() >= deadline
-
-        def each_step(trainer: "Trainer") -> bool:
-            nonlocal last_checkpoint
-            if time.monotonic() - last_checkpoint >= CHECKPOINT_SECONDS:
-                run.write_state(*trainer.state())
-                run.write_metrics(trainer.history)
-                last_checkpoint = time.monotonic()
-            return stopped.is_set() or late()
-
+        watch = Watch(run, stopped, deadline)
         with console.working(run.recipe.name) as work:
             callbacks.members.append(Curve(console, work))
             settings, steps = run.recipe.training, trainer.total_steps
@@ -138,10 +164,9 @@ def train_run(
                 found = f"{steps / trainer.steps_per_epoch:.4g} epochs of these few images, not {settings.epochs:g}."
                 advice = "Set training.epochs to have so many."
                 console.print(f"The recipe asks for '{steps}' steps at least: {found} {advice}", soft_wrap=True)
-            callbacks.run(trainer, each_step)
+            callbacks.run(trainer, watch)
         run.write_state(*trainer.state())
-        interrupted = stopped.is_set() or not late()
-        _keep(run, trainer, digits, "finished" if trainer.finished else "interrupted" if interrupted else "out_of_time")
+        _keep(run, trainer, digits, "finished" if trainer.finished else watch.ended_by)
         callbacks.check(f"'{run.path}', to be resumed")
 
 
@@ -167,12 +192,7 @@ def _trainer(run: Run, digits: Digits, device: str, threads: int | None) -> "Tra
         start=transfer.starter(run.manifest, begun=state is not None),
         teacher=teacher,
     )
-    if state is not None:
-        try:
-            trainer.restore(*state)
-        except (RuntimeError, KeyError, TypeError, ValueError) as error:
-            reason = str(error).strip().splitlines()[-1].strip()
-            raise RunError(f"The state of '{run.path}' does not fit its recipe: {reason}. Begin a new run.") from None
+    restore(run, trainer, state)
     machine = devices.describe(trainer.device, trainer.precision)
     parameters = sum(parameter.numel() for parameter in trainer.module.parameters())
     run.update_manifest({"machine": machine, "parameters": parameters, "status": "running"})

@@ -1,19 +1,18 @@
 """Training of networks that read numbers, in a run's folder: begun, resumed, scored, and ready for `tenfold read`."""
 
+import functools
 import hashlib
-import time
 from collections.abc import Sequence
-from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from tenfold.errors import RecipeError, RunError
 from tenfold.files import claimed
-from tenfold.runs.begin import free_folder
-from tenfold.runs.fit import CHECKPOINT_SECONDS, stop_signals
-from tenfold.runs.run import Run, commit, versions
+from tenfold.runs.begin import free_folder, new_manifest
+from tenfold.runs.fit import Watch, restore, stop_signals
+from tenfold.runs.run import Run
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -22,13 +21,18 @@ if TYPE_CHECKING:
     from tenfold.data.strings import Row
     from tenfold.drawing.numbers import Desk
     from tenfold.training.reading import ReadingTrainer
-    from tenfold.training.recipe import Recipe
+    from tenfold.training.recipe import PictureSettings, Recipe
 
 HELD_OUT = 1000  # drawn rows that a finished network is scored on; of pages a tenth
 
 
 def begin(
-    recipe: "Recipe", specs: Sequence[str], out: str | Path | None, seed: int, start: str | Path | None
+    recipe: "Recipe",
+    specs: Sequence[str],
+    out: str | Path | None,
+    seed: int,
+    start: str | Path | None,
+    console: "PlainConsole",
 ) -> tuple[Run, list["Row"]]:
     """Return a new run's folder, in which nothing is trained yet, and the user's own rows.
 
@@ -36,23 +40,17 @@ def begin(
     """
     rows = _rows(recipe, specs)
     if start is not None:
-        _weights(start, recipe)  # refused now, not when a folder is made
+        _weights(start, recipe)  # refused now, not when a folder is made; so is a machine without MNIST
+    with console.working("Making hands to write with"):
+        desk(recipe)
     held_out = np.random.default_rng(seed).permutation(len(rows))[: round(recipe.data.validation * len(rows))]
-    manifest: dict[str, Any] = {
-        "recipe": recipe.name,
-        "config_sha256": recipe.config_hash(),
-        "seed": seed,
-        "status": "running",
-        "started": datetime.now(UTC).isoformat(timespec="seconds"),
-        "data": {
-            "spec": list(specs) if len(specs) > 1 else specs[0] if specs else "drawn",
-            "sha256": _hash(rows),
-            "n_train": len(rows) - len(held_out),
-            "n_validation": len(held_out) or held_out_count(recipe),
-        },
-        "versions": versions(recipe),
-        "commit": commit(),
+    data = {
+        "spec": list(specs) if len(specs) > 1 else specs[0] if specs else "drawn",
+        "sha256": _hash(rows),
+        "n_train": len(rows) - len(held_out),
+        "n_validation": len(held_out) or held_out_count(recipe),
     }
+    manifest = new_manifest(recipe, seed, data)
     if start is not None:
         manifest["start"] = str(start) if str(start) == "shipped" else str(Path(start).resolve())
     hashes = np.array([int(_hash([row])[:16], 16) for row in rows], np.uint64)
@@ -76,36 +74,29 @@ def train_reading(
 ) -> None:
     """Train a run that was begun or cut short, and leave it usable; its status says how that ended."""
     with claimed(run.path), stop_signals() as stopped:
-        trainer = _trainer(run, rows, threads)
-        saved = time.monotonic()
-
-        def late() -> bool:
-            return deadline is not None and time.monotonic() >= deadline
-
-        def each_step(trainer: "ReadingTrainer") -> bool:
-            nonlocal saved
-            if time.monotonic() - saved >= CHECKPOINT_SECONDS:
-                run.write_state(*trainer.state())
-                run.write_metrics(trainer.history)
-                saved = time.monotonic()
-            return stopped.is_set() or late()
-
+        with console.working("Making hands to write with"):
+            trainer = _trainer(run, rows, threads)
+        watch = Watch(run, stopped, deadline)
         with console.working(run.recipe.name):
-            finished = trainer.run(each_step)
+            finished = trainer.run(watch)
         run.write_state(*trainer.state())
-        _keep(run, trainer, "finished" if finished else "interrupted" if stopped.is_set() else "out_of_time")
+        _keep(run, trainer, "finished" if finished else watch.ended_by)
 
 
 def desk(recipe: "Recipe") -> "Desk":
     """Return the hands and fonts that a recipe's pictures are written with: MNIST's training images, and our shapes."""
+    if recipe.pictures is None:
+        raise RecipeError(f"Recipe '{recipe.name}' has no [pictures]. Add the table, or train it on images of digits.")
+    return _desk(recipe.pictures)
+
+
+@functools.lru_cache(maxsize=1)  # the training's is the held-out pictures' too, and takes seconds to make
+def _desk(settings: "PictureSettings") -> "Desk":
     from tenfold.data import load
     from tenfold.drawing.glyphs import handwriting
     from tenfold.drawing.hands import Hands
     from tenfold.drawing.numbers import Desk
 
-    settings = recipe.pictures
-    if settings is None:
-        raise RecipeError(f"Recipe '{recipe.name}' has no [pictures]. Add the table, or train it on images of digits.")
     known = load("mnist:train")
     assert known.labels is not None
     fonts = handwriting()
@@ -133,12 +124,7 @@ def _trainer(run: Run, rows: list["Row"], threads: int | None) -> "ReadingTraine
         own=[as_line(*rows[index]) for index in kept],
         start=None if start is None else _weights(start, run.recipe),
     )
-    if (state := run.state()) is not None:
-        try:
-            trainer.restore(*state)
-        except (RuntimeError, KeyError, TypeError, ValueError) as error:
-            reason = str(error).strip().splitlines()[-1].strip()
-            raise RunError(f"The state of '{run.path}' does not fit its recipe: {reason}. Begin a new run.") from None
+    restore(run, trainer, run.state())
     parameters = sum(parameter.numel() for parameter in trainer.module.parameters())
     run.update_manifest({"machine": devices.describe(place, precision), "parameters": parameters, "status": "running"})
     return trainer
@@ -171,7 +157,12 @@ def _weights(start: str | Path, recipe: "Recipe") -> "dict[str, Tensor]":
     """Return the weights of a finished run of the same network, or of the shipped one."""
     if str(start) == "shipped":
         from tenfold.runtime.model_file import PRETRAINED
+        from tenfold.training.recipe import load
 
+        if load(recipe.model.kind).model != recipe.model:
+            raise RunError(
+                f"The '{start}' network is another one than '{recipe.name}'. Omit --from, or its model.* keys."
+            )
         return _weights_of((PRETRAINED / f"{recipe.model.kind}.onnx").read_bytes())
     run = Run.open(start)
     if run.recipe.model != recipe.model or run.manifest["status"] != "finished":

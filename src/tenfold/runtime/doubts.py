@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tenfold.imaging.level import levelled
-from tenfold.runtime.rows import Found
+from tenfold.runtime.rows import Found, bounds
 
 Grey = NDArray[np.uint8]
 
@@ -54,7 +54,7 @@ def _darkness(grey: Grey, group: list[Found]) -> float:
     """Return by how much the strokes of digits are darker than the paper around them, 0 to 1."""
     found = []
     for each in group:
-        part = _part(grey, each.left, each.y - each.height / 2, each.right, each.y + each.height / 2)
+        part = _part(grey, *bounds([each]))
         paper, ink = np.percentile(part, (90, 4))
         found.append(1 - ink / max(float(paper), 1.0))
     return float(np.median(found))
@@ -64,8 +64,7 @@ def _has_letters(grey: Grey, group: list[Found], height: float, others: list[Fou
     """Return True where ink as high as a letter stands close by a number, at either end, and is no digit."""
     import cv2
 
-    top, bottom = min(each.y - each.height / 2 for each in group), max(each.y + each.height / 2 for each in group)
-    left, right = min(each.left for each in group), max(each.right for each in group)
+    left, top, right, bottom = bounds(group)
     reach, scale = 1.6 * height, HEIGHT / height
     x, y = max(0, int(left - reach)), max(0, int(top - 0.5 * height))
     part = _part(grey, x, y, right + reach, bottom + 0.5 * height)
@@ -73,9 +72,7 @@ def _has_letters(grey: Grey, group: list[Found], height: float, others: list[Fou
     way = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
     ink = levelled(np.asarray(cv2.resize(part, size, interpolation=way), np.uint8), HEIGHT) > INK
     for each in others:  # the next number's digits are no letters
-        rows = slice(
-            max(0, round((each.y - each.height / 2 - y) * scale)), round((each.y + each.height / 2 - y) * scale)
-        )
+        rows = slice(max(0, round((each.top - y) * scale)), round((each.bottom - y) * scale))
         ink[rows, max(0, round((each.left - x) * scale)) : max(0, round((each.right - x) * scale))] = False
     _, labels, stats, _ = cv2.connectedComponentsWithStats(ink.astype(np.uint8), connectivity=8)
     first, last = round((top - y) * scale), round((bottom - y) * scale)

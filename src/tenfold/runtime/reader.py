@@ -25,7 +25,7 @@ from tenfold.runtime.finder import find
 from tenfold.runtime.frames import as_pixels
 from tenfold.runtime.model_file import PRETRAINED, Card, Model, expected_sha256, model_path, open_model, open_reading
 from tenfold.runtime.numbers import Box, Digit, Number, Page
-from tenfold.runtime.rows import Found, numbers, rows
+from tenfold.runtime.rows import Found, bounds, numbers, rows
 
 if TYPE_CHECKING:
     from tenfold.runtime.frames import Picture
@@ -221,10 +221,9 @@ def resized_row(grey: Grey) -> Grey:
     return np.asarray(cv2.resize(grey, (size, LINE_HEIGHT), interpolation=way), np.uint8)
 
 
-def box_of(found: list[Found]) -> tuple[int, int, int, int]:
+def box_of(found: list[Found]) -> Box:
     """Return the smallest box around digits: left, top, width, height."""
-    left, top = min(each.left for each in found), min(each.y - each.height / 2 for each in found)
-    right, bottom = max(each.right for each in found), max(each.y + each.height / 2 for each in found)
+    left, top, right, bottom = bounds(found)
     return round(left), round(top), round(right - left), round(bottom - top)
 
 

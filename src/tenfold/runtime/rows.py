@@ -38,6 +38,22 @@ class Found:
         """The right edge."""
         return self.x + self.width / 2
 
+    @property
+    def top(self) -> float:
+        """The upper edge."""
+        return self.y - self.height / 2
+
+    @property
+    def bottom(self) -> float:
+        """The lower edge."""
+        return self.y + self.height / 2
+
+
+def bounds(digits: list[Found]) -> tuple[float, float, float, float]:
+    """Return left, top, right and bottom of the smallest box around digits."""
+    left, top = min(each.left for each in digits), min(each.top for each in digits)
+    return left, top, max(each.right for each in digits), max(each.bottom for each in digits)
+
 
 def distinct(found: list[Found]) -> list[Found]:
     """Return each digit once: of those that share much of their area the surest, and no parts of larger ones."""

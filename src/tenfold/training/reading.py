@@ -41,11 +41,6 @@ def as_line(picture: NDArray[np.uint8], text: str) -> Line:
     return resized_row(dark(picture)), text
 
 
-def level_line(picture: NDArray[np.uint8]) -> NDArray[np.float32]:
-    """Return a row's picture, (32, W) uint8, as a network sees it."""
-    return levelled(picture, LINE_REACH)
-
-
 @dataclass
 class ReadingTrainer:
     """One network that reads, in training.
@@ -83,7 +78,7 @@ class ReadingTrainer:
 
     def run(self, each_step: Callable[["ReadingTrainer"], bool] = lambda trainer: False) -> bool:
         """Train on; return True when done, False when `each_step`, called after every step, asked to stop."""
-        began, losses = time.perf_counter() - self.seconds, 0.0
+        began, losses = time.perf_counter() - self.seconds, list[float]()
         device = torch.device("cpu")
         every = max(1, self.total_steps // 40)
         self.module.train()
@@ -96,16 +91,16 @@ class ReadingTrainer:
                 loss.backward()  # type: ignore[no-untyped-call]
                 self.optimiser.step(self.rate * multiple(self.recipe.schedule, self.step / self.total_steps))
                 self.average.update(self.step)
-                losses += loss.item()
+                losses.append(loss.item())
                 self.step += 1
                 self.seconds = time.perf_counter() - began
                 progress(self.step)
                 if self.step % every == 0 or self.step == self.total_steps:
-                    if not np.isfinite(losses):
-                        raise TrainingError(f"The loss is '{losses}' after {self.step} steps. Lower optimiser.lr.")
-                    mean = losses / (every if self.step % every == 0 else self.step % every)
+                    mean = float(np.mean(losses))
+                    if not np.isfinite(mean):
+                        raise TrainingError(f"The loss is '{mean}' after {self.step} steps. Lower optimiser.lr.")
                     self._note(mean)
-                    losses = 0.0
+                    losses.clear()
                 if each_step(self):
                     break
         return self.step >= self.total_steps
@@ -207,7 +202,7 @@ def line_batch(rows: Sequence[Line]) -> tuple[Tensor, list[list[int]]]:
     width = -(-max(picture.shape[1] for picture, _ in rows) // (4 * STRIDE)) * 4 * STRIDE
     batch = np.zeros((len(rows), 1, LINE_HEIGHT, width), np.float32)
     for row, (picture, _) in zip(batch, rows, strict=True):
-        row[0, :, : picture.shape[1]] = level_line(picture)
+        row[0, :, : picture.shape[1]] = levelled(picture, LINE_REACH)
     return torch.from_numpy(batch), [[int(digit) for digit in text] for _, text in rows]
 
 
@@ -250,12 +245,9 @@ def page_targets(shape: Sequence[int], boxes: Sequence[Sequence[Box]]) -> tuple[
             y, x = box.y + box.height / 2, box.x + box.width / 2
             size = max(box.height, box.width)
             far = np.maximum(np.abs(down[:, None] - y), np.abs(right[None] - x))
-            clear = LEAST <= size <= MOST
-            weights[page][(far < RIM * size) & (classes[page] == NOTHING)] = 0
-            if not clear:
-                if LEAST * 0.75 < size < MOST * 1.3:  # such a one may be found
-                    continue
-                weights[page][(far < RIM * size) & (classes[page] == NOTHING)] = 0.3
+            may_be_found = LEAST * 0.75 < size < MOST * 1.3
+            weights[page][(far < RIM * size) & (classes[page] == NOTHING)] = 0 if may_be_found else 0.3
+            if not LEAST <= size <= MOST:
                 continue
             core = far < max(CORE * size, STRIDE * 0.75)
             classes[page][core], weights[page][core] = box.digit, 1
